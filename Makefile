@@ -1,0 +1,154 @@
+# Roost. `make run` starts everything on this machine; `make test` runs every test.
+#
+# A folder under services/ is one executable, build/bin/roost-<folder>: its main.c plus the folder's other files.
+# Every other file named <tool>_main.c in a folder (supervisor/ too) is a tool: build/bin/roost-<tool>.
+# SAN=1 builds with address and undefined-behaviour sanitizers into build-san/; CC=clang builds into build-clang/.
+
+SERVICES := connectivity limiter storage rules notifier sink
+FOLDERS  := $(addprefix services/,$(SERVICES)) supervisor
+
+B := build
+ifdef SAN
+B := build-san
+else ifneq ($(findstring clang,$(CC)),)
+B := build-clang
+endif
+
+CSTD     := -std=c11 -D_GNU_SOURCE
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wpointer-arith \
+            -Wwrite-strings -Wundef -Wformat=2 -Wvla -Wimplicit-fallthrough -Werror
+WARNXX   := -Wall -Wextra -Wshadow -Wconversion -Wpointer-arith -Wundef -Wformat=2 -Wimplicit-fallthrough -Werror
+OPT      := -O2 -g
+HARDEN   := -fstack-protector-strong -fPIE
+FORTIFY  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+ifdef SAN
+OPT      := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FORTIFY  :=
+endif
+INC      := -Icommon -I$(B)/gen
+CFLAGS   := $(CSTD) $(WARN) $(OPT) $(HARDEN) $(FORTIFY) $(INC) $(EXTRA_CFLAGS)
+CXXFLAGS := -std=c++17 $(WARNXX) $(OPT) $(HARDEN) $(FORTIFY) $(INC) -isystem /usr/include/simdjson
+LDFLAGS  := $(OPT) $(LDHARDEN)
+LIBS_COMMON := -lczmq -lzmq -lmsgpackc -lhiredis -lyaml -lxxhash
+LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++
+LIBS_limiter := $(LIBS_COMMON)
+LIBS_storage := $(LIBS_COMMON)
+LIBS_rules := $(LIBS_COMMON) -lsqlite3 -lm
+LIBS_notifier := $(LIBS_COMMON) -lsqlite3 -lcurl
+LIBS_sink := $(LIBS_COMMON) -lsqlite3 -lzstd -lm
+LIBS_supervisor := -lmsgpackc -lyaml -lxxhash -ljansson -lmosquitto -lm
+LIBS_common := $(LIBS_COMMON)
+
+.PHONY: all run test check unit flow fault model fuzz deps deps-test clean format fences
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all:
+
+COMMON_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard common/*.c))
+$(B)/lib/common.a: $(COMMON_OBJ)
+
+# $(call folder,PATH,NAME): library of all files but the mains, the executable, and the folder's tools
+define folder
+MAINS_$(2) := $$(wildcard $(1)/main.c $(1)/*_main.c)
+OBJ_$(2) := $$(patsubst %.c,$(B)/obj/%.o,$$(filter-out $$(MAINS_$(2)),$$(wildcard $(1)/*.c))) \
+            $$(patsubst %.cc,$(B)/obj/%.o,$$(wildcard $(1)/*.cc))
+$(B)/lib/$(2).a: $$(OBJ_$(2))
+$(B)/bin/$(if $(filter supervisor,$(2)),roost,roost-$(2)): $(B)/obj/$(1)/main.o $(B)/lib/$(2).a $(B)/lib/common.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2))
+TOOLS_$(2) := $$(patsubst $(1)/%_main.c,$(B)/bin/roost-%,$$(wildcard $(1)/*_main.c))
+$$(TOOLS_$(2)): $(B)/bin/roost-%: $(B)/obj/$(1)/%_main.o $(B)/lib/$(2).a $(B)/lib/common.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2))
+BINS += $$(if $$(wildcard $(1)/main.c),$(B)/bin/$(if $(filter supervisor,$(2)),roost,roost-$(2))) $$(TOOLS_$(2))
+endef
+$(foreach s,$(SERVICES),$(eval $(call folder,services/$(s),$(s))))
+$(eval $(call folder,supervisor,supervisor))
+
+all: $(BINS)
+
+$(B)/lib/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+# Unit tests: tests/unit/<folder>/test_<module>.c is one executable, linked with its folder and common/.
+UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
+UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/test/%,$(UNIT_SRC))
+unit_folder = $(firstword $(subst /, ,$(patsubst $(B)/test/%,%,$(1))))
+# A test may also use helpers of its folder: tests/unit/<folder>/support_*.c
+define unit_rule
+$(1): $(B)/obj/$(patsubst $(B)/test/%,tests/unit/%,$(1)).o \
+      $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(call unit_folder,$(1))/support_*.c)) \
+      $(if $(filter common,$(call unit_folder,$(1))),,$(B)/lib/$(call unit_folder,$(1)).a) $(B)/lib/common.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(call unit_folder,$(1))) -lcheck -lsubunit -lrt -lm -lpthread
+endef
+$(foreach t,$(UNIT_BIN),$(eval $(call unit_rule,$(t))))
+$(B)/obj/tests/unit/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes
+
+# Fuzz targets: tests/fuzz/fuzz_<decoder>.c defines LLVMFuzzerTestOneInput; under any compiler a plain driver replays
+# tests/fuzz/corpus/<decoder>/. `make fuzz T=record S=60` searches with libFuzzer (clang).
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/test/fuzz/%,$(FUZZ_SRC))
+FUZZ_LIB := $(foreach s,$(SERVICES),$(B)/lib/$(s).a) $(B)/lib/common.a
+$(B)/obj/tests/fuzz/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes
+$(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(FUZZ_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lsimdjson -lsqlite3 -lcurl -lzstd -lm -lstdc++
+
+SUPPORT_SRC := $(wildcard tests/support/*.c)
+SUPPORT_BIN := $(patsubst tests/support/%.c,$(B)/test/support/%,$(SUPPORT_SRC))
+$(B)/obj/tests/support/%.o: CFLAGS += -Wno-missing-prototypes
+$(SUPPORT_BIN): $(B)/test/support/%: $(B)/obj/tests/support/%.o $(B)/lib/common.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lmosquitto -lsqlite3 -lm -ldl
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+deps:
+	@deploy/deps.sh build
+
+deps-test:
+	@deploy/deps.sh build test
+
+run: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@exec $(B)/bin/roost run $(RUN_ARGS)
+
+tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN)
+.PHONY: tests-built
+
+# The fast part, before each commit.
+check: deps-test
+	@$(MAKE) --no-print-directory -j2 tests-built
+	@B=$(B) tests/run check
+
+# Everything that CI runs.
+test: deps-test
+	@$(MAKE) --no-print-directory -j2 tests-built
+	@B=$(B) tests/run all
+
+# One part: make unit U=storage, make flow T=publish, make fault T=kill
+unit flow fault model: deps-test
+	@$(MAKE) --no-print-directory -j2 tests-built
+	@B=$(B) tests/run $@ $(U)$(T)
+
+fuzz:
+	@tests/fuzz/search $(T) $(or $(S),60)
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cc')
+
+clean:
+	rm -rf build build-san build-clang

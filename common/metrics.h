@@ -1,0 +1,34 @@
+/* metrics.h - counters and gauges of this process, declared in metrics.def
+ *
+ * They go to the supervisor with each heartbeat; `roost metrics` and `roost status` show them. */
+#ifndef ROOST_METRICS_H
+#define ROOST_METRICS_H
+
+#include <stdint.h>
+
+#include "buf.h"
+
+enum metric_id {
+#define METRIC(ID, name, KIND, meaning) M_##ID,
+#include "metrics.def"
+#undef METRIC
+	METRIC_COUNT
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+
+struct metric_info {
+	const char *name;
+	enum metric_kind kind;
+	const char *meaning;
+};
+
+extern const struct metric_info metric_infos[METRIC_COUNT];
+
+void metric_add(enum metric_id id, uint64_t n);
+void metric_set(enum metric_id id, uint64_t v);
+uint64_t metric_get(enum metric_id id);
+/* Pairs (number, value) of all that are not 0, as a U64S list. */
+void metrics_pack(struct buf *out);
+
+#endif

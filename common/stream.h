@@ -1,0 +1,113 @@
+/* stream.h - the delivery protocol's two ends: sequence, credit, re-send, verdicts; pure
+ *
+ * A stream is (sender's life, partition). The sender owns a batch until COMMIT. Go-back-N: on a gap, a time-out, or a
+ * reconnect it sends again from the first uncommitted batch. Storage appends what is next, drops repeats and
+ * answers them with the COMMIT they missed, and says GAP for what is ahead. Credit is a window over the last commit, in
+ * batches and bytes, so that a lost or repeated grant is harmless. */
+#ifndef ROOST_STREAM_H
+#define ROOST_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+#define STREAM_WINDOW_BATCHES 64
+#define STREAM_WINDOW_BYTES (4u << 20)
+#define STREAM_RTO_MIN_US 20000
+#define STREAM_RTO_MAX_US 1000000
+
+/* --- sender --- */
+
+struct stream_batch {			/* owned by the stream from push to commit */
+	struct stream_batch *next;
+	uint64_t seq;
+	unsigned kind;			/* enum entry_kind */
+	struct buf records;
+	uint32_t record_count;
+	int64_t sent_us;		/* last sending; 0: never */
+	bool resent;
+	void *owner_data;		/* the sender's own: who is to be answered */
+};
+
+struct stream_tx {
+	uint64_t id;			/* 0: not issued yet */
+	uint64_t committed;
+	uint64_t next_seq;		/* of the next push */
+	uint64_t sent;			/* highest seq sent in this pass */
+	uint32_t window;
+	uint32_t window_bytes;
+	struct stream_batch *head;	/* first uncommitted */
+	struct stream_batch *tail;
+	struct stream_batch *unsent;	/* first not sent in this pass */
+	size_t queued_batches;
+	size_t queued_bytes;
+	size_t outstanding_bytes;	/* sent in this pass and uncommitted */
+	int64_t srtt_us;
+	int64_t rttvar_us;
+	int64_t rto_us;
+	int64_t rto_at_us;		/* 0: nothing outstanding */
+	int64_t hello_at_us;		/* when to say HELLO (again); 0: the stream stands */
+	uint64_t resent_total;
+};
+
+void stream_tx_init(struct stream_tx *s);
+/* free_owner frees owner_data of what is left; may be NULL. */
+void stream_tx_fini(struct stream_tx *s, void (*free_owner)(void *owner_data));
+/* Takes b (heap) over and numbers it. */
+void stream_tx_push(struct stream_tx *s, struct stream_batch **b);
+/* The link came up or the stream must be asked about again: HELLO now, nothing is sent before WELCOME. */
+void stream_tx_reconnect(struct stream_tx *s, int64_t now_us);
+/* True if HELLO is due now; then counts it as sent (repeated each RTO until WELCOME). */
+bool stream_tx_hello_due(struct stream_tx *s, int64_t now_us);
+/* WELCOME: the stream stands at upto. With a new id the uncommitted batches are numbered again from 1. Returns the
+ * batches that are committed by it, oldest first, as a list the caller frees. ERR_MALFORMED: impossible answer, ignore it. */
+int stream_tx_welcome(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window, uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
+/* FENCED: the id is over. Next HELLO asks for a new one. */
+void stream_tx_fenced(struct stream_tx *s, uint64_t id, int64_t now_us);
+/* The next batch that may be sent now, or NULL: call until NULL. Counts it as sent at now_us. */
+struct stream_batch *stream_tx_next(struct stream_tx *s, int64_t now_us);
+/* The send failed (ERR_AGAIN): take the last stream_tx_next() back. */
+void stream_tx_unsend(struct stream_tx *s, struct stream_batch *b);
+int stream_tx_commit(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window, uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
+void stream_tx_gap(struct stream_tx *s, uint64_t id, uint64_t next, int64_t now_us);
+/* Time-outs: true if batches are to be sent again (call stream_tx_next) or HELLO is due. */
+bool stream_tx_timer(struct stream_tx *s, int64_t now_us);
+/* When stream_tx_timer wants to be called; 0: never. */
+int64_t stream_tx_deadline(const struct stream_tx *s);
+/* No credit or too much waiting: the sender should stop taking input. */
+bool stream_tx_is_full(const struct stream_tx *s);
+void stream_batch_free(struct stream_batch **b);
+
+/* --- receiver --- */
+
+enum stream_verdict_of_seq { STREAM_NEXT, STREAM_REPEAT, STREAM_GAP };
+
+#define STREAM_REFUSALS_MAX (STREAM_WINDOW_BATCHES * 4096)
+
+struct stream_rx {
+	uint64_t id;
+	uint32_t partition;
+	uint64_t committed;	/* durable */
+	uint64_t appended;	/* in the block being built; >= committed */
+	uint64_t reported;	/* verdicts up to here went out in a COMMIT */
+	struct buf refusals;	/* U64S pairs (seq, index << 32 | verdict) of refused records the sender may not know */
+	int64_t gap_said_us;
+	uint64_t gap_said_next;
+};
+
+void stream_rx_init(struct stream_rx *s, uint64_t id, uint32_t partition, uint64_t committed);
+void stream_rx_fini(struct stream_rx *s);
+/* What to do with this sequence number. NEXT advances appended. */
+enum stream_verdict_of_seq stream_rx_offer(struct stream_rx *s, uint64_t seq);
+/* True if GAP should be said (at most once per next and 10 ms). */
+bool stream_rx_gap_due(struct stream_rx *s, int64_t now_us);
+void stream_rx_refused(struct stream_rx *s, uint64_t seq, uint32_t index, uint32_t verdict);
+/* The sync returned 0: appended is durable. */
+void stream_rx_synced(struct stream_rx *s);
+/* The sender has seen COMMITs up to here: forget older refusals. */
+void stream_rx_acked(struct stream_rx *s, uint64_t acked);
+/* Refusals after `after`, up to committed, as a U64S list borrowed until the next call on s. */
+struct bytes stream_rx_refusals(const struct stream_rx *s, uint64_t after);
+
+#endif

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs what is missing of the named package groups (build, test) with apt. Debian 12; root, or a user with sudo.
+set -eu
+build="gcc g++ make libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev redis-server libyaml-dev libsqlite3-dev
+	libsimdjson-dev libxxhash-dev libzstd-dev libcurl4-openssl-dev libjansson-dev libmosquitto-dev"
+test="check clang clang-format mosquitto-clients redis-tools sqlite3 curl python3 spin strace git"
+want=""
+for group in "$@"; do
+	case $group in
+	build) want="$want $build" ;;
+	test) want="$want $test" ;;
+	*) echo "usage: $0 build|test ..." >&2; exit 64 ;;
+	esac
+done
+missing=""
+for p in $want; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || { echo "missing:$missing; run as root: apt-get install$missing" >&2; exit 75; }
+	sudo=sudo
+fi
+echo "installing:$missing"
+$sudo apt-get update -qq
+# A package's own service must not start: Roost runs redis-server itself.
+$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,62 @@
+/* ingest.h - the one door: authenticated input of any protocol -> stream of batches -> answers from COMMIT
+ *
+ * Messages of one device keep their order; messages of several devices may be answered in another order than they were
+ * offered: whoever must answer in order (MQTT-4.6.0) keeps a queue of tokens. */
+#ifndef ROOST_INGEST_H
+#define ROOST_INGEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "payload.h"
+#include "record.h"
+#include "worker.h"
+
+struct ingest;
+
+/* What to do with a payload that cannot be decoded. */
+enum ingest_undecodable {
+	INGEST_REFUSE,		/* the protocol can say why: ingest_offer returns ERR_MALFORMED and the reason */
+	INGEST_QUARANTINE,	/* it cannot (MQTT 3.1.1): journal the raw bytes as quarantined, then answer accepted */
+};
+
+struct ingest_message {
+	struct bytes device;		/* checked: a valid device id */
+	struct bytes topic;		/* as received; goes into hash */
+	struct bytes payload;
+	enum payload_format format;
+	struct bytes metric;		/* name of a bare value (last level of the topic); may be empty */
+	struct bytes client;		/* client id; goes into the record's client hash; empty: none */
+	uint16_t packet_id;		/* 0: none */
+	unsigned qos;
+	bool dup;
+	enum ingest_undecodable undecodable;
+};
+
+/* verdict: VERDICT_ACCEPTED or VERDICT_COPY (durable), or a refusal with its retry time. token: as offered.
+ * record: the refused record as it was batched, for ingest_reoffer(); borrowed, NULL unless refused. */
+typedef void (*ingest_answer_fn)(void *arg, uint64_t token, uint32_t verdict, const struct bytes *record);
+/* There is room again after ERR_AGAIN. */
+typedef void (*ingest_room_fn)(void *arg);
+
+struct ingest *ingest_new(struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void *arg);
+void ingest_free(struct ingest **in);
+
+/* 0: will be answered with this token. ERR_AGAIN: no credit; stop reading, nothing was taken. ERR_MALFORMED (with INGEST_REFUSE),
+ * ERR_TOO_BIG: refused for ever; reason (may be NULL) gets a sentence for the device's developer. */
+int ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason);
+/* Offers a refused record again (MQTT 3.1.1: held until its limit allows). ERR_AGAIN as above. */
+int ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token);
+
+/* Sends what was gathered; from the worker's turn. */
+void ingest_turn(struct ingest *in);
+/* Nothing is waiting for COMMIT. */
+bool ingest_idle(const struct ingest *in);
+/* Storage and limiter messages and link changes, from worker_spec. */
+void ingest_on_welcome(struct ingest *in, struct bus_msg *m);
+void ingest_on_fenced(struct ingest *in, struct bus_msg *m);
+void ingest_on_commit(struct ingest *in, struct bus_msg *m);
+void ingest_on_gap(struct ingest *in, struct bus_msg *m);
+void ingest_on_link(struct ingest *in, struct bus_link *link, bool up);
+
+#endif
