@@ -1,8 +1,9 @@
 /* payload.h - what devices send -> points; pure
  *
  * JSON object of metrics; {"ts": ..., "values": {...}}; arrays of either; a bare number, boolean or string (metric named by
- * the topic's last level); msgpack of the same shapes. Nested objects flatten to a.b. ts: s, ms, us or ns since the Unix
- * epoch, told apart by magnitude, or ISO 8601. null values are skipped. */
+ * the topic's last level); msgpack of the same shapes. Nested objects flatten to a.b, arrays inside a sample to a.0, a.1. ts:
+ * s, ms, us or ns since the Unix epoch, told apart by magnitude, or ISO 8601. null values are skipped; a name that comes
+ * twice gives two points. */
 #ifndef ROOST_PAYLOAD_H
 #define ROOST_PAYLOAD_H
 
@@ -10,22 +11,29 @@
 #include "record.h"
 
 #define PAYLOAD_DEPTH_MAX 8
+#define PAYLOAD_BYTES_MAX 1000000	/* so that its record fits in a batch */
 
-enum payload_format { PAYLOAD_JSON, PAYLOAD_MSGPACK };
-
-/* Decodes payload and adds its points to the open record w (whose time is the server's). metric names a bare value.
- * Impossible values (payload_check.c) get their reason. Returns 0 and how many points there were, of these how many
- * quarantined; ret_device_time: the device gave the (only or last) time. ERR_MALFORMED, ERR_TOO_BIG: reason (may be NULL)
- * gets a sentence with the place; the caller abandons the record. Scratch memory is bounded by the payload's size and kept. */
-struct payload_result {
-	uint32_t points;
-	uint32_t quarantined;
-	bool device_time;
+enum payload_format {
+	PAYLOAD_ANY,		/* JSON or msgpack: no msgpack map or array begins like a JSON text */
+	PAYLOAD_TEXT,		/* as ANY; but what begins like a word is a string: ON, open */
+	PAYLOAD_JSON,
+	PAYLOAD_MSGPACK,
 };
+
+struct payload_result {
+	const struct point *points;	/* borrowed, with the payload and metric, until the next call */
+	uint32_t count;
+	uint32_t quarantined;		/* of these (payload_check.h) */
+	int64_t time;			/* for the record: the last good device time, else now_us */
+	bool device_time;		/* the device gave it */
+};
+
 struct payload_decoder;
 struct payload_decoder *payload_decoder_new(void);
 void payload_decoder_free(struct payload_decoder **d);
+/* metric names a bare value. now_us: the server's wall clock. ERR_MALFORMED, ERR_TOO_BIG: reason (may be NULL) gets a sentence
+ * with the place. Memory is bounded by PAYLOAD_BYTES_MAX and kept for the next call. */
 int payload_decode(struct payload_decoder *d, enum payload_format format, struct bytes payload, struct bytes metric,
-    struct record_writer *w, struct payload_result *ret, struct buf *reason);
+    int64_t now_us, struct payload_result *ret, struct buf *reason);
 
 #endif

@@ -1,0 +1,136 @@
+/* dialect.c - whose reading is a message on this topic, and in which format; pure */
+#include "dialect.h"
+
+#include <string.h>
+
+#include "err.h"
+#include "mem.h"
+#include "record.h"
+#include "utf8.h"
+
+/* Patterns are topics in which a level {device} or {metric} stands for any one level. Without {device} the reading is
+ * of the device that the client is authenticated as; without {metric} a bare value is named by the last level. */
+static const struct dialect {
+	const char *name;
+	const char *pattern;
+	enum payload_format format;
+} dialects[] = {
+	{ "roost", "roost/{device}/telemetry", PAYLOAD_ANY },
+	{ "roost", "roost/{device}/telemetry/{metric}", PAYLOAD_TEXT },
+	{ "thingsboard", "v1/devices/me/telemetry", PAYLOAD_ANY },
+	{ "thingsboard", "v2/t", PAYLOAD_ANY },
+};
+
+struct match {
+	struct bytes device;
+	struct bytes metric;
+	bool names_device;
+};
+
+/* Takes one level off the front; false when there is none left. */
+static bool
+next_level(struct bytes *rest, struct bytes *ret_level)
+{
+	const uint8_t *slash;
+
+	if (!rest->data)
+		return false;
+	slash = rest->len ? memchr(rest->data, '/', rest->len) : NULL;
+	if (!slash) {
+		*ret_level = *rest;
+		*rest = (struct bytes){ 0 };
+		return true;
+	}
+	*ret_level = bytes_of(rest->data, (size_t)(slash - rest->data));
+	*rest = bytes_of(slash + 1, rest->len - ret_level->len - 1);
+	return true;
+}
+
+static bool
+matches(const char *pattern, struct bytes topic, struct match *ret)
+{
+	struct bytes want = bytes_of_str(pattern);
+	struct bytes want_level, level = { 0 };
+	struct match m = { 0 };
+
+	while (next_level(&want, &want_level)) {
+		if (!next_level(&topic, &level))
+			return false;
+		if (bytes_equal_str(want_level, "{device}")) {
+			m.device = level;
+			m.names_device = true;
+		} else if (!bytes_equal_str(want_level, "{metric}") && !bytes_equal(want_level, level)) {
+			return false;
+		}
+	}
+	if (topic.data)
+		return false;
+	m.metric = level;
+	*ret = m;
+	return true;
+}
+
+const char *
+device_id_fault(struct bytes id)
+{
+	if (id.len == 0)
+		return "the device id is empty";
+	if (id.len > DEVICE_ID_MAX)
+		return "the device id is longer than 128 bytes";
+	if (memchr(id.data, '+', id.len) || memchr(id.data, '#', id.len) || memchr(id.data, '/', id.len))
+		return "the device id contains + # or /";
+	if (!utf8_valid(id))
+		return "the device id is not UTF-8";
+	if (utf8_has_control(id))
+		return "the device id contains a control character";
+	return NULL;
+}
+
+static const char *
+metric_fault(struct bytes metric)
+{
+	if (metric.len == 0)
+		return "the metric in the topic is empty";
+	if (metric.len > METRIC_NAME_MAX)
+		return "the metric in the topic is longer than 128 bytes";
+	if (!utf8_valid(metric) || utf8_has_control(metric))
+		return "the metric in the topic is not UTF-8 without control characters";
+	return NULL;
+}
+
+int
+dialect_match(struct bytes topic, struct bytes identity, struct dialect_target *ret)
+{
+	struct match m;
+
+	if (!topic.data)
+		return ERR_NOT_FOUND;
+	for (size_t i = 0; i < COUNT_OF(dialects); i++) {
+		const char *fault;
+
+		if (!matches(dialects[i].pattern, topic, &m))
+			continue;
+		if (!m.names_device)
+			m.device = identity;
+		fault = device_id_fault(m.device);
+		if (fault && !m.names_device) {
+			ret->reason = identity.len == 0 ? "this topic means the client's own device, and the client has no identity" : fault;
+			return ERR_REFUSED;
+		}
+		if (!fault)
+			fault = metric_fault(m.metric);
+		if (fault) {
+			ret->reason = fault;
+			return ERR_MALFORMED;
+		}
+		*ret = (struct dialect_target){
+			.dialect = dialects[i].name,
+			.device = m.device,
+			.format = dialects[i].format,
+			.metric = m.metric,
+			.names_device = m.names_device,
+		};
+		return 0;
+	}
+	return ERR_NOT_FOUND;
+}
