@@ -22,20 +22,20 @@ struct buf {
 	uint8_t *data;
 	size_t len;
 	size_t cap;
-	size_t max;	/* 0: no maximum */
-	bool failed;	/* sticky: something did not fit under max; content is then incomplete */
+	size_t max;  /* 0: no maximum */
+	bool failed; /* sticky: something did not fit under max; content is then incomplete */
 };
 
 void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b);
-void buf_clear(struct buf *b);	/* keeps the memory */
+void buf_clear(struct buf *b); /* keeps the memory */
 /* Makes room for len more bytes and returns where they go, without adding them; NULL (and failed) over max. */
 uint8_t *buf_reserve(struct buf *b, size_t len);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_add_u8(struct buf *b, uint8_t v);
 void buf_add_str(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_consume(struct buf *b, size_t len);	/* drops len bytes from the front */
+void buf_consume(struct buf *b, size_t len); /* drops len bytes from the front */
 struct bytes buf_bytes(const struct buf *b);
 /* NUL-terminates (not counted in len) and returns the content as a string owned by b. */
 const char *buf_str(struct buf *b);

@@ -15,18 +15,19 @@
 #include "codec.h"
 #include "loop.h"
 
-#define BUS_NAME_MAX 40	/* "connectivity-12", with NUL */
+#define BUS_NAME_MAX 40 /* "connectivity-12", with NUL */
 
 struct bus;
 struct bus_link;
 struct frame;
 
 struct bus_msg {
-	struct bus_link *link;		/* the socket it came by */
-	const char *from;		/* name of the sending process, "storage-0" for a shard's answers; borrowed */
+	struct bus_link *link; /* the socket it came by */
+	const char
+	    *from; /* name of the sending process, "storage-0" for a shard's answers; borrowed */
 	enum msg_type type;
-	const union msg_any *any;	/* borrowed; fields borrow from frame */
-	struct frame **frame;		/* bus_forward(..., m->frame) takes it over */
+	const union msg_any *any; /* borrowed; fields borrow from frame */
+	struct frame **frame;	  /* bus_forward(..., m->frame) takes it over */
 };
 
 typedef void (*bus_msg_fn)(void *arg, struct bus_msg *m);
@@ -34,12 +35,14 @@ typedef void (*bus_msg_fn)(void *arg, struct bus_msg *m);
 typedef void (*bus_link_fn)(void *arg, struct bus_link *link, bool up);
 
 /* self: this process's name. run_dir: where the ipc sockets are. */
-struct bus *bus_new(struct loop *loop, const char *self, const char *run_dir, bus_msg_fn on_msg, bus_link_fn on_link, void *arg);
+struct bus *bus_new(struct loop *loop, const char *self, const char *run_dir, bus_msg_fn on_msg,
+    bus_link_fn on_link, void *arg);
 void bus_free(struct bus **bus);
 
 int bus_bind(struct bus *bus, const char *endpoint, struct bus_link **ret_link);
 /* Never fails because the other side is away: it connects when it can (1..100 ms). */
 int bus_connect(struct bus *bus, const char *endpoint, struct bus_link **ret_link);
+/* Not from a callback of the same link. */
 void bus_close(struct bus *bus, struct bus_link **link);
 const char *bus_link_endpoint(const struct bus_link *link);
 bool bus_link_is_up(const struct bus_link *link);

@@ -9,10 +9,10 @@
 
 #include "buf.h"
 
-int64_t clock_mono_us(void);	/* since an arbitrary start; never goes back */
-int64_t clock_wall_us(void);	/* since the Unix epoch; may jump */
+int64_t clock_mono_us(void); /* since an arbitrary start; never goes back */
+int64_t clock_wall_us(void); /* since the Unix epoch; may jump */
 
-#define CLOCK_ISO_MAX 32
+#define CLOCK_ISO_MAX 80
 /* "2026-11-22T14:03:07.123456Z"; returns out. */
 const char *clock_iso(int64_t wall_us, char out[CLOCK_ISO_MAX]);
 /* ISO 8601 date-time with optional fraction and zone ("Z", "+02:00"; none means UTC). ERR_MALFORMED else. */

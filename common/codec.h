@@ -22,7 +22,7 @@ enum msg_type {
 #undef END
 };
 
-#define MSG_TYPE_MAX 64	/* message numbers are below this */
+#define MSG_TYPE_MAX 64 /* message numbers are below this */
 
 #define CODEC_C_U64 uint64_t
 #define CODEC_C_I64 int64_t
@@ -32,6 +32,7 @@ enum msg_type {
 #define CODEC_C_BIN struct bytes
 #define CODEC_C_U64S struct bytes
 
+/* clang-format off */
 #define MESSAGE(number, ID, name) struct msg_##name {
 #define FIELD(ID, name, number, field, need, KIND, limit, meaning) CODEC_C_##KIND field;
 #define END(ID, name) char reserved_; };
@@ -39,6 +40,7 @@ enum msg_type {
 #undef MESSAGE
 #undef FIELD
 #undef END
+/* clang-format on */
 
 union msg_any {
 #define MESSAGE(number, ID, name) struct msg_##name name;
@@ -61,8 +63,8 @@ int codec_decode(struct bytes frame, enum msg_type *ret_type, union msg_any *ret
 
 /* U64S fields. */
 size_t u64s_count(struct bytes list);
-uint64_t u64s_at(struct bytes list, size_t i);	/* i < u64s_count() */
-void u64s_add(struct buf *list, uint64_t v);	/* builds a list: then buf_bytes(list) */
+uint64_t u64s_at(struct bytes list, size_t i); /* i < u64s_count() */
+void u64s_add(struct buf *list, uint64_t v);   /* builds a list: then buf_bytes(list) */
 
 /* --- msgpack primitives, for record.c, entry.c and state that is kept in msgpack. Writers append to out. --- */
 
@@ -85,13 +87,14 @@ struct mp_cursor {
 struct mp_cursor mp_cursor_of(struct bytes b);
 uint64_t mp_get_uint(struct mp_cursor *c);
 int64_t mp_get_int(struct mp_cursor *c);
-double mp_get_double(struct mp_cursor *c);	/* float32, float64 or an integer */
+double mp_get_double(struct mp_cursor *c); /* float32, float64 or an integer */
 bool mp_get_bool(struct mp_cursor *c);
 struct bytes mp_get_str(struct mp_cursor *c);
 struct bytes mp_get_bin(struct mp_cursor *c);
-uint32_t mp_get_array(struct mp_cursor *c);	/* count, checked against the bytes left */
+uint32_t mp_get_array(struct mp_cursor *c); /* count, checked against the bytes left */
 uint32_t mp_get_map(struct mp_cursor *c);
-uint8_t mp_peek(const struct mp_cursor *c);	/* first byte of the next value; 0xc1 (never used) at the end or failed */
-void mp_skip(struct mp_cursor *c);		/* any one value; depth at most 8 */
+uint8_t mp_peek(const struct mp_cursor
+	*c); /* first byte of the next value; 0xc1 (never used) at the end or failed */
+void mp_skip(struct mp_cursor *c); /* any one value; depth at most 8 */
 
 #endif

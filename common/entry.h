@@ -15,16 +15,17 @@
 #include "buf.h"
 
 enum entry_kind {
-	ENTRY_READINGS = 1,	/* body: records with verdicts (record.h) */
-	ENTRY_QUARANTINE = 2,	/* values found impossible afterwards */
-	ENTRY_ALERT = 3,	/* body: MSG_ALERT */
+	ENTRY_READINGS = 1,   /* body: records with verdicts (record.h) */
+	ENTRY_QUARANTINE = 2, /* values found impossible afterwards */
+	ENTRY_ALERT = 3,      /* body: MSG_ALERT */
 	ENTRY_PARTIAL = 4,
 	ENTRY_PUBREL = 5,
-	ENTRY_TICK = 6,		/* no body, partition ENTRY_ALL_PARTITIONS: once a second */
+	ENTRY_TICK = 6, /* no body, partition ENTRY_ALL_PARTITIONS: once a second */
 	ENTRY_CONTEXT = 7,
 	/* storage's own, never delivered */
-	ENTRY_STREAM = 32,	/* a stream's id was issued, or (first block of a segment) where it stands */
-	ENTRY_SEGMENT = 33,	/* first entry of a segment */
+	ENTRY_STREAM =
+	    32, /* a stream's id was issued, or (first block of a segment) where it stands */
+	ENTRY_SEGMENT = 33, /* first entry of a segment */
 };
 
 #define ENTRY_ALL_PARTITIONS 0xffffu
@@ -33,9 +34,9 @@ enum entry_kind {
 #define VIEW_HEADER_SIZE 28
 
 struct entry {
-	unsigned kind;		/* may be one this release does not know: skip it */
+	unsigned kind; /* may be one this release does not know: skip it */
 	uint32_t partition;
-	uint64_t stream;	/* 0: storage's own */
+	uint64_t stream; /* 0: storage's own */
 	uint64_t seq;
 	struct bytes body;
 };

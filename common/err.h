@@ -4,21 +4,21 @@
 
 enum err {
 	ERR_OK = 0,
-	ERR_AGAIN = -1,		/* would block, or the receiver is behind: keep it and try later */
-	ERR_SHORT = -2,		/* input ends before the value does: more bytes are needed */
-	ERR_MALFORMED = -3,	/* input breaks its format; no later byte can mend it */
-	ERR_TOO_BIG = -4,	/* a named maximum is exceeded */
-	ERR_FULL = -5,		/* a bounded table, queue or disk has no room */
-	ERR_IO = -6,		/* a system call failed; errno tells */
+	ERR_AGAIN = -1,	    /* would block, or the receiver is behind: keep it and try later */
+	ERR_SHORT = -2,	    /* input ends before the value does: more bytes are needed */
+	ERR_MALFORMED = -3, /* input breaks its format; no later byte can mend it */
+	ERR_TOO_BIG = -4,   /* a named maximum is exceeded */
+	ERR_FULL = -5,	    /* a bounded table, queue or disk has no room */
+	ERR_IO = -6,	    /* a system call failed; errno tells */
 	ERR_NOT_FOUND = -7,
 	ERR_EXISTS = -8,
-	ERR_REFUSED = -9,	/* the peer or a policy said no */
-	ERR_FENCED = -10,	/* a newer owner exists */
-	ERR_CONFIG = -11,	/* settings or rules text is wrong; the message names the place */
+	ERR_REFUSED = -9, /* the peer or a policy said no */
+	ERR_FENCED = -10, /* a newer owner exists */
+	ERR_CONFIG = -11, /* settings or rules text is wrong; the message names the place */
 	ERR_TIMEOUT = -12,
 	ERR_UNSUPPORTED = -13,
-	ERR_DAMAGED = -14,	/* a checksum does not match: bytes on disk changed */
-	ERR_CLOSED = -15,	/* the peer went away */
+	ERR_DAMAGED = -14, /* a checksum does not match: bytes on disk changed */
+	ERR_CLOSED = -15,  /* the peer went away */
 };
 
 /* "malformed", "io", ...; never NULL. */

@@ -13,7 +13,7 @@
 #include "worker.h"
 
 #define FOLLOWER_GROUP_MAX 64
-#define FOLLOWER_CREDIT (8u << 20)	/* bytes under way */
+#define FOLLOWER_CREDIT (8u << 20) /* bytes under way */
 #define FOLLOWER_FROM_OLDEST 0
 #define FOLLOWER_FROM_END UINT64_MAX
 
@@ -22,16 +22,17 @@
 struct follower;
 
 struct follower_spec {
-	const char *group;	/* "rules"; "" reads in passing and holds nothing back */
-	bool shared;		/* the group's members divide the partitions */
-	uint64_t kinds;		/* KIND_BIT(ENTRY_READINGS) | ... */
+	const char *group; /* "rules"; "" reads in passing and holds nothing back */
+	bool shared;	   /* the group's members divide the partitions */
+	uint64_t kinds;	   /* KIND_BIT(ENTRY_READINGS) | ... */
 	/* Each block in turn. v->entries holds only the kinds (and partitions) asked for. */
 	void (*on_block)(void *arg, uint32_t shard, const struct block_view *v);
 	/* After the blocks of one delivery: everything before upto was seen; end is the journal's end. May be NULL. */
 	void (*on_upto)(void *arg, uint32_t shard, uint64_t upto, uint64_t end);
 	/* shared only: what this member owns in the shard now. It lets go of the rest at once, takes hold of the new ones (its
 	 * state file's lock) and then calls follower_resume(), now or later. */
-	void (*on_assign)(void *arg, uint32_t shard, uint64_t epoch, const uint32_t *partitions, size_t n, uint64_t end);
+	void (*on_assign)(void *arg, uint32_t shard, uint64_t epoch, const uint32_t *partitions,
+	    size_t n, uint64_t end);
 	/* Records from..to were removed before they were read (retention). May be NULL; it is logged in any case. */
 	void (*on_skipped)(void *arg, uint32_t shard, uint64_t from, uint64_t to);
 	/* Not shared: where to go on in this shard; asked at each subscription. */
@@ -42,7 +43,8 @@ struct follower_spec {
 struct follower *follower_new(struct worker *w, const struct follower_spec *spec, void *arg);
 void follower_free(struct follower **f);
 /* Shared: the state of these partitions is held; deliver from these offsets (parallel arrays). */
-void follower_resume(struct follower *f, uint32_t shard, uint64_t epoch, const uint32_t *partitions, const uint64_t *offsets, size_t n);
+void follower_resume(struct follower *f, uint32_t shard, uint64_t epoch, const uint32_t *partitions,
+    const uint64_t *offsets, size_t n);
 /* Everything before cursor is durable with its effect. */
 void follower_durable(struct follower *f, uint32_t shard, uint64_t cursor);
 /* Stops giving credit, for a follower whose own way out is blocked; what is under way still arrives. */

@@ -13,7 +13,8 @@
 struct loop;
 struct loop_fd;
 
-typedef void (*loop_fd_fn)(void *arg, int fd, uint32_t events);	/* events: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP */
+typedef void (*loop_fd_fn)(
+    void *arg, int fd, uint32_t events); /* events: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP */
 typedef void (*loop_fn)(void *arg);
 /* Handles at most max messages; true if more are waiting. */
 typedef bool (*loop_drain_fn)(void *arg, int max);
@@ -24,17 +25,18 @@ void loop_free(struct loop **loop);
 /* Level-triggered. The descriptor stays the caller's. */
 struct loop_fd *loop_fd_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *arg);
 void loop_fd_mod(struct loop *loop, struct loop_fd *lfd, uint32_t events);
-void loop_fd_del(struct loop *loop, struct loop_fd **lfd);	/* safe inside any callback */
+void loop_fd_del(struct loop *loop, struct loop_fd **lfd); /* safe inside any callback */
 
 /* Embedded in its owner; zeroed before first use. One-shot: set it again from fn to repeat. */
 struct loop_timer {
 	loop_fn fn;
 	void *arg;
 	int64_t at_us;
-	uint32_t slot;	/* heap position + 1; 0: not set */
+	uint32_t slot; /* heap position + 1; 0: not set */
 };
 
-void loop_timer_set(struct loop *loop, struct loop_timer *t, int64_t after_us, loop_fn fn, void *arg);
+void loop_timer_set(
+    struct loop *loop, struct loop_timer *t, int64_t after_us, loop_fn fn, void *arg);
 void loop_timer_clear(struct loop *loop, struct loop_timer *t);
 
 /* fn runs at the end of each turn. */
@@ -49,7 +51,7 @@ int64_t loop_now_us(const struct loop *loop);
 /* After this the next wait does not block. */
 void loop_wake(struct loop *loop);
 
-void loop_run(struct loop *loop);	/* until loop_stop */
+void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);
 /* One turn that waits at most wait_us; for tools and tests. */
 void loop_turn(struct loop *loop, int64_t wait_us);

@@ -19,7 +19,7 @@
 
 #define DEVICE_ID_MAX 128
 #define METRIC_NAME_MAX 128
-#define POINT_STRING_MAX 65535	/* bytes of a string value */
+#define POINT_STRING_MAX 65535 /* bytes of a string value */
 #define RECORD_POINTS_MAX 4096
 #define BATCH_RECORDS_MAX 4096
 #define BATCH_BYTES_MAX 1048576
@@ -27,33 +27,35 @@
 /* Verdict: code in the top 8 bits, retry_ms (at most 16777215) below. 0 is accepted. */
 enum verdict_code {
 	VERDICT_ACCEPTED = 0,
-	VERDICT_DEVICE_LIMIT = 1,	/* over the device's budget */
-	VERDICT_GLOBAL_LIMIT = 2,	/* over the budget of all */
+	VERDICT_DEVICE_LIMIT = 1, /* over the device's budget */
+	VERDICT_GLOBAL_LIMIT = 2, /* over the budget of all */
 	VERDICT_GROUP_LIMIT = 3,
-	VERDICT_COPY = 64,		/* accepted, but the device had sent it before: followers skip it */
+	VERDICT_COPY = 64, /* accepted, but the device had sent it before: followers skip it */
 };
 
-uint32_t verdict_make(enum verdict_code code, uint64_t retry_ms);	/* retry_ms is capped */
+uint32_t verdict_make(enum verdict_code code, uint64_t retry_ms); /* retry_ms is capped */
 enum verdict_code verdict_code(uint32_t verdict);
 uint32_t verdict_retry_ms(uint32_t verdict);
-bool verdict_is_refusal(uint32_t verdict);	/* neither accepted nor copy */
-const char *verdict_name(uint32_t verdict);	/* "device-limit" */
+bool verdict_is_refusal(uint32_t verdict);  /* neither accepted nor copy */
+const char *verdict_name(uint32_t verdict); /* "device-limit" */
 
 enum record_flag {
-	RECORD_DUP = 1,			/* the device said that it may have sent this before (MQTT DUP) */
-	RECORD_QOS_SHIFT = 1,		/* two bits: 0, 1, 2 */
+	RECORD_DUP = 1,	      /* the device said that it may have sent this before (MQTT DUP) */
+	RECORD_QOS_SHIFT = 1, /* two bits: 0, 1, 2 */
 	RECORD_QOS_MASK = 6,
-	RECORD_DEVICE_TIME = 8,		/* time is the device's, not the server's */
-	RECORD_UNDECODABLE = 16,	/* quarantined whole: one point, named "payload", holds the raw bytes as a string */
+	RECORD_DEVICE_TIME = 8, /* time is the device's, not the server's */
+	RECORD_UNDECODABLE =
+	    16, /* quarantined whole: one point, named "payload", holds the raw bytes as a string */
 };
 
 enum quarantine_reason {
 	QUARANTINE_NONE = 0,
 	QUARANTINE_NOT_FINITE = 1,
-	QUARANTINE_PHYSICAL = 2,	/* impossible for its metric: below absolute zero, humidity of 140 % */
-	QUARANTINE_PROFILE = 3,		/* outside the profile's range */
+	QUARANTINE_PHYSICAL =
+	    2, /* impossible for its metric: below absolute zero, humidity of 140 % */
+	QUARANTINE_PROFILE = 3, /* outside the profile's range */
 	QUARANTINE_UNDECODABLE = 4,
-	QUARANTINE_TIME = 5,		/* a device time that cannot be */
+	QUARANTINE_TIME = 5, /* a device time that cannot be */
 };
 const char *quarantine_name(unsigned reason);
 
@@ -72,21 +74,21 @@ struct value {
 struct point {
 	struct bytes name;
 	struct value value;
-	int64_t time;		/* us since the Unix epoch */
-	unsigned reason;	/* enum quarantine_reason; QUARANTINE_NONE for a good value */
+	int64_t time;	 /* us since the Unix epoch */
+	unsigned reason; /* enum quarantine_reason; QUARANTINE_NONE for a good value */
 };
 
 struct record {
 	uint32_t verdict;
 	uint32_t flags;
-	int64_t time;		/* us since the Unix epoch */
+	int64_t time; /* us since the Unix epoch */
 	struct bytes device;
-	uint64_t client;	/* XXH3 of the MQTT client id, or 0: no re-send can be recognised */
+	uint64_t client; /* XXH3 of the MQTT client id, or 0: no re-send can be recognised */
 	uint16_t packet_id;
-	uint64_t hash;		/* XXH3 of topic and payload */
+	uint64_t hash; /* XXH3 of topic and payload */
 	uint32_t point_count;
-	struct bytes points;	/* encoded; walk with point_next() */
-	size_t at;		/* where the record starts in the batch; for record_set_verdict() */
+	struct bytes points; /* encoded; walk with point_next() */
+	size_t at;	     /* where the record starts in the batch; for record_set_verdict() */
 };
 
 struct record_cursor {

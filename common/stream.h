@@ -19,35 +19,35 @@
 
 /* --- sender --- */
 
-struct stream_batch {			/* owned by the stream from push to commit */
+struct stream_batch { /* owned by the stream from push to commit */
 	struct stream_batch *next;
 	uint64_t seq;
-	unsigned kind;			/* enum entry_kind */
+	unsigned kind; /* enum entry_kind */
 	struct buf records;
 	uint32_t record_count;
-	int64_t sent_us;		/* last sending; 0: never */
+	int64_t sent_us; /* last sending; 0: never */
 	bool resent;
-	void *owner_data;		/* the sender's own: who is to be answered */
+	void *owner_data; /* the sender's own: who is to be answered */
 };
 
 struct stream_tx {
-	uint64_t id;			/* 0: not issued yet */
+	uint64_t id; /* 0: not issued yet */
 	uint64_t committed;
-	uint64_t next_seq;		/* of the next push */
-	uint64_t sent;			/* highest seq sent in this pass */
+	uint64_t next_seq; /* of the next push */
+	uint64_t sent;	   /* highest seq sent in this pass */
 	uint32_t window;
 	uint32_t window_bytes;
-	struct stream_batch *head;	/* first uncommitted */
+	struct stream_batch *head; /* first uncommitted */
 	struct stream_batch *tail;
-	struct stream_batch *unsent;	/* first not sent in this pass */
+	struct stream_batch *unsent; /* first not sent in this pass */
 	size_t queued_batches;
 	size_t queued_bytes;
-	size_t outstanding_bytes;	/* sent in this pass and uncommitted */
+	size_t outstanding_bytes; /* sent in this pass and uncommitted */
 	int64_t srtt_us;
 	int64_t rttvar_us;
 	int64_t rto_us;
-	int64_t rto_at_us;		/* 0: nothing outstanding */
-	int64_t hello_at_us;		/* when to say HELLO (again); 0: the stream stands */
+	int64_t rto_at_us;   /* 0: nothing outstanding */
+	int64_t hello_at_us; /* when to say HELLO (again); 0: the stream stands */
 	uint64_t resent_total;
 };
 
@@ -62,14 +62,16 @@ void stream_tx_reconnect(struct stream_tx *s, int64_t now_us);
 bool stream_tx_hello_due(struct stream_tx *s, int64_t now_us);
 /* WELCOME: the stream stands at upto. With a new id the uncommitted batches are numbered again from 1. Returns the
  * batches that are committed by it, oldest first, as a list the caller frees. ERR_MALFORMED: impossible answer, ignore it. */
-int stream_tx_welcome(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window, uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
+int stream_tx_welcome(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window,
+    uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
 /* FENCED: the id is over. Next HELLO asks for a new one. */
 void stream_tx_fenced(struct stream_tx *s, uint64_t id, int64_t now_us);
 /* The next batch that may be sent now, or NULL: call until NULL. Counts it as sent at now_us. */
 struct stream_batch *stream_tx_next(struct stream_tx *s, int64_t now_us);
 /* The send failed (ERR_AGAIN): take the last stream_tx_next() back. */
 void stream_tx_unsend(struct stream_tx *s, struct stream_batch *b);
-int stream_tx_commit(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window, uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
+int stream_tx_commit(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window,
+    uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
 void stream_tx_gap(struct stream_tx *s, uint64_t id, uint64_t next, int64_t now_us);
 /* Time-outs: true if batches are to be sent again (call stream_tx_next) or HELLO is due. */
 bool stream_tx_timer(struct stream_tx *s, int64_t now_us);
@@ -88,10 +90,11 @@ enum stream_verdict_of_seq { STREAM_NEXT, STREAM_REPEAT, STREAM_GAP };
 struct stream_rx {
 	uint64_t id;
 	uint32_t partition;
-	uint64_t committed;	/* durable */
-	uint64_t appended;	/* in the block being built; >= committed */
-	uint64_t reported;	/* verdicts up to here went out in a COMMIT */
-	struct buf refusals;	/* U64S pairs (seq, index << 32 | verdict) of refused records the sender may not know */
+	uint64_t committed; /* durable */
+	uint64_t appended;  /* in the block being built; >= committed */
+	uint64_t reported;  /* verdicts up to here went out in a COMMIT */
+	struct buf
+	    refusals; /* U64S pairs (seq, index << 32 | verdict) of refused records the sender may not know */
 	int64_t gap_said_us;
 	uint64_t gap_said_next;
 };

@@ -1,0 +1,517 @@
+/* bus.c - messages between processes over ZeroMQ
+ *
+ * Each link has two sources in the loop: its own descriptor, and for a connected link that of its monitor, which tells
+ * when the connection stands and when it is gone. */
+#include "bus.h"
+
+#include <czmq.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+#define HWM 8192 /* messages; above all credit that storage grants one peer */
+#define FRAME_MAX (16 << 20)
+#define RECONNECT_MIN_MS 1
+#define RECONNECT_MAX_MS 100
+#define SERVICE_MAX 16
+
+struct frame {
+	zmq_msg_t msg;
+};
+
+struct bus_link {
+	struct bus *bus;
+	char endpoint[BUS_NAME_MAX];
+	char peer
+	    [BUS_NAME_MAX]; /* of a connected link: who serves the endpoint, as flow.def names it */
+	bool is_bound;
+	bool is_up;
+	zsock_t *sock;
+	void *zmq;
+	void *monitor;
+	struct loop_source *source;
+	struct loop_source *monitor_source;
+	void *data;
+	struct bus_link *next;
+};
+
+struct bus {
+	struct loop *loop;
+	char self[BUS_NAME_MAX];
+	char run_dir[100];
+	bus_msg_fn on_msg;
+	bus_link_fn on_link;
+	void *arg;
+	struct bus_link *links;
+	struct buf out;
+};
+
+struct flow_edge {
+	const char *from;
+	const char *to;
+	enum msg_type type;
+};
+
+static const struct flow_edge flow[] = {
+#define FLOW(from, to, MESSAGE, policy) { #from, #to, MSG_##MESSAGE },
+#include "flow.def"
+#undef FLOW
+};
+
+/* "limiter-0" is of service limiter. */
+static void
+service_of(const char *name, char ret_service[SERVICE_MAX])
+{
+	size_t n = strcspn(name, "-");
+
+	if (n >= SERVICE_MAX)
+		n = SERVICE_MAX - 1;
+	memcpy(ret_service, name, n);
+	ret_service[n] = '\0';
+}
+
+static bool
+is_flow(const char *from, const char *to, enum msg_type type)
+{
+	char from_service[SERVICE_MAX], to_service[SERVICE_MAX];
+
+	service_of(from, from_service);
+	service_of(to, to_service);
+	for (size_t i = 0; i < COUNT_OF(flow); i++) {
+		if (flow[i].type == type && strcmp(flow[i].from, from_service) == 0 &&
+		    strcmp(flow[i].to, to_service) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct bus *
+bus_new(struct loop *loop, const char *self, const char *run_dir, bus_msg_fn on_msg,
+    bus_link_fn on_link, void *arg)
+{
+	struct bus *bus = xcalloc(1, sizeof *bus);
+
+	/* czmq takes SIGINT and SIGTERM unless told otherwise before its first socket. */
+	zsys_init();
+	zsys_handler_set(NULL);
+	zsys_set_linger(0);
+	bus->loop = loop;
+	snprintf(bus->self, sizeof bus->self, "%s", self);
+	snprintf(bus->run_dir, sizeof bus->run_dir, "%s", run_dir);
+	bus->on_msg = on_msg;
+	bus->on_link = on_link;
+	bus->arg = arg;
+	return bus;
+}
+
+void
+bus_free(struct bus **p_bus)
+{
+	struct bus *bus = *p_bus;
+
+	if (!bus)
+		return;
+	while (bus->links) {
+		struct bus_link *link = bus->links;
+
+		bus_close(bus, &link);
+	}
+	buf_fini(&bus->out);
+	free(bus);
+	*p_bus = NULL;
+	/* Sockets' descriptors are only given back by the context's end. */
+	zsys_shutdown();
+}
+
+static bool
+is_name(const uint8_t *s, size_t len)
+{
+	if (len == 0 || len >= BUS_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		bool ok =
+		    (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9') || s[i] == '-';
+
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static void
+reject(const struct bus_link *link, const char *from, const char *why, const char *what)
+{
+	metric_add(M_BUS_REJECTED, 1);
+	log_warn("bus.reject", LS("endpoint", link->endpoint), LS("from", from), LS("why", why),
+	    LS("message", what));
+}
+
+/* Drops the rest of a message that has more parts than it should. */
+static void
+drop_parts(struct bus_link *link)
+{
+	zmq_msg_t part;
+
+	zmq_msg_init(&part);
+	do {
+		if (zmq_msg_recv(&part, link->zmq, ZMQ_DONTWAIT) < 0)
+			break;
+	} while (zmq_msg_more(&part));
+	zmq_msg_close(&part);
+}
+
+static void
+dispatch(struct bus_link *link, const char *from, struct frame **frame)
+{
+	struct bus_msg m = { .link = link, .from = from, .frame = frame };
+	union msg_any any;
+	int err = codec_decode(
+	    bytes_of(zmq_msg_data(&(*frame)->msg), zmq_msg_size(&(*frame)->msg)), &m.type, &any);
+
+	if (err) {
+		reject(link, from, err_name(err), "?");
+	} else if (!is_flow(from, link->bus->self, m.type)) {
+		reject(link, from, "not an edge of flow.def", msg_name(m.type));
+	} else {
+		m.any = &any;
+		link->bus->on_msg(link->bus->arg, &m);
+	}
+}
+
+static struct frame *
+frame_new(void)
+{
+	struct frame *frame = xmalloc(sizeof *frame);
+
+	zmq_msg_init(&frame->msg);
+	return frame;
+}
+
+static void
+frame_free(struct frame **frame)
+{
+	if (*frame) {
+		zmq_msg_close(&(*frame)->msg);
+		free(*frame);
+		*frame = NULL;
+	}
+}
+
+/* One message: on a bound link the sender's name comes first. False if none is waiting. */
+static bool
+receive_one(struct bus_link *link)
+{
+	char from[BUS_NAME_MAX];
+	struct frame *frame = frame_new();
+	bool got = zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) >= 0;
+
+	snprintf(from, sizeof from, "%s", link->peer);
+	if (got && link->is_bound) {
+		size_t len = zmq_msg_size(&frame->msg);
+		bool named = is_name(zmq_msg_data(&frame->msg), len);
+
+		if (named) {
+			memcpy(from, zmq_msg_data(&frame->msg), len);
+			from[len] = '\0';
+		}
+		if (!zmq_msg_more(&frame->msg) ||
+		    zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) < 0 || !named) {
+			if (zmq_msg_more(&frame->msg))
+				drop_parts(link);
+			reject(link, named ? from : "?", "no name or no body", "?");
+			frame_free(&frame);
+			return true;
+		}
+	}
+	if (got && zmq_msg_more(&frame->msg)) {
+		drop_parts(link);
+		reject(link, from, "more than one part", "?");
+	} else if (got) {
+		dispatch(link, from, &frame);
+	}
+	frame_free(&frame);
+	return got;
+}
+
+static bool
+has_input(void *zmq)
+{
+	int events = 0;
+	size_t size = sizeof events;
+
+	return zmq_getsockopt(zmq, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
+}
+
+static bool
+drain_link(void *arg, int max)
+{
+	struct bus_link *link = arg;
+
+	while (max-- > 0) {
+		if (!has_input(link->zmq) || !receive_one(link))
+			return false;
+	}
+	return has_input(link->zmq);
+}
+
+static void
+set_up(struct bus_link *link, bool up)
+{
+	if (link->is_up == up)
+		return;
+	link->is_up = up;
+	log_debug("bus.link", LS("endpoint", link->endpoint), LS("state", up ? "up" : "down"));
+	if (link->bus->on_link)
+		link->bus->on_link(link->bus->arg, link, up);
+}
+
+/* A monitor event: one part {event u16, value u32}, one part with the address. */
+static bool
+drain_monitor(void *arg, int max)
+{
+	struct bus_link *link = arg;
+	uint16_t event;
+	zmq_msg_t part;
+
+	while (max-- > 0 && link->monitor && has_input(link->monitor)) {
+		event = 0;
+		zmq_msg_init(&part);
+		if (zmq_msg_recv(&part, link->monitor, ZMQ_DONTWAIT) >= (int)sizeof event)
+			memcpy(&event, zmq_msg_data(&part), sizeof event);
+		while (
+		    zmq_msg_more(&part) && zmq_msg_recv(&part, link->monitor, ZMQ_DONTWAIT) >= 0) {
+		}
+		zmq_msg_close(&part);
+		if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+			set_up(link, true);
+		else if (event == ZMQ_EVENT_DISCONNECTED)
+			set_up(link, false);
+	}
+	return link->monitor && has_input(link->monitor);
+}
+
+static int
+zmq_fd_of(void *zmq)
+{
+	int fd = -1;
+	size_t size = sizeof fd;
+	int rc = zmq_getsockopt(zmq, ZMQ_FD, &fd, &size);
+
+	ASSERT(rc == 0);
+	return fd;
+}
+
+static struct bus_link *
+link_new(struct bus *bus, const char *endpoint, int type)
+{
+	struct bus_link *link = xcalloc(1, sizeof *link);
+
+	link->bus = bus;
+	link->is_bound = type == ZMQ_ROUTER;
+	snprintf(link->endpoint, sizeof link->endpoint, "%s", endpoint);
+	/* A shard is served by whichever storage worker holds it. */
+	if (strncmp(endpoint, "shard-", 6) == 0)
+		snprintf(link->peer, sizeof link->peer, "storage-%.20s", endpoint + 6);
+	else
+		snprintf(link->peer, sizeof link->peer, "%s", endpoint);
+	link->sock = zsock_new(type);
+	ASSERT(link->sock);
+	link->zmq = zsock_resolve(link->sock);
+	zsock_set_linger(link->sock, 0);
+	zsock_set_sndhwm(link->sock, HWM);
+	zsock_set_rcvhwm(link->sock, HWM);
+	zsock_set_maxmsgsize(link->sock, FRAME_MAX);
+	zsock_set_reconnect_ivl(link->sock, RECONNECT_MIN_MS);
+	zsock_set_reconnect_ivl_max(link->sock, RECONNECT_MAX_MS);
+	link->next = bus->links;
+	bus->links = link;
+	return link;
+}
+
+static int
+address_of(const struct bus *bus, const char *endpoint, char *address, size_t size)
+{
+	int n = snprintf(address, size, "ipc://%s/%s", bus->run_dir, endpoint);
+
+	if (n < 0 || (size_t)n >= size ||
+	    (size_t)n - strlen("ipc://") >= sizeof((struct sockaddr_un){ 0 }.sun_path)) {
+		log_error("bus.path", LS("run_dir", bus->run_dir), LS("endpoint", endpoint),
+		    LS("fault", "longer than a unix socket's path may be"),
+		    LS("remedy", "choose a shorter data_dir"));
+		return ERR_TOO_BIG;
+	}
+	return 0;
+}
+
+int
+bus_bind(struct bus *bus, const char *endpoint, struct bus_link **ret_link)
+{
+	char address[160];
+	struct bus_link *link;
+	int err = address_of(bus, endpoint, address, sizeof address);
+
+	if (err)
+		return err;
+	link = link_new(bus, endpoint, ZMQ_ROUTER);
+	zsock_set_router_mandatory(link->sock, 1);
+	zsock_set_router_handover(link->sock, 1);
+	if (zmq_bind(link->zmq, address) != 0) {
+		log_error(
+		    "bus.bind", LS("address", address), LS("fault", zmq_strerror(zmq_errno())));
+		bus_close(bus, &link);
+		return ERR_IO;
+	}
+	link->is_up = true;
+	link->source = loop_source_add(bus->loop, zmq_fd_of(link->zmq), drain_link, link);
+	*ret_link = link;
+	return 0;
+}
+
+int
+bus_connect(struct bus *bus, const char *endpoint, struct bus_link **ret_link)
+{
+	char address[160], monitor[80];
+	struct bus_link *link;
+	int err = address_of(bus, endpoint, address, sizeof address);
+
+	if (err)
+		return err;
+	link = link_new(bus, endpoint, ZMQ_DEALER);
+	zsock_set_identity(link->sock, bus->self);
+	snprintf(monitor, sizeof monitor, "inproc://monitor-%p", (void *)link);
+	if (zmq_socket_monitor(
+		link->zmq, monitor, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
+		log_error(
+		    "bus.monitor", LS("address", address), LS("fault", zmq_strerror(zmq_errno())));
+		bus_close(bus, &link);
+		return ERR_IO;
+	}
+	link->monitor = zmq_socket(zsys_init(), ZMQ_PAIR);
+	ASSERT(link->monitor);
+	zmq_setsockopt(link->monitor, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
+	if (zmq_connect(link->monitor, monitor) != 0 || zmq_connect(link->zmq, address) != 0) {
+		log_error(
+		    "bus.connect", LS("address", address), LS("fault", zmq_strerror(zmq_errno())));
+		bus_close(bus, &link);
+		return ERR_IO;
+	}
+	link->source = loop_source_add(bus->loop, zmq_fd_of(link->zmq), drain_link, link);
+	link->monitor_source =
+	    loop_source_add(bus->loop, zmq_fd_of(link->monitor), drain_monitor, link);
+	*ret_link = link;
+	return 0;
+}
+
+void
+bus_close(struct bus *bus, struct bus_link **p_link)
+{
+	struct bus_link *link = *p_link;
+
+	if (!link)
+		return;
+	*p_link = NULL;
+	for (struct bus_link **at = &bus->links; *at; at = &(*at)->next) {
+		if (*at == link) {
+			*at = link->next;
+			break;
+		}
+	}
+	loop_source_del(bus->loop, &link->source);
+	loop_source_del(bus->loop, &link->monitor_source);
+	if (link->monitor) {
+		zmq_socket_monitor(link->zmq, NULL, 0);
+		zmq_close(link->monitor);
+	}
+	zsock_destroy(&link->sock);
+	free(link);
+}
+
+const char *
+bus_link_endpoint(const struct bus_link *link)
+{
+	return link->endpoint;
+}
+
+bool
+bus_link_is_up(const struct bus_link *link)
+{
+	return link->is_up;
+}
+
+void
+bus_link_set_data(struct bus_link *link, void *data)
+{
+	link->data = data;
+}
+
+void *
+bus_link_data(const struct bus_link *link)
+{
+	return link->data;
+}
+
+static int
+send_failed(void)
+{
+	int why = zmq_errno();
+
+	metric_add(M_BUS_DROPPED, 1);
+	if (why == EHOSTUNREACH)
+		return ERR_NOT_FOUND;
+	return why == EAGAIN ? ERR_AGAIN : ERR_IO;
+}
+
+/* After the name's part is taken, libzmq takes the body too: it checks the peer's pipe at the first part only. */
+static int
+send_name(struct bus_link *link, const char *peer)
+{
+	if (!link->is_bound)
+		return 0;
+	ASSERT(peer);
+	if (zmq_send(link->zmq, peer, strlen(peer), ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+		return send_failed();
+	return 0;
+}
+
+int
+bus_send(struct bus_link *link, const char *peer, enum msg_type type, const void *msg)
+{
+	struct buf *out = &link->bus->out;
+	int err = send_name(link, peer);
+
+	if (err)
+		return err;
+	buf_clear(out);
+	codec_encode(type, msg, out);
+	if (zmq_send(link->zmq, out->data, out->len, ZMQ_DONTWAIT) < 0)
+		return send_failed();
+	return 0;
+}
+
+int
+bus_forward(struct bus_link *link, const char *peer, struct frame **frame)
+{
+	int err = send_name(link, peer);
+
+	if (err)
+		return err;
+	if (zmq_msg_send(&(*frame)->msg, link->zmq, ZMQ_DONTWAIT) < 0)
+		return send_failed();
+	frame_free(frame);
+	return 0;
+}
+
+uint8_t *
+frame_writable(struct frame *frame, struct bytes field)
+{
+	uint8_t *data = zmq_msg_data(&frame->msg);
+	size_t at = (size_t)(field.data - data);
+
+	ASSERT(at <= zmq_msg_size(&frame->msg) && field.len <= zmq_msg_size(&frame->msg) - at);
+	return data + at;
+}
