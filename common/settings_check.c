@@ -1,0 +1,100 @@
+/* settings_check.c - what is wrong with settings although each key by itself is right; pure */
+#include "settings.h"
+
+#include <string.h>
+
+#include "address.h"
+#include "err.h"
+#include "mem.h"
+
+static int
+check_listeners(const struct settings *s, struct buf *err)
+{
+	bool only_loopback = strcmp(settings_str(s, SET_AUTH_ANONYMOUS), "loopback") == 0;
+
+	for (size_t i = 0; i < settings_list_count(s, SET_MQTT_LISTEN); i++) {
+		const char *text = settings_list_at(s, SET_MQTT_LISTEN, i), *why;
+		struct address a;
+
+		if (address_parse(text, &a, &why) != 0) {
+			buf_addf(err, "mqtt.listen: \"%s\": %s", text, why);
+			return ERR_CONFIG;
+		}
+		if (!a.loopback && only_loopback) {
+			buf_addf(err,
+			    "mqtt.listen: %s can be reached from other machines, and nobody would "
+			    "need "
+			    "credentials there; set auth.anonymous=true if that is meant, or "
+			    "listen on "
+			    "127.0.0.1",
+			    text);
+			return ERR_CONFIG;
+		}
+	}
+	return 0;
+}
+
+static int
+check_sinks(const struct settings *s, struct buf *err)
+{
+	static const char *const drivers[] = { "history", "state" };
+
+	for (size_t i = 0; i < settings_list_count(s, SET_SINK_DRIVERS); i++) {
+		const char *name = settings_list_at(s, SET_SINK_DRIVERS, i);
+		bool known = false;
+
+		for (size_t k = 0; k < COUNT_OF(drivers); k++)
+			known = known || strcmp(name, drivers[k]) == 0;
+		if (!known) {
+			buf_addf(err,
+			    "sink.drivers: there is no driver \"%s\"; there are history, state",
+			    name);
+			return ERR_CONFIG;
+		}
+		for (size_t k = 0; k < i; k++) {
+			if (strcmp(name, settings_list_at(s, SET_SINK_DRIVERS, k)) == 0) {
+				buf_addf(err, "sink.drivers: \"%s\" is listed twice", name);
+				return ERR_CONFIG;
+			}
+		}
+	}
+	return 0;
+}
+
+static int
+check_at_most(const struct settings *s, enum setting_id small, enum setting_id large, int64_t times,
+    struct buf *err)
+{
+	int64_t a = settings_int(s, small), b = settings_int(s, large);
+
+	if (a * times <= b)
+		return 0;
+	if (times == 1)
+		buf_addf(err, "%s is %lld, more than %s, which is %lld", setting_infos[small].key,
+		    (long long)a, setting_infos[large].key, (long long)b);
+	else
+		buf_addf(err, "%s is %lld, less than %lld times %s, which is %lld",
+		    setting_infos[large].key, (long long)b, (long long)times,
+		    setting_infos[small].key, (long long)a);
+	return ERR_CONFIG;
+}
+
+int
+settings_check(const struct settings *s, struct buf *err)
+{
+	const char *url = settings_str(s, SET_REDIS_URL);
+	int rc;
+
+	if (*url && strncmp(url, "unix:///", 8) != 0 && strncmp(url, "redis://", 8) != 0) {
+		buf_addf(
+		    err, "redis.url: \"%s\" is neither unix:///path nor redis://host:port", url);
+		return ERR_CONFIG;
+	}
+	if ((rc = check_listeners(s, err)) != 0 || (rc = check_sinks(s, err)) != 0)
+		return rc;
+	if ((rc = check_at_most(s, SET_STORAGE_REPLICAS, SET_STORAGE_SHARDS, 1, err)) != 0)
+		return rc;
+	if ((rc = check_at_most(s, SET_STORAGE_SHARDS, SET_PARTITIONS, 1, err)) != 0)
+		return rc;
+	return check_at_most(s, SET_STORAGE_SEGMENT_MIB, SET_STORAGE_QUOTA_MIB, 3, err);
+}
