@@ -40,6 +40,11 @@ LIBS_sink := $(LIBS_COMMON) -lsqlite3 -lzstd -lm
 LIBS_supervisor := -lmsgpackc -lyaml -lxxhash -ljansson -lmosquitto -lm
 LIBS_common := $(LIBS_COMMON)
 
+# Short lines; V=1 shows the commands.
+ifndef V
+.SILENT:
+SAY = @echo "  $(1) $(patsubst $(B)/%,%,$@)"
+endif
 .PHONY: all run test check unit flow fault model fuzz deps deps-test clean format fences
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -57,10 +62,12 @@ OBJ_$(2) := $$(patsubst %.c,$(B)/obj/%.o,$$(filter-out $$(MAINS_$(2)),$$(wildcar
 $(B)/lib/$(2).a: $$(OBJ_$(2))
 $(B)/bin/$(if $(filter supervisor,$(2)),roost,roost-$(2)): $(B)/obj/$(1)/main.o $(B)/lib/$(2).a $(B)/lib/common.a
 	@mkdir -p $$(@D)
+	$$(call SAY,LD)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2))
 TOOLS_$(2) := $$(patsubst $(1)/%_main.c,$(B)/bin/roost-%,$$(wildcard $(1)/*_main.c))
 $$(TOOLS_$(2)): $(B)/bin/roost-%: $(B)/obj/$(1)/%_main.o $(B)/lib/$(2).a $(B)/lib/common.a
 	@mkdir -p $$(@D)
+	$$(call SAY,LD)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(2))
 BINS += $$(if $$(wildcard $(1)/main.c),$(B)/bin/$(if $(filter supervisor,$(2)),roost,roost-$(2))) $$(TOOLS_$(2))
 endef
@@ -76,10 +83,12 @@ $(B)/lib/%.a:
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
+	$(call SAY,CC)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/obj/%.o: %.cc
 	@mkdir -p $(@D)
+	$(call SAY,CXX)
 	$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
 # Unit tests: tests/unit/<folder>/test_<module>.c is one executable, linked with its folder and common/.
@@ -92,6 +101,7 @@ $(1): $(B)/obj/$(patsubst $(B)/test/%,tests/unit/%,$(1)).o \
       $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(call unit_folder,$(1))/support_*.c)) \
       $(if $(filter common,$(call unit_folder,$(1))),,$(B)/lib/$(call unit_folder,$(1)).a) $(B)/lib/common.a
 	@mkdir -p $$(@D)
+	$$(call SAY,LD)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(call unit_folder,$(1))) -lcheck -lsubunit -lrt -lm -lpthread
 endef
 $(foreach t,$(UNIT_BIN),$(eval $(call unit_rule,$(t))))
@@ -105,6 +115,7 @@ FUZZ_LIB := $(foreach s,$(SERVICES),$(B)/lib/$(s).a) $(B)/lib/common.a
 $(B)/obj/tests/fuzz/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes
 $(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(FUZZ_LIB)
 	@mkdir -p $(@D)
+	$(call SAY,LD)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lsimdjson -lsqlite3 -lcurl -lzstd -lm -lstdc++
 
 SUPPORT_SRC := $(wildcard tests/support/*.c)
@@ -112,6 +123,7 @@ SUPPORT_BIN := $(patsubst tests/support/%.c,$(B)/test/support/%,$(SUPPORT_SRC))
 $(B)/obj/tests/support/%.o: CFLAGS += -Wno-missing-prototypes
 $(SUPPORT_BIN): $(B)/test/support/%: $(B)/obj/tests/support/%.o $(B)/lib/common.a
 	@mkdir -p $(@D)
+	$(call SAY,LD)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lmosquitto -lsqlite3 -lm -ldl
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

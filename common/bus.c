@@ -57,6 +57,9 @@ struct flow_edge {
 	enum msg_type type;
 };
 
+/* czmq's context is the process's: the last bus ends it. */
+static unsigned bus_count;
+
 static const struct flow_edge flow[] = {
 #define FLOW(from, to, MESSAGE, policy) { #from, #to, MSG_##MESSAGE },
 #include "flow.def"
@@ -100,6 +103,7 @@ bus_new(struct loop *loop, const char *self, const char *run_dir, bus_msg_fn on_
 	zsys_init();
 	zsys_handler_set(NULL);
 	zsys_set_linger(0);
+	bus_count++;
 	bus->loop = loop;
 	snprintf(bus->self, sizeof bus->self, "%s", self);
 	snprintf(bus->run_dir, sizeof bus->run_dir, "%s", run_dir);
@@ -124,8 +128,8 @@ bus_free(struct bus **p_bus)
 	buf_fini(&bus->out);
 	free(bus);
 	*p_bus = NULL;
-	/* Sockets' descriptors are only given back by the context's end. */
-	zsys_shutdown();
+	if (--bus_count == 0)
+		zsys_shutdown();
 }
 
 static bool

@@ -115,6 +115,12 @@ take_zone(struct bytes *t, int *ret_minutes)
 	return h <= 14 && m < 60;
 }
 
+static bool
+is_leap(int year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
 int
 clock_parse_iso(struct bytes text, int64_t *ret_wall_us)
 {
@@ -136,6 +142,8 @@ clock_parse_iso(struct bytes text, int64_t *ret_wall_us)
 		if (!take_fraction(&text, &us) || !take_zone(&text, &zone))
 			return ERR_MALFORMED;
 	}
+	if (tm.tm_mon == 2 && tm.tm_mday == 29 && !is_leap(tm.tm_year))
+		return ERR_MALFORMED;
 	if (text.len || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
 	    tm.tm_mday > month_days[tm.tm_mon - 1] || tm.tm_hour > 23 || tm.tm_min > 59 ||
 	    tm.tm_sec > 60)

@@ -1,0 +1,147 @@
+/* test_bus.c - messages cross real ipc sockets; flow.def is enforced; links tell when the other side comes and goes */
+#include "bus.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../unit.h"
+#include "err.h"
+#include "metrics.h"
+
+#define DEADLINE_US 5000000
+
+struct side {
+	struct bus *bus;
+	int messages;
+	uint64_t last_seq;
+	char from[BUS_NAME_MAX];
+	int ups;
+	int downs;
+	struct bus_link *forward_to;
+};
+
+static void
+on_msg(void *arg, struct bus_msg *m)
+{
+	struct side *s = arg;
+
+	s->messages++;
+	snprintf(s->from, sizeof s->from, "%s", m->from);
+	if (m->type != MSG_STREAM_BATCH)
+		return;
+	s->last_seq = m->any->batch.seq;
+	if (s->forward_to) {
+		frame_writable(*m->frame, m->any->batch.records)[0] = 'X';
+		ck_assert_int_eq(bus_forward(s->forward_to, NULL, m->frame), 0);
+		ck_assert_ptr_null(*m->frame);
+	} else {
+		ck_assert(m->any->batch.records.data[0] == 'X');
+	}
+}
+
+static void
+on_link(void *arg, struct bus_link *link, bool up)
+{
+	struct side *s = arg;
+
+	(void)link;
+	s->ups += up;
+	s->downs += !up;
+}
+
+static void
+wait_for(struct loop *loop, const int *value, int at_least)
+{
+	int64_t deadline = loop_now_us(loop) + DEADLINE_US;
+
+	while (*value < at_least && loop_now_us(loop) < deadline)
+		loop_turn(loop, 10000);
+	ck_assert_int_ge(*value, at_least);
+}
+
+static char dir[] = "/tmp/roost-bus-XXXXXX";
+
+static void
+make_dir(void)
+{
+	strcpy(dir, "/tmp/roost-bus-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static struct msg_batch
+batch_of(uint64_t seq)
+{
+	return (struct msg_batch){
+		.stream = 1, .seq = seq, .kind = 1, .records = bytes_of_str("records")
+	};
+}
+
+START_TEST(test_flow)
+{
+	struct loop *loop = loop_new();
+	struct side connectivity = { 0 }, limiter = { 0 }, storage = { 0 };
+	struct bus_link *to_limiter, *limiter_in, *storage_in;
+	struct msg_batch b = batch_of(5);
+	struct msg_commit commit = { .stream = 1, .upto = 5 };
+	uint64_t rejected = metric_get(M_BUS_REJECTED);
+
+	make_dir();
+	connectivity.bus = bus_new(loop, "connectivity-0", dir, on_msg, on_link, &connectivity);
+	limiter.bus = bus_new(loop, "limiter-0", dir, on_msg, on_link, &limiter);
+	storage.bus = bus_new(loop, "storage-0", dir, on_msg, on_link, &storage);
+	/* The connecting side may come first. */
+	ck_assert_int_eq(bus_connect(connectivity.bus, "limiter-0", &to_limiter), 0);
+	ck_assert_int_eq(bus_bind(limiter.bus, "limiter-0", &limiter_in), 0);
+	ck_assert_int_eq(bus_bind(storage.bus, "shard-0", &storage_in), 0);
+	ck_assert_int_eq(bus_connect(limiter.bus, "shard-0", &limiter.forward_to), 0);
+	wait_for(loop, &connectivity.ups, 1);
+	wait_for(loop, &limiter.ups, 1);
+	ck_assert(bus_link_is_up(to_limiter));
+
+	ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_STREAM_BATCH, &b), 0);
+	wait_for(loop, &storage.messages, 1);
+	ck_assert_str_eq(limiter.from, "connectivity-0");
+	ck_assert_str_eq(storage.from, "limiter-0");
+	ck_assert_uint_eq(storage.last_seq, 5);
+
+	/* Not an edge: connectivity sends no COMMIT to a limiter. */
+	ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_COMMIT, &commit), 0);
+	ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_STREAM_BATCH, &b), 0);
+	wait_for(loop, &storage.messages, 2);
+	ck_assert_uint_eq(metric_get(M_BUS_REJECTED), rejected + 1);
+	ck_assert_int_eq(limiter.messages, 2);
+
+	/* A receiver that is not there is told apart from one that is behind. */
+	ck_assert_int_eq(
+	    bus_send(storage_in, "connectivity-9", MSG_COMMIT, &commit), ERR_NOT_FOUND);
+
+	bus_close(limiter.bus, &limiter_in);
+	wait_for(loop, &connectivity.downs, 1);
+	ck_assert_int_eq(bus_bind(limiter.bus, "limiter-0", &limiter_in), 0);
+	wait_for(loop, &connectivity.ups, 2);
+	bus_free(&connectivity.bus);
+	bus_free(&limiter.bus);
+	bus_free(&storage.bus);
+	loop_free(&loop);
+}
+END_TEST
+
+START_TEST(test_long_path_is_refused)
+{
+	struct loop *loop = loop_new();
+	struct side s = { 0 };
+	struct bus_link *link;
+	char path[120];
+
+	memset(path, 'd', sizeof path - 1);
+	path[sizeof path - 1] = '\0';
+	s.bus = bus_new(loop, "limiter-0", path, on_msg, on_link, &s);
+	ck_assert_int_eq(bus_bind(s.bus, "limiter-0", &link), ERR_TOO_BIG);
+	bus_free(&s.bus);
+	loop_free(&loop);
+}
+END_TEST
+
+UNIT_MAIN("bus", test_flow, test_long_path_is_refused)

@@ -1,0 +1,244 @@
+/* test_codec.c - every message round trips; every prefix and every changed byte of a frame is survived; golden frames */
+#include "codec.h"
+
+#include <msgpack.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "mem.h"
+#include "../unit.h"
+
+static struct msg_batch
+sample_batch(void)
+{
+	return (struct msg_batch){
+		.stream = 1ull << 48 | 7,
+		.seq = 300,
+		.partition = 15,
+		.kind = 1,
+		.retry = true,
+		.records = bytes_of_str("records"),
+	};
+}
+
+START_TEST(test_round_trip)
+{
+	struct msg_batch in = sample_batch();
+	struct buf out = { 0 };
+	enum msg_type type;
+	union msg_any msg;
+
+	codec_encode(MSG_STREAM_BATCH, &in, &out);
+	ck_assert_int_eq(codec_decode(buf_bytes(&out), &type, &msg), 0);
+	ck_assert_int_eq(type, MSG_STREAM_BATCH);
+	ck_assert_uint_eq(msg.batch.stream, in.stream);
+	ck_assert_uint_eq(msg.batch.seq, 300);
+	ck_assert(msg.batch.retry);
+	ck_assert(bytes_equal_str(msg.batch.records, "records"));
+	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(test_every_prefix_is_malformed)
+{
+	struct msg_batch in = sample_batch();
+	struct buf out = { 0 };
+	enum msg_type type;
+	union msg_any msg;
+
+	codec_encode(MSG_STREAM_BATCH, &in, &out);
+	for (size_t n = 0; n < out.len; n++) {
+		/* A heap copy of exactly this size, so that a sanitizer sees one byte too many. */
+		uint8_t *copy = xmemdup(out.data, n);
+
+		ck_assert_msg(codec_decode(bytes_of(copy, n), &type, &msg) == ERR_MALFORMED,
+		    "prefix of %zu bytes", n);
+		free(copy);
+	}
+	buf_add_u8(&out, 0);
+	ck_assert_int_eq(codec_decode(buf_bytes(&out), &type, &msg), ERR_MALFORMED);
+	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(test_every_changed_byte_is_survived)
+{
+	struct msg_batch in = sample_batch();
+	struct buf out = { 0 };
+	enum msg_type type;
+	union msg_any msg;
+
+	codec_encode(MSG_STREAM_BATCH, &in, &out);
+	for (size_t at = 0; at < out.len; at++) {
+		uint8_t *copy = xmemdup(out.data, out.len);
+
+		for (unsigned v = 0; v < 256; v++) {
+			copy[at] = (uint8_t)v;
+			if (codec_decode(bytes_of(copy, out.len), &type, &msg) == 0 &&
+			    type == MSG_STREAM_BATCH)
+				ck_assert(msg.batch.records.data >= copy &&
+					  msg.batch.records.data + msg.batch.records.len <=
+					      copy + out.len);
+		}
+		free(copy);
+	}
+	buf_fini(&out);
+}
+END_TEST
+
+/* Builds [COMMIT, {...}] from raw map bytes. */
+static int
+decode_commit(const char *map, size_t len)
+{
+	struct buf out = { 0 };
+	enum msg_type type;
+	union msg_any msg;
+	int err;
+
+	buf_add(&out, "\x92\x0e", 2);
+	buf_add(&out, map, len);
+	err = codec_decode(buf_bytes(&out), &type, &msg);
+	buf_fini(&out);
+	return err;
+}
+
+START_TEST(test_fields)
+{
+	static const struct {
+		const char *label;
+		const char *map;
+		size_t len;
+		int err;
+	} cases[] = {
+		{ "all there", "\x84\x01\x01\x02\x02\x03\x03\x04\x04", 9, 0 },
+		{ "unknown field skipped", "\x85\x01\x01\x02\x02\x03\x03\x04\x04\x63\x92\x01\xa1x",
+		    14, 0 },
+		{ "must field missing", "\x83\x01\x01\x02\x02\x03\x03", 7, ERR_MALFORMED },
+		{ "repeated field", "\x85\x01\x01\x02\x02\x03\x03\x04\x04\x01\x01", 11,
+		    ERR_MALFORMED },
+		{ "mistyped field", "\x84\x01\xa1x\x02\x02\x03\x03\x04\x04", 10, ERR_MALFORMED },
+		{ "negative for unsigned", "\x84\x01\xff\x02\x02\x03\x03\x04\x04", 9,
+		    ERR_MALFORMED },
+		{ "over the limit", "\x84\x01\x01\x02\x02\x03\xce\x00\x01\x00\x00\x04\x04", 13,
+		    ERR_TOO_BIG },
+		{ "list of odd length",
+		    "\x85\x01\x01\x02\x02\x03\x03\x04\x04\x05\xc4\x03\x00\x00\x00", 15,
+		    ERR_MALFORMED },
+		{ "map bomb", "\xdf\xff\xff\xff\xff", 5, ERR_MALFORMED },
+		{ "array bomb in unknown field",
+		    "\x85\x01\x01\x02\x02\x03\x03\x04\x04\x63\xdd\x00\xff\xff\xff", 15,
+		    ERR_MALFORMED },
+		{ "depth bomb in unknown field",
+		    "\x85\x01\x01\x02\x02\x03\x03\x04\x04\x63\x91\x91\x91\x91\x91\x91\x91\x91\x91"
+		    "\x91\x01",
+		    21, ERR_MALFORMED },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		ck_assert_msg(decode_commit(cases[i].map, cases[i].len) == cases[i].err, "%s",
+		    cases[i].label);
+}
+END_TEST
+
+START_TEST(test_unknown_message)
+{
+	enum msg_type type;
+	union msg_any msg;
+
+	ck_assert_int_eq(codec_decode(bytes_of("\x92\x3f\x80", 3), &type, &msg), ERR_UNSUPPORTED);
+	ck_assert_int_eq(
+	    codec_decode(bytes_of("\x92\xcd\xff\xff\x80", 5), &type, &msg), ERR_UNSUPPORTED);
+	ck_assert_str_eq(msg_name(MSG_HELLO), "HELLO");
+	ck_assert_str_eq(msg_name(63), "?");
+	ck_assert_str_eq(msg_name(1000), "?");
+}
+END_TEST
+
+/* msgpack-c is the oracle: what it packs, the cursor reads. */
+START_TEST(test_cursor_reads_what_msgpack_packs)
+{
+	static const int64_t ints[] = { 0, 1, 127, 128, 255, 256, 65535, 65536, UINT32_MAX,
+		INT64_MAX, -1, -32, -33, -128, -129, -32768, -32769, INT32_MIN, INT64_MIN };
+	msgpack_sbuffer sbuf;
+	msgpack_packer pk;
+	struct mp_cursor c;
+
+	msgpack_sbuffer_init(&sbuf);
+	msgpack_packer_init(&pk, &sbuf, msgpack_sbuffer_write);
+	for (size_t i = 0; i < COUNT_OF(ints); i++)
+		msgpack_pack_int64(&pk, ints[i]);
+	msgpack_pack_uint64(&pk, UINT64_MAX);
+	msgpack_pack_float(&pk, 1.5f);
+	msgpack_pack_double(&pk, -2.25);
+	msgpack_pack_true(&pk);
+	msgpack_pack_str_with_body(&pk, "abc", 3);
+	c = mp_cursor_of(bytes_of(sbuf.data, sbuf.size));
+	for (size_t i = 0; i < COUNT_OF(ints); i++)
+		ck_assert_int_eq(mp_get_int(&c), ints[i]);
+	ck_assert_uint_eq(mp_get_uint(&c), UINT64_MAX);
+	ck_assert_double_eq(mp_get_double(&c), 1.5);
+	ck_assert_double_eq(mp_get_double(&c), -2.25);
+	ck_assert(mp_get_bool(&c));
+	ck_assert(bytes_equal_str(mp_get_str(&c), "abc"));
+	ck_assert(!c.failed && c.at == c.end);
+	ck_assert_uint_eq(mp_get_uint(&c), 0);
+	ck_assert(c.failed);
+	msgpack_sbuffer_destroy(&sbuf);
+}
+END_TEST
+
+START_TEST(test_lists)
+{
+	struct buf list = { 0 };
+
+	u64s_add(&list, 1);
+	u64s_add(&list, UINT64_MAX);
+	ck_assert_uint_eq(u64s_count(buf_bytes(&list)), 2);
+	ck_assert_uint_eq(u64s_at(buf_bytes(&list), 1), UINT64_MAX);
+	buf_fini(&list);
+}
+END_TEST
+
+/* Golden frames: tests/vectors/<name>.hex, never edited; a frame that an older release sent must still decode. */
+START_TEST(test_golden_frames)
+{
+	static const struct {
+		const char *file;
+		enum msg_type type;
+	} vectors[] = {
+		{ "tests/vectors/batch-1.hex", MSG_STREAM_BATCH },
+		{ "tests/vectors/commit-1.hex", MSG_COMMIT },
+		{ "tests/vectors/hello-1.hex", MSG_HELLO },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+		uint8_t frame[512];
+		size_t n = 0;
+		unsigned byte;
+		enum msg_type type;
+		union msg_any msg;
+		FILE *f = fopen(vectors[i].file, "r");
+
+		ck_assert_msg(f != NULL, "%s", vectors[i].file);
+		while (n < sizeof frame && fscanf(f, "%2x", &byte) == 1)
+			frame[n++] = (uint8_t)byte;
+		fclose(f);
+		ck_assert_msg(
+		    codec_decode(bytes_of(frame, n), &type, &msg) == 0, "%s", vectors[i].file);
+		ck_assert_int_eq(type, vectors[i].type);
+		if (type == MSG_STREAM_BATCH)
+			ck_assert(
+			    msg.batch.seq == 300 && bytes_equal_str(msg.batch.records, "records"));
+		if (type == MSG_COMMIT)
+			ck_assert(msg.commit.upto == 300 && u64s_count(msg.commit.verdicts) == 2);
+		if (type == MSG_HELLO)
+			ck_assert(msg.hello.life == 42 && msg.hello.epoch == 0);
+	}
+}
+END_TEST
+
+UNIT_MAIN("codec", test_round_trip, test_every_prefix_is_malformed,
+    test_every_changed_byte_is_survived, test_fields, test_unknown_message,
+    test_cursor_reads_what_msgpack_packs, test_lists, test_golden_frames)

@@ -1,0 +1,76 @@
+/* test_entry.c - entries and block views round trip; every prefix is refused */
+#include "entry.h"
+
+#include <stdlib.h>
+
+#include "../unit.h"
+#include "err.h"
+#include "mem.h"
+
+static void
+build(struct buf *out)
+{
+	entry_put(out, &(struct entry){ .kind = ENTRY_READINGS,
+			   .partition = 7,
+			   .stream = 1ull << 48,
+			   .seq = 9,
+			   .body = bytes_of_str("body") });
+	entry_put(out, &(struct entry){ .kind = ENTRY_TICK, .partition = ENTRY_ALL_PARTITIONS });
+}
+
+START_TEST(test_entries)
+{
+	struct buf out = { 0 };
+	struct bytes rest;
+	struct entry e;
+
+	build(&out);
+	rest = buf_bytes(&out);
+	ck_assert_int_eq(entry_next(&rest, &e), 0);
+	ck_assert(
+	    e.kind == ENTRY_READINGS && e.partition == 7 && e.stream == 1ull << 48 && e.seq == 9);
+	ck_assert(bytes_equal_str(e.body, "body"));
+	ck_assert_int_eq(entry_next(&rest, &e), 0);
+	ck_assert(e.kind == ENTRY_TICK && e.partition == ENTRY_ALL_PARTITIONS && e.body.len == 0);
+	ck_assert_int_eq(entry_next(&rest, &e), ERR_NOT_FOUND);
+	for (size_t n = 1; n < ENTRY_HEADER_SIZE + 4; n++) {
+		uint8_t *copy = xmemdup(out.data, n);
+
+		rest = bytes_of(copy, n);
+		ck_assert_msg(entry_next(&rest, &e) == ERR_MALFORMED, "prefix of %zu bytes", n);
+		free(copy);
+	}
+	out.data[7] = 0xff; /* length of the body: 4 GiB */
+	rest = buf_bytes(&out);
+	ck_assert_int_eq(entry_next(&rest, &e), ERR_TOO_BIG);
+	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(test_views)
+{
+	struct block_view in = {
+		.offset = 4096, .next = 8192, .time = -1, .entries = bytes_of_str("entries")
+	};
+	struct buf out = { 0 };
+	struct block_view v;
+	struct bytes rest;
+
+	view_put(&out, &in);
+	rest = buf_bytes(&out);
+	ck_assert_int_eq(view_next(&rest, &v), 0);
+	ck_assert(v.offset == 4096 && v.next == 8192 && v.time == -1 &&
+		  bytes_equal(v.entries, in.entries));
+	ck_assert_int_eq(view_next(&rest, &v), ERR_NOT_FOUND);
+	for (size_t n = 1; n < out.len; n++) {
+		uint8_t *copy = xmemdup(out.data, n);
+
+		rest = bytes_of(copy, n);
+		ck_assert_msg(view_next(&rest, &v) == ERR_MALFORMED, "prefix of %zu bytes", n);
+		free(copy);
+	}
+	buf_fini(&out);
+}
+END_TEST
+
+UNIT_MAIN("entry", test_entries, test_views)

@@ -1,0 +1,34 @@
+/* unit.h - the main() of a unit test: UNIT_MAIN("codec", test_round_trip, ...) */
+#ifndef ROOST_UNIT_H
+#define ROOST_UNIT_H
+
+#include <check.h>
+#include <stdlib.h>
+
+static inline int
+unit_run(const char *name, const TTest *const *tests, size_t count)
+{
+	Suite *s = suite_create(name);
+	TCase *tc = tcase_create(name);
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(tc, 60);
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(tc, tests[i]);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#define UNIT_MAIN(name, ...)                                                                       \
+	int main(void)                                                                             \
+	{                                                                                          \
+		const TTest *const tests[] = { __VA_ARGS__ };                                      \
+		return unit_run(name, tests, sizeof tests / sizeof tests[0]);                      \
+	}
+
+#endif
