@@ -241,7 +241,7 @@ loop_timer_set(struct loop *loop, struct loop_timer *t, int64_t after_us, loop_f
 static void
 run_timers(struct loop *loop)
 {
-	/* Timers that callbacks set for now wait for the next turn, or one could starve everything else. */
+	/* Timers that callbacks set without delay wait for the next turn, or one could starve everything else. */
 	int64_t until = loop->now_us;
 
 	while (loop->heap_len && loop->heap[0]->at_us <= until) {

@@ -382,8 +382,14 @@ prepare(struct sim *s)
 	buf_fini(&err);
 }
 
-int
-main(int argc, char **argv)
+struct arguments {
+	const char *file;
+	char **sets;
+	size_t set_count;
+};
+
+static void
+parse(int argc, char **argv, struct sim *s, struct arguments *a)
 {
 	enum {
 		OPT_DEVICES = 256,
@@ -397,7 +403,7 @@ main(int argc, char **argv)
 		OPT_METRIC,
 		OPT_SEED,
 		OPT_SET,
-		OPT_JSON
+		OPT_JSON,
 	};
 	static const struct option options[] = {
 		{ "devices", required_argument, NULL, OPT_DEVICES },
@@ -416,63 +422,52 @@ main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct sim s = { .devices = 100,
-		.rate = 1000,
-		.for_us = 30000000,
-		.qos = 1,
-		.speed = 1000,
-		.metric = "value",
-		.seed = 1 };
-	struct sigaction act = { .sa_handler = on_signal };
-	const char *file = NULL;
-	char **sets = xcalloc((size_t)argc, sizeof(*sets));
-	size_t set_count = 0;
 	bool for_given = false;
-	int opt, code;
+	int opt;
 
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DEVICES:
-			s.devices = (uint32_t)number_of("devices", optarg, 1, SIM_CLIENTS_MAX);
+			s->devices = (uint32_t)number_of("devices", optarg, 1, SIM_CLIENTS_MAX);
 			break;
 		case OPT_RATE:
-			s.rate = number_of("rate", optarg, 0.001, 10000000);
+			s->rate = number_of("rate", optarg, 0.001, 10000000);
 			break;
 		case OPT_FOR:
-			if (clock_parse_duration(bytes_of_str(optarg), &s.for_us) != 0)
+			if (clock_parse_duration(bytes_of_str(optarg), &s->for_us) != 0)
 				fail(EXIT_USAGE,
 				    "--for takes a duration with its unit, like 30s or 10m");
 			for_given = true;
 			break;
 		case OPT_URL:
-			s.url = optarg;
+			s->url = optarg;
 			break;
 		case OPT_QOS:
-			s.qos = (int)number_of("qos", optarg, 0, 2);
+			s->qos = (int)number_of("qos", optarg, 0, 2);
 			break;
 		case OPT_REPLAY:
-			s.replay = optarg;
+			s->replay = optarg;
 			break;
 		case OPT_SPEED:
-			s.speed = number_of("speed", optarg, 0.001, 1e12);
+			s->speed = number_of("speed", optarg, 0.001, 1e12);
 			break;
 		case OPT_DEVICE:
-			s.device = optarg;
+			s->device = optarg;
 			break;
 		case OPT_METRIC:
-			s.metric = optarg;
+			s->metric = optarg;
 			break;
 		case OPT_SEED:
-			s.seed = (uint64_t)number_of("seed", optarg, 0, 9e15);
+			s->seed = (uint64_t)number_of("seed", optarg, 0, 9e15);
 			break;
 		case OPT_SET:
-			sets[set_count++] = optarg;
+			a->sets[a->set_count++] = optarg;
 			break;
 		case OPT_JSON:
-			s.json = true;
+			s->json = true;
 			break;
 		case 'c':
-			file = optarg;
+			a->file = optarg;
 			break;
 		case 'h':
 			usage(0);
@@ -480,12 +475,31 @@ main(int argc, char **argv)
 			usage(EXIT_USAGE);
 		}
 	}
-	if (optind != argc || (s.device != NULL && s.replay == NULL))
+	if (optind != argc || (s->device != NULL && s->replay == NULL))
 		usage(EXIT_USAGE);
-	if (s.replay != NULL && !for_given)
-		s.for_us = 0; /* to the end of the recording */
+	if (s->replay != NULL && !for_given)
+		s->for_us = 0; /* to the end of the recording */
+}
+
+int
+main(int argc, char **argv)
+{
+	struct sim s = {
+		.devices = 100,
+		.rate = 1000,
+		.for_us = 30000000,
+		.qos = 1,
+		.speed = 1000,
+		.metric = "value",
+		.seed = 1,
+	};
+	struct arguments a = { .sets = xcalloc((size_t)argc, sizeof(char *)) };
+	struct sigaction act = { .sa_handler = on_signal };
+	int code;
+
+	parse(argc, argv, &s, &a);
 	log_init("sim", LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
-	address_from_settings(&s, file, sets, set_count);
+	address_from_settings(&s, a.file, a.sets, a.set_count);
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGTERM, &act, NULL);
 	prepare(&s);
@@ -494,7 +508,7 @@ main(int argc, char **argv)
 	sim_recording_fini(&s.recording);
 	free(s.models);
 	free(s.host);
-	free(sets);
+	free(a.sets);
 	buf_fini(&s.topic);
 	buf_fini(&s.payload);
 	return code;

@@ -45,9 +45,9 @@ struct conn {
 	int fd;
 	int64_t since_us; /* state entered, or last progress when UP */
 	int64_t retry_at_us;
-	uint32_t next_n; /* first reading never sent */
-	uint32_t oldest_n; /* first reading not acknowledged: window is [oldest_n, next_n) */
-	uint32_t resend_n; /* next to go out on this connection */
+	uint32_t next_n;    /* first reading never sent */
+	uint32_t oldest_n;  /* first reading not acknowledged: window is [oldest_n, next_n) */
+	uint32_t resend_n;  /* next to go out on this connection */
 	struct slot *slots; /* of reading n: n % window */
 	uint8_t out[OUT_MAX];
 	size_t out_len;
