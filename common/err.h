@@ -27,6 +27,6 @@ const char *err_name(int err);
 /* For our own mistakes only, on in release builds too. Never on input, peers or the disk. */
 #define ASSERT(cond) ((cond) ? (void)0 : err_assert_failed(#cond, __FILE__, __LINE__))
 
-_Noreturn void err_assert_failed(const char *what, const char *file, int line);
+void err_assert_failed(const char *what, const char *file, int line) __attribute__((noreturn));
 
 #endif

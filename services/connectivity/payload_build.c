@@ -1,0 +1,210 @@
+/* payload_build.c - the shapes of a payload, whatever its encoding: samples, their time, flattened names; pure */
+#include "payload_build.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "err.h"
+#include "mem.h"
+
+#define POINTS_FIRST 16
+
+int
+payload_fail(struct payload_build *b, int err, const char *fault)
+{
+	b->fault = fault;
+	return err;
+}
+
+/* ts by its magnitude: seconds reach 1e11 in the year 5138, milliseconds 1e14, microseconds 1e17. */
+static int64_t
+time_of_int(int64_t v)
+{
+	int64_t size = v < 0 ? -(v + 1) : v;
+
+	if (size < 100000000000)
+		v *= 1000000;
+	else if (size < 100000000000000)
+		v *= 1000;
+	else if (size >= 100000000000000000)
+		v /= 1000;
+	return v;
+}
+
+static int
+time_of_double(struct payload_build *b, double v, int64_t *ret_us)
+{
+	double size = fabs(v);
+
+	if (!(size < 9.2e18))
+		return payload_fail(b, ERR_MALFORMED, "ts is out of range");
+	if (size < 1e11)
+		v *= 1e6;
+	else if (size < 1e14)
+		v *= 1e3;
+	else if (size >= 1e17)
+		v /= 1e3;
+	*ret_us = (int64_t)(v < 0 ? v - 0.5 : v + 0.5);
+	return 0;
+}
+
+static int
+sample_time(struct payload_build *b, const struct value *v)
+{
+	int64_t us = 0;
+	int err = 0;
+
+	if (b->sample_timed)
+		return payload_fail(b, ERR_MALFORMED, "ts is given twice");
+	switch (v->kind) {
+	case VALUE_INT:
+		us = time_of_int(v->v.i);
+		break;
+	case VALUE_DOUBLE:
+		err = time_of_double(b, v->v.f, &us);
+		break;
+	case VALUE_STRING:
+		if (clock_parse_iso(v->v.s, &us) != 0)
+			err = payload_fail(b, ERR_MALFORMED, "ts is not an ISO 8601 date and time");
+		break;
+	case VALUE_BOOL:
+		err = payload_fail(b, ERR_MALFORMED, "ts is neither a number nor a text");
+		break;
+	}
+	if (err)
+		return err;
+	b->sample_time = us;
+	b->sample_timed = true;
+	return 0;
+}
+
+int
+payload_sample_begin(struct payload_build *b)
+{
+	b->sample_at = b->count;
+	b->sample_timed = false;
+	b->depth = 0;
+	b->prefix_len = 0;
+	return 0;
+}
+
+/* A time that cannot be stays with its points, quarantined; the record's own stays the server's. */
+int
+payload_sample_end(struct payload_build *b)
+{
+	bool good = b->sample_timed && payload_check_time(b->sample_time, b->now_us);
+
+	for (uint32_t i = b->sample_at; i < b->count; i++) {
+		struct point *p = &b->points[i];
+
+		p->time = b->sample_timed ? b->sample_time : b->now_us;
+		if (b->sample_timed && !good) {
+			if (p->reason == QUARANTINE_NONE)
+				b->quarantined++;
+			p->reason = QUARANTINE_TIME;
+		}
+	}
+	if (good) {
+		b->time = b->sample_time;
+		b->device_time = true;
+	}
+	return 0;
+}
+
+int
+payload_enter(struct payload_build *b, enum payload_container c, struct bytes name, size_t *ret_mark)
+{
+	*ret_mark = b->prefix_len;
+	if (c == PAYLOAD_OBJECT && b->depth == 0 && bytes_equal_str(name, "values")) {
+		b->depth++;
+		return 0;
+	}
+	if (b->depth == 0 && bytes_equal_str(name, "ts"))
+		return payload_fail(b, ERR_MALFORMED, "ts is neither a number nor a text");
+	if (b->depth == PAYLOAD_DEPTH_MAX)
+		return payload_fail(b, ERR_MALFORMED, "objects are nested more than 8 deep");
+	if (name.len == 0)
+		return payload_fail(b, ERR_MALFORMED, "a name is empty");
+	if (name.len > METRIC_NAME_MAX - b->prefix_len)
+		return payload_fail(b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
+	memcpy(b->prefix + b->prefix_len, name.data, name.len);
+	b->prefix_len += name.len;
+	b->prefix[b->prefix_len++] = '.';
+	b->depth++;
+	return 0;
+}
+
+void
+payload_leave(struct payload_build *b, size_t mark)
+{
+	b->prefix_len = mark;
+	b->depth--;
+}
+
+static struct bytes
+flatten(struct payload_build *b, struct bytes name)
+{
+	char *at;
+
+	if (!b->names)
+		b->names = xmalloc((size_t)RECORD_POINTS_MAX * METRIC_NAME_MAX);
+	at = b->names + b->names_len;
+	memcpy(at, b->prefix, b->prefix_len);
+	memcpy(at + b->prefix_len, name.data, name.len);
+	b->names_len += b->prefix_len + name.len;
+	return bytes_of(at, b->prefix_len + name.len);
+}
+
+static int
+add_point(struct payload_build *b, struct bytes name, const struct value *v)
+{
+	struct point *p;
+
+	if (b->count == RECORD_POINTS_MAX)
+		return payload_fail(b, ERR_TOO_BIG, "there are more than 4096 values");
+	if (name.len == 0)
+		return payload_fail(b, ERR_MALFORMED, "a name is empty");
+	if (b->prefix_len > METRIC_NAME_MAX || name.len > METRIC_NAME_MAX - b->prefix_len)
+		return payload_fail(b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
+	if (v->kind == VALUE_STRING && v->v.s.len > POINT_STRING_MAX)
+		return payload_fail(b, ERR_TOO_BIG, "a text is longer than 65535 bytes");
+	if (b->count == b->cap) {
+		b->cap = b->cap ? b->cap * 2 : POINTS_FIRST;
+		b->points = xrealloc(b->points, b->cap * sizeof(*b->points));
+	}
+	p = &b->points[b->count++];
+	p->name = b->prefix_len ? flatten(b, name) : name;
+	p->value = *v;
+	p->reason = payload_check_value(&b->checks, p->name, v);
+	if (p->reason != QUARANTINE_NONE)
+		b->quarantined++;
+	return 0;
+}
+
+int
+payload_value(struct payload_build *b, struct bytes name, const struct value *v)
+{
+	if (b->depth == 0 && name.len == 2 && memcmp(name.data, "ts", 2) == 0)
+		return sample_time(b, v);
+	return add_point(b, name, v);
+}
+
+int
+payload_bare(struct payload_build *b, struct bytes metric, const struct value *v)
+{
+	int err;
+
+	if (metric.len == 0)
+		return payload_fail(b, ERR_MALFORMED, "a bare value, but the topic names no metric");
+	payload_sample_begin(b);
+	err = add_point(b, metric, v);
+	return err ? err : payload_sample_end(b);
+}
+
+struct bytes
+payload_index(char *text, uint32_t index)
+{
+	return bytes_of(text, (size_t)snprintf(text, PAYLOAD_INDEX_MAX, "%u", index));
+}

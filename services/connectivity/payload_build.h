@@ -1,0 +1,68 @@
+/* payload_build.h - the shapes of a payload, whatever its encoding: samples, their time, flattened names; pure
+ *
+ * A decoder walks its input and calls this; what is wrong is said once, in fault. C linkage: payload_json.cc uses it. */
+#ifndef ROOST_PAYLOAD_BUILD_H
+#define ROOST_PAYLOAD_BUILD_H
+
+#include "payload.h"
+#include "payload_check.h"
+
+enum payload_container { PAYLOAD_OBJECT, PAYLOAD_ARRAY };
+
+struct payload_build {
+	struct point *points;
+	uint32_t count;
+	uint32_t cap;
+	uint32_t quarantined;
+	int64_t now_us;
+	int64_t time;			/* of the record to be */
+	bool device_time;
+
+	/* the open sample */
+	uint32_t sample_at;		/* its first point */
+	int64_t sample_time;
+	bool sample_timed;
+	unsigned depth;			/* levels below the sample */
+	size_t prefix_len;
+	char prefix[METRIC_NAME_MAX + 1];
+
+	char *names;			/* flattened names; RECORD_POINTS_MAX of the largest */
+	size_t names_len;
+
+	struct payload_check_cache checks;
+
+	const char *fault;		/* of the last failure: a sentence without its place */
+	size_t fault_at;		/* byte, if known */
+	bool fault_placed;
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* All return 0, ERR_MALFORMED or ERR_TOO_BIG; then fault is set. */
+int payload_sample_begin(struct payload_build *b);
+int payload_sample_end(struct payload_build *b);
+/* An object or array inside the sample; ret_mark goes to payload_leave(). name borrows until the next payload. */
+int payload_enter(struct payload_build *b, enum payload_container c, struct bytes name, size_t *ret_mark);
+void payload_leave(struct payload_build *b, size_t mark);
+int payload_value(struct payload_build *b, struct bytes name, const struct value *v);
+/* A bare value is a whole sample. */
+int payload_bare(struct payload_build *b, struct bytes metric, const struct value *v);
+int payload_fail(struct payload_build *b, int err, const char *fault);
+/* Name of an array's element, in text (of PAYLOAD_INDEX_MAX). */
+#define PAYLOAD_INDEX_MAX 16
+struct bytes payload_index(char *text, uint32_t index);
+
+struct payload_json;
+struct payload_json *payload_json_new(void);
+void payload_json_free(struct payload_json *j);
+int payload_json_decode(struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric);
+
+int payload_msgpack_decode(struct payload_build *b, struct bytes payload, struct bytes metric);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
