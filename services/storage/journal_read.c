@@ -1,0 +1,95 @@
+/* journal_read.c - reading a journal's committed blocks from any cursor, for followers that are behind */
+#include "journal_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "segment.h"
+
+struct journal_reader {
+	struct journal *j;
+	int fd; /* -1: no segment is open */
+	struct segment_reader segment;
+};
+
+struct journal_reader *
+journal_reader_new(struct journal *j)
+{
+	struct journal_reader *r = xcalloc(1, sizeof(*r));
+
+	r->j = j;
+	r->fd = -1;
+	return r;
+}
+
+static void
+close_segment(struct journal_reader *r)
+{
+	if (r->fd < 0)
+		return;
+	segment_reader_fini(&r->segment);
+	close(r->fd);
+	r->fd = -1;
+}
+
+void
+journal_reader_free(struct journal_reader **rp)
+{
+	if (!*rp)
+		return;
+	close_segment(*rp);
+	free(*rp);
+	*rp = NULL;
+}
+
+static int
+open_segment(struct journal_reader *r, const struct journal_segment *s)
+{
+	char name[JOURNAL_NAME_MAX];
+
+	close_segment(r);
+	journal_segment_name(s->base, name);
+	r->fd = openat(r->j->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	if (r->fd < 0) {
+		log_error("journal.open_failed", LS("dir", r->j->dir), LS("file", name),
+		    LS("error", strerror(errno)));
+		return ERR_IO;
+	}
+	posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	segment_reader_init(&r->segment, r->fd, s->base, s->end - s->base, SEGMENT_LIMIT_EXACT);
+	return 0;
+}
+
+int
+journal_reader_next(struct journal_reader *r, uint64_t cursor, struct block *ret_block)
+{
+	for (;;) {
+		const struct journal_segment *s = journal_segment_at(r->j, cursor);
+		int rc;
+
+		if (!s)
+			return ERR_NOT_FOUND;
+		if (cursor < s->base)
+			cursor = s->base;
+		if (r->fd < 0 || r->segment.base != s->base) {
+			rc = open_segment(r, s);
+			if (rc != 0)
+				return rc;
+		}
+		/* The open segment grows; only what is committed is read. */
+		r->segment.limit = s->end - s->base;
+		r->segment.at = cursor - s->base;
+		rc = segment_next(&r->segment, ret_block);
+		if (rc == ERR_DAMAGED)
+			journal_say_damage(r->j, ret_block->offset, ret_block->next);
+		if (rc != ERR_NOT_FOUND)
+			return rc;
+		cursor = s->end;
+	}
+}
