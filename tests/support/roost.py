@@ -103,6 +103,14 @@ def run(argv, seconds=30, **kw):
                           timeout=seconds * SLOW, **kw)
 
 
+def notify_yaml(*receivers):
+    """Every alert goes to every one of these webhook receivers, without grouping."""
+    text = "version: 1\nreceivers:\n"
+    for n, receiver in enumerate(receivers):
+        text += "  - name: hook-%d\n    webhook: { url: \"%s\" }\n" % (n, receiver.url)
+    return text + "routes:\n  - receivers: [%s]\n" % ", ".join("hook-%d" % n for n in range(len(receivers)))
+
+
 class Roost:
     def __init__(self, settings=None, rules="", notify="", folder=None, disk=False, workers=None):
         """rules and notify: file texts; disk: data_dir on a real disk instead of /dev/shm."""

@@ -1,0 +1,98 @@
+"""Start, status, stop, start again."""
+import os
+import signal
+import time
+
+import roost
+from roost import Roost, descendants
+
+
+def test_status_shows_every_process():
+    with Roost() as r:
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        status = r.status()
+        names = {p["name"] for p in status["processes"]}
+        assert set(r.workers) <= names and any("redis" in n for n in names), names
+        for process in status["processes"]:
+            assert process["state"].upper() == "UP" and process["pid"] > 0, process
+            assert process["restarts"] == 0 and process["uptime_ms"] >= 0, process
+        groups = {f["group"] for f in status["followers"]}
+        assert {"rules", "notifier", "history", "state"} <= groups, groups
+        text = r.cli("status")
+        assert text.returncode == 0, text
+        for name in r.workers:
+            assert name in text.stdout, text.stdout
+
+
+def test_status_says_why_a_worker_died():
+    with Roost() as r:
+        pid = r.pid_of("limiter-0")
+        os.kill(pid, signal.SIGKILL)
+        r.wait_for(lambda: r.pid_of("limiter-0") not in (None, 0, pid), 10, "a new limiter")
+        r.wait_up()
+        process = r.process_of(r.status(), "limiter-0")
+        assert process["restarts"] == 1, process
+        assert "SIGKILL" in r.cli("status").stdout or "signal 9" in r.cli("status").stdout, r.cli("status").stdout
+
+
+def test_status_without_a_supervisor():
+    r = Roost()
+    try:
+        out = r.cli("status")
+        assert out.returncode not in (0, -6, -11) and out.stderr.strip(), out
+    finally:
+        r.clean_up()
+
+
+def test_ctrl_c_drains_and_stops_within_10_s():
+    with Roost() as r:
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        start = time.monotonic()
+        code = r.stop(signal.SIGINT, 10)
+        assert code == 0, code
+        roost.note("stopped in %.1f s" % (time.monotonic() - start))
+        assert descendants(os.getpid()) == {}, descendants(os.getpid())
+        log = r.log_text()
+        assert "SIGKILL" not in log and " error " not in log, r.log_tail(200)
+
+
+def test_a_second_start_continues():
+    with Roost() as r:
+        for n in range(5):
+            r.publish("roost/gh-1/telemetry", '{"ts":%d,"values":{"temperature":%d}}' % (1700000000000 + n, n))
+        r.restart()
+        for n in range(5, 10):
+            r.publish("roost/gh-1/telemetry", '{"ts":%d,"values":{"temperature":%d}}' % (1700000000000 + n, n))
+        r.wait_for(r.caught_up, 10, "all followers at the end")
+        points = r.wait_for(lambda: len(p := r.query("gh-1", "temperature", "--since", "2000d")) >= 10 and p, 10, "all ten")
+        assert [float(v) for _, v in points] == [float(n) for n in range(10)], points
+        r.wait_for(lambda: r.latest("gh-1").get("temperature") == "9", 10, "the latest value in Redis")
+
+
+def test_a_second_supervisor_is_refused():
+    with Roost() as r:
+        before = r.pids()
+        out = roost.run([roost.ROOST, "run"] + r.set_arguments(), cwd=roost.ROOT, env=r.environment)
+        assert out.returncode not in (0, -6, -11), out
+        assert r.data_dir in out.stderr + out.stdout, out
+        assert r.pids() == before
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+
+
+def test_data_dir_is_private():
+    with Roost() as r:
+        assert os.stat(r.data_dir).st_mode & 0o777 == 0o700, oct(os.stat(r.data_dir).st_mode)
+
+
+def test_partitions_are_fixed_at_creation():
+    with Roost({"partitions": "8"}) as r:
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        r.stop()
+        r.settings["partitions"] = "16"
+        r.spawn()
+        assert r.proc.wait(20 * roost.SLOW) == 78, r.log_tail()
+        assert "partitions" in r.log_tail(5), r.log_tail(5)
+
+
+if __name__ == "__main__":
+    roost.main(globals())
