@@ -1,0 +1,139 @@
+/* main.c - limiter: batches in, the same batches with verdicts out */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admit.h"
+#include "budgets.h"
+#include "entry.h"
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+#include "streams.h"
+#include "worker.h"
+
+#define EXPIRE_MAX 100000	/* devices forgotten a tick: a few milliseconds */
+
+struct limiter {
+	struct budgets *budgets;
+	struct streams *streams;
+	struct bus_link *in;
+	struct bus_link **shards;
+	uint32_t shard_count;
+	uint32_t partitions;
+};
+
+static uint64_t
+setting(const struct worker *w, enum setting_id id)
+{
+	return (uint64_t)settings_int(w->settings, id);
+}
+
+static void
+reject(const struct bus_msg *m, const char *why)
+{
+	metric_add(M_BUS_REJECTED, 1);
+	log_warn("limiter.reject", LS("from", m->from), LS("why", why), LU("partition", m->any->batch.partition));
+}
+
+/* The same frame goes on whatever the verdicts: no sequence gets a hole here. */
+static void
+forward(struct limiter *l, struct bus_msg *m)
+{
+	struct bus_link *shard = l->shards[m->any->batch.partition % l->shard_count];
+
+	/* To a shard that is away nothing is queued: the sender sends again, and is heard as soon as the shard is back. */
+	if (!bus_link_is_up(shard) || bus_forward(shard, NULL, m->frame) != 0)
+		metric_add(M_LIMITER_DROPPED, 1);
+}
+
+static void
+on_batch(struct worker *w, struct bus_msg *m)
+{
+	struct limiter *l = w->state;
+	const struct msg_batch *batch = &m->any->batch;
+	struct admit_counts counts = { 0 };
+
+	if (batch->partition >= l->partitions || batch->stream == 0 || batch->kind != ENTRY_READINGS) {
+		reject(m, "no batch of readings of our partitions");
+		return;
+	}
+	if (streams_advance(l->streams, batch->stream, batch->seq) && !batch->retry) {
+		uint8_t *records = frame_writable(*m->frame, batch->records);
+		int err = admit_batch(l->budgets, records, batch->records.len, loop_now_us(w->loop), &counts);
+
+		if (err) {
+			reject(m, err_name(err));
+			return;
+		}
+		metric_add(M_MESSAGES, counts.messages);
+		metric_add(M_LIMITER_REFUSED_DEVICE, counts.refused_device);
+		metric_add(M_LIMITER_REFUSED_GLOBAL, counts.refused_global);
+	}
+	forward(l, m);
+}
+
+static void
+on_tick(struct worker *w)
+{
+	struct limiter *l = w->state;
+
+	budgets_expire(l->budgets, loop_now_us(w->loop), EXPIRE_MAX);
+	metric_set(M_LIMITER_DEVICES, budgets_devices(l->budgets));
+}
+
+static int
+limiter_start(struct worker *w)
+{
+	struct limiter *l = xcalloc(1, sizeof(*l));
+	struct budgets_limits limits = {
+		.device_rate = setting(w, SET_LIMITER_DEVICE_RATE),
+		.device_burst = setting(w, SET_LIMITER_DEVICE_BURST),
+		.global_rate = setting(w, SET_LIMITER_GLOBAL_RATE),
+		.global_burst = setting(w, SET_LIMITER_GLOBAL_BURST),
+		.devices_max = setting(w, SET_LIMITER_DEVICES_MAX),
+	};
+	char endpoint[BUS_NAME_MAX];
+	int err;
+
+	w->state = l;
+	l->budgets = budgets_new(&limits, loop_now_us(w->loop));
+	l->streams = streams_new();
+	l->partitions = (uint32_t)setting(w, SET_PARTITIONS);
+	l->shard_count = (uint32_t)setting(w, SET_STORAGE_SHARDS);
+	l->shards = xcalloc(l->shard_count, sizeof(struct bus_link *));
+	for (uint32_t i = 0; i < l->shard_count; i++) {
+		snprintf(endpoint, sizeof(endpoint), "shard-%u", i);
+		err = bus_connect(w->bus, endpoint, &l->shards[i]);
+		if (err)
+			return err;
+	}
+	return bus_bind(w->bus, w->name, &l->in);
+}
+
+static void
+limiter_stop(struct worker *w)
+{
+	struct limiter *l = w->state;
+
+	budgets_free(&l->budgets);
+	streams_free(&l->streams);
+	free(l->shards);
+	free(l);
+	w->state = NULL;
+}
+
+static const struct worker_spec spec = {
+	.name = "limiter",
+	.start = limiter_start,
+	.stop = limiter_stop,
+	.on = { [MSG_STREAM_BATCH] = on_batch },
+	.tick = on_tick,	/* forgets idle devices */
+	.tick_ms = 1000,
+};
+
+int
+main(int argc, char **argv)
+{
+	return worker_main(&spec, argc, argv);
+}
