@@ -1,0 +1,175 @@
+"""Peers that break MQTT: closed with the right reason or by deadline, memory flat, others served."""
+import os
+import random
+import socket
+import time
+
+import mqtt
+import roost
+from roost import Roost, rss_kib
+
+GROWTH_MAX_KIB = 20 * 1024
+CONNECT_TIMEOUT = {"mqtt.connect_timeout": "1s"}
+
+
+def served(r):
+    with mqtt.Client(r.port, "honest") as c:
+        c.publish("roost/honest/telemetry", '{"a":1}')
+        assert c.puback() == (1, 0)
+
+
+def closed_within(client, seconds):
+    start = time.monotonic()
+    client.wait_closed(seconds * roost.SLOW)
+    return time.monotonic() - start
+
+
+def same_worker(r, pid):
+    status = r.process_of(r.status(), "connectivity-0")
+    assert status["pid"] == pid and status["restarts"] == 0, status
+
+
+def test_garbage_is_closed_at_once():
+    seed = int.from_bytes(os.urandom(4), "little")
+    print("seed %d" % seed)
+    rng = random.Random(seed)
+    with Roost() as r:
+        pid = r.pid_of("connectivity-0")
+        before = rss_kib(pid)
+        for _ in range(300):
+            with mqtt.Client(r.port) as c:
+                try:
+                    c.send(bytes(rng.randrange(256) for _ in range(rng.randrange(1, 400))) + b"\0" * 8)
+                    c.sock.shutdown(socket.SHUT_WR)
+                    c.wait_closed(5 * roost.SLOW)
+                except ConnectionError:
+                    pass
+        served(r)
+        assert rss_kib(pid) - before < GROWTH_MAX_KIB, (before, rss_kib(pid))
+        same_worker(r, pid)
+
+
+def test_claimed_length_of_256_mib_before_connect():
+    with Roost(CONNECT_TIMEOUT) as r:
+        pid = r.pid_of("connectivity-0")
+        before = rss_kib(pid)
+        peers = []
+        for n in range(100):
+            c = mqtt.Client(r.port)
+            c.send((b"\x10" if n % 2 else b"\x30") + b"\xff\xff\xff\x7f" + b"\0\x04MQTT")
+            peers.append(c)
+        served(r)
+        for c in peers:
+            closed_within(c, 5)
+            c.close()
+        assert rss_kib(pid) - before < GROWTH_MAX_KIB, (before, rss_kib(pid))
+        same_worker(r, pid)
+
+
+def test_connect_one_byte_at_a_time_is_closed_by_the_deadline():
+    with Roost(CONNECT_TIMEOUT) as r, mqtt.Client(r.port) as c:
+        whole = mqtt.connect("slow-and-long-client-id")
+        start = time.monotonic()
+        try:
+            for b in whole[:-1]:
+                c.send(bytes([b]))
+                roost.pause(0.1)
+            c.wait_closed(5 * roost.SLOW)
+        except ConnectionError:
+            pass
+        took = time.monotonic() - start
+        assert 0.8 < took < 5 * roost.SLOW, took
+        served(r)
+
+
+def test_silence_before_connect_is_closed_by_the_deadline():
+    with Roost(CONNECT_TIMEOUT) as r, mqtt.Client(r.port) as c:
+        took = closed_within(c, 5)
+        assert took > 0.8, took
+
+
+def test_truncated_packets():
+    """Every prefix of a session's bytes, then the end of the connection."""
+    whole = mqtt.connect("c", 5) + mqtt.publish("roost/c/telemetry", '{"a":1}', 1, 5) + b"\x82\x09\0\2\0\0\3a/b\1"
+    with Roost() as r:
+        pid = r.pid_of("connectivity-0")
+        for n in range(1, len(whole)):
+            with mqtt.Client(r.port) as c:
+                c.send(whole[:n])
+                c.sock.shutdown(socket.SHUT_WR)
+                c.wait_closed(10 * roost.SLOW)
+        served(r)
+        same_worker(r, pid)
+
+
+def test_reasons_of_version_5():
+    """What is wrong, and the reason code the DISCONNECT (or CONNACK) must carry."""
+    cases = [
+        ("a second CONNECT", mqtt.connect("c", 5), 0x82),
+        ("a packet only servers send", b"\x20\x03\0\0\0", 0x82),
+        ("QoS 3", b"\x36\x08\0\1a\0\1\0xx", 0x81),
+        ("SUBSCRIBE with wrong flags", b"\x80\x07\0\1\0\0\1a\0", 0x81),
+        ("a topic with a wildcard", mqtt.publish("a/#", "x", 1, 5), 0x90),
+        ("a packet id of 0", mqtt.publish("a", "x", 0, 5), 0x82),
+        ("a topic that is no UTF-8", mqtt.publish(b"a\xff\xfe", "x", 1, 5), 0x81),
+        ("a packet over the maximum", b"\x32\xff\xff\xff\x7f", 0x95),
+    ]
+    with Roost() as r:
+        for label, data, reason in cases:
+            with mqtt.Client(r.port, "c", version=5) as c:
+                c.send(data)
+                rest = c.wait_closed(10 * roost.SLOW)
+                assert rest[:1] == b"\xe0" and rest[2] == reason, (label, rest.hex())
+        served(r)
+
+
+def test_unknown_versions_are_refused_with_a_reason():
+    with Roost() as r:
+        for version in (0, 2, 6, 255):
+            with mqtt.Client(r.port) as c:
+                c.send(mqtt.connect("c", version))
+                rest = c.wait_closed(10 * roost.SLOW)
+                assert rest[:1] == b"\x20" and rest[3] in (0x01, 0x84), (version, rest.hex())
+
+
+def test_msgpack_bombs():
+    """Five bytes that claim four thousand million elements are refused without being believed."""
+    bombs = [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdd\x00\xff\xff\xff", b"\xc6\xff\xff\xff\xff",
+             b"\xdb\xff\xff\xff\xff", b"\x91" * 1000, b"\x81\xa1a" * 500, b"\xc1"]
+    with Roost() as r:
+        pid = r.pid_of("connectivity-0")
+        before = rss_kib(pid)
+        with mqtt.Client(r.port, "bomber", version=5) as c:
+            for n, bomb in enumerate(bombs, 1):
+                c.publish("roost/bomber/telemetry/msgpack", bomb, n)
+                packet_id, reason = c.puback()
+                assert packet_id == n and reason in (0x99, 0), (bomb[:8].hex(), hex(reason))
+        served(r)
+        assert rss_kib(pid) - before < GROWTH_MAX_KIB
+        same_worker(r, pid)
+
+
+def test_many_idle_connections_are_bounded():
+    with Roost({"mqtt.connections_max": "50"}) as r:
+        idle = [mqtt.Client(r.port, "idle-%d" % n) for n in range(50)]
+        with mqtt.Client(r.port) as c:
+            try:
+                c.send(mqtt.connect("one-more"))
+                c.wait_closed(10 * roost.SLOW)
+            except ConnectionError:
+                pass
+        idle.pop().close()
+
+        def accepted():
+            try:
+                served(r)
+                return True
+            except (mqtt.Closed, ConnectionError):
+                return False
+        r.wait_for(accepted, 10, "a place for an honest client")
+        for c in idle:
+            c.close()
+
+
+if __name__ == "__main__":
+    roost.main(globals())
