@@ -1,0 +1,125 @@
+"""kill -9 at any instant, under load and with backlog: nothing acknowledged is lost, nothing is there twice."""
+import os
+import random
+import signal
+import threading
+import time
+
+import roost
+from load import RULES, Load
+from roost import Roost, notify_yaml
+from webhook import Receiver
+
+KILLS = int(os.environ.get("KILLS", "100"))
+KILL_EVERY_S = 0.5
+STALL_EVERY_S = 2.0
+STALL_S = 0.2
+
+
+class Stalls:
+    """Storage is stopped for 200 ms every 2 s, so that kills meet full queues."""
+
+    def __init__(self, r):
+        self.r = r
+        self.over = threading.Event()
+        self.count = 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.over.wait(STALL_EVERY_S - STALL_S):
+            pid = self.r.pids().get("storage-0")
+            if signal_to(pid, signal.SIGSTOP):
+                self.over.wait(STALL_S)
+                signal_to(pid, signal.SIGCONT)
+                self.count += 1
+
+    def stop(self):
+        self.over.set()
+        self.thread.join()
+
+
+def signal_to(pid, sig):
+    """False if it is gone. Only children of the roost under test have these ids: it has not reaped them for long."""
+    try:
+        if not pid:
+            return False
+        os.kill(pid, sig)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def kill_at_random(r, rng, names, kills):
+    killed = {}
+    at = time.monotonic()
+    while sum(killed.values()) < kills:
+        at += KILL_EVERY_S
+        roost.pause(max(0, at - time.monotonic()))
+        name = rng.choice(names)
+        if signal_to(r.pids().get(name), signal.SIGKILL):
+            killed[name] = killed.get(name, 0) + 1
+    return killed
+
+
+def torment(names, kills, rate, seed=None):
+    seed = seed if seed is not None else int(os.environ.get("SEED", int.from_bytes(os.urandom(4), "little")))
+    print("seed %d" % seed)
+    rng = random.Random(seed)
+    hook = Receiver()
+    with Roost({"log.level": "info"}, rules=RULES, notify=notify_yaml(hook), disk=True) as r:
+        seconds = kills * KILL_EVERY_S + 2
+        with Load(r, connections=200, rate=rate, seconds=seconds, flip=400, per_device=int(rate / 200 * seconds) + 10) as load:
+            stalls = Stalls(r)
+            killed = kill_at_random(r, rng, names or r.workers, kills)
+            stalls.stop()
+            r.wait_up(30)
+            result = load.finish(seconds + 120)
+            print("killed %r, stalled %d times, load %r" % (killed, stalls.count, result))
+            load.assert_accounted_for(hook, 120)
+            roost.note("%d acknowledged, %d kills, longest silence %.0f ms" % (result["acked"], kills, result["quiet_ms"]))
+    hook.close()
+
+
+def test_random_workers_under_load_with_backlog():
+    torment(None, KILLS, 20000)
+
+
+def test_storage_alone():
+    torment(["storage-0"], 15, 10000)
+
+
+def test_connectivity_alone():
+    torment(["connectivity-0"], 15, 10000)
+
+
+def test_limiter_alone():
+    torment(["limiter-0"], 15, 10000)
+
+
+def test_followers_alone():
+    torment(["rules-0", "notifier-0", "sink-history"], 15, 5000)
+
+
+def test_everything_at_once():
+    """The whole tree, supervisor first, five times; each start continues."""
+    hook = Receiver()
+    with Roost(rules=RULES, notify=notify_yaml(hook), disk=True) as r:
+        port = r.port
+        r.settings["mqtt.listen"] = "127.0.0.1:%d" % port
+        with Load(r, connections=50, rate=5000, seconds=15, flip=100, per_device=2000) as load:
+            for _ in range(5):
+                roost.pause(1.5)
+                tree = [r.proc.pid] + list(roost.descendants(r.proc.pid))
+                for pid in tree:
+                    signal_to(pid, signal.SIGKILL)
+                r.proc.wait()
+                roost.reap()
+                r.start()
+            print(load.finish(120))
+            load.assert_accounted_for(hook)
+    hook.close()
+
+
+if __name__ == "__main__":
+    roost.main(globals())

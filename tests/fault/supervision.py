@@ -1,0 +1,102 @@
+"""What the supervisor promises: no orphans, the hung are replaced, no connect is refused."""
+import errno
+import os
+import signal
+import socket
+import threading
+import time
+
+import roost
+from kill import signal_to
+from roost import Roost, descendants, wait_for
+
+CONNECTIVITY_REPLICAS = 4
+CONNECTIVITY_KILLS = 100
+
+
+def test_killed_supervisor_leaves_nothing():
+    with Roost() as r:
+        for stopped in (None, "storage-0", "connectivity-0", "rules-0", None):
+            pids = r.pids()
+            if stopped:
+                os.kill(pids[stopped], signal.SIGSTOP)
+            r.proc.kill()
+            start = time.monotonic()
+            r.proc.wait()
+
+            def nobody():
+                roost.reap()
+                return not descendants(os.getpid())
+            wait_for(nobody, 5, "the end of all workers", lambda: repr(descendants(os.getpid())))
+            took = time.monotonic() - start
+            assert took < 1.0 * roost.SLOW, "workers lived on for %.2f s" % took
+            r.start()
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+
+
+def test_stopped_worker_is_replaced():
+    with Roost() as r:
+        for name in r.workers:
+            pid = r.pid_of(name)
+            start = time.monotonic()
+            os.kill(pid, signal.SIGSTOP)
+
+            def replaced():
+                process = r.process_of(r.status(), name)  # noqa: B023
+                return process["pid"] not in (None, 0, pid) and process["state"].upper() == "UP"  # noqa: B023
+            r.wait_for(replaced, 10, "a new %s" % name)
+            took = time.monotonic() - start
+            assert took < 4.0 * roost.SLOW, "%s was replaced after %.1f s" % (name, took)
+        r.wait_up()
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+
+
+def test_no_connect_is_refused_while_connectivity_dies():
+    with Roost({"connectivity.replicas": str(CONNECTIVITY_REPLICAS)}, workers=[
+            "connectivity-%d" % n for n in range(CONNECTIVITY_REPLICAS)] + roost.WORKERS[1:]) as r:
+        port = r.port
+        over = threading.Event()
+        tried, failures = [0], []
+
+        def connect():
+            while not over.is_set():
+                with socket.socket() as s:
+                    s.settimeout(10)
+                    code = s.connect_ex(("127.0.0.1", port))
+                tried[0] += 1
+                if code not in (0, errno.EADDRNOTAVAIL):
+                    failures.append(errno.errorcode.get(code, code))
+                over.wait(0.001)
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        kills = 0
+        while kills < CONNECTIVITY_KILLS:
+            # Each has lived for over a second by its next turn: no back-off.
+            roost.pause(0.35)
+            kills += signal_to(r.pids().get("connectivity-%d" % (kills % CONNECTIVITY_REPLICAS)), signal.SIGKILL)
+        over.set()
+        thread.join()
+        assert not failures, "%d of %d connects: %r" % (len(failures), tried[0], set(failures))
+        r.wait_up()
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        roost.note("%d connects, %d kills" % (tried[0], kills))
+
+
+def test_a_worker_that_dies_at_start_is_not_given_up():
+    """Its folder is in its way: the others serve, and the worker comes back when it can."""
+    with Roost() as r:
+        pid = r.pid_of("sink-history")
+        history = os.path.join(r.data_dir, "history")
+        os.rename(history, history + ".away")
+        r.write(history, "in the way of a folder")
+        os.kill(pid, signal.SIGKILL)
+        r.wait_for(lambda: r.process_of(r.status(), "sink-history")["restarts"] >= 3, 30, "three attempts")
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        os.unlink(history)
+        os.rename(history + ".away", history)
+        r.wait_up(40)
+        r.wait_for(lambda: r.query("gh-1", "temperature", "--since", "1h"), 10, "the reading in history")
+
+
+if __name__ == "__main__":
+    roost.main(globals())
