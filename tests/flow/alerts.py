@@ -91,7 +91,7 @@ def test_rules_are_reloaded_when_the_file_changes():
     with Roost(rules=RULES % (1000, 999), notify=notify_yaml(hook)) as r:
         r.publish("roost/gh-1/telemetry", '{"temperature":50}')
         r.wait_for(lambda: r.query("gh-1", "temperature", "--since", "1h"), 10, "the reading in history")
-        r.wait_for(r.caught_up, 10, "all followers at the end")
+        r.settle(10)
         assert hook.receipts == []
         r.write(r.rules_file, RULES % (40, 38))
 

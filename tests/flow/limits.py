@@ -86,7 +86,7 @@ def test_impossible_values_are_masked_in_history():
     with Roost() as r:
         r.publish("roost/d/telemetry", '{"ts":1700000000000,"values":{"temperature":-400,"humidity":50}}')
         r.publish("roost/d/telemetry", '{"ts":1700000001000,"values":{"temperature":20,"humidity":140}}')
-        r.wait_for(r.caught_up, 10, "all followers at the end")
+        r.settle(10)
         r.wait_for(lambda: r.query("d", "temperature", "--since", "3000d"), 10, "the good temperature")
         assert [float(v) for _, v in r.query("d", "temperature", "--since", "3000d")] == [20.0]
         assert [float(v) for _, v in r.query("d", "humidity", "--since", "3000d")] == [50.0]
@@ -103,7 +103,7 @@ def test_a_copy_from_the_device_is_stored_once():
             with mqtt.Client(r.port, "c", clean=False) as c:
                 c.publish("roost/e/telemetry", '{"n":1}', 8, dup=attempt > 0)
                 assert c.puback() == (8, 0)
-        r.wait_for(r.caught_up, 10, "all followers at the end")
+        r.settle(10)
         r.wait_for(lambda: len(numbers(r)) == 1 and len(numbers(r, "e")) == 1, 10, "one point of each device")
 
 

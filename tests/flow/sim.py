@@ -16,7 +16,7 @@ def test_all_that_is_sent_is_acknowledged_and_stored():
     with Roost() as r:
         result = sim(r, "--devices", "100", "--rate", "2000", "--for", "3s")
         assert result["sent"] == result["acknowledged"] >= 5000, result
-        r.wait_for(r.caught_up, 20, "all followers at the end")
+        r.settle(20)
         each = result["sent"] // 100
         points = r.query("sim-00004", "temperature", "--since", "1h")
         assert abs(len(points) - each) <= each * 0.2 + 1, (len(points), each)

@@ -49,7 +49,7 @@ class Load:
 
     def settle(self, seconds=60):
         """Waits until every follower has read, and made durable, all there is."""
-        self.r.wait_for(self.r.caught_up, seconds, "all followers at the journal's end")
+        self.r.settle(seconds)
 
     def findings(self, receiver=None, seconds=60):
         """Waits until all is told, then compares; returns verify.Findings."""
