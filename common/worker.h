@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 #include "bus.h"
+#include "exit_codes.h"
 #include "loop.h"
 #include "settings.h"
 
-enum { EXIT_USAGE = 64, EXIT_DEPENDENCY = 75, EXIT_CONFIG = 78 };
 
 struct worker;
 

@@ -1,0 +1,178 @@
+/* data_dir.c - the directory that one Roost owns: made private, locked, and recorded what never changes in it */
+#include "data_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "err.h"
+
+#define PATH_BYTES (DATA_DIR_MAX + 32)
+
+static int
+make_dir(const char *path, struct buf *err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
+	return ERR_CONFIG;
+}
+
+/* The flock says that it is taken, the number in the file says by whom. */
+static int
+lock(const char *data_dir, const char *hint, int *ret_fd, struct buf *err)
+{
+	char path[PATH_BYTES], pid[32] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/supervisor.lock", data_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
+		return ERR_CONFIG;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		n = pread(fd, pid, sizeof(pid) - 1, 0);
+		pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+		buf_addf(err,
+		    "data_dir %s is served by another Roost already (pid %s); stop that one with "
+		    "`roost "
+		    "stop%s`, or choose another data_dir",
+		    data_dir, *pid ? pid : "unknown", hint);
+		close(fd);
+		return ERR_AGAIN;
+	}
+	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
+		buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
+		close(fd);
+		return ERR_IO;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int
+data_dir_open(const char *data_dir, const char *hint, int *ret_lock_fd, struct buf *err)
+{
+	char run[PATH_BYTES];
+	int fd, rc;
+
+	snprintf(run, sizeof(run), "%s/run", data_dir);
+	if ((rc = make_dir(data_dir, err)) != 0 || (rc = lock(data_dir, hint, &fd, err)) != 0)
+		return rc;
+	if ((rc = make_dir(run, err)) != 0) {
+		close(fd);
+		return rc;
+	}
+	*ret_lock_fd = fd;
+	return 0;
+}
+
+static int
+sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return ERR_IO;
+	rc = fsync(fd);
+	close(fd);
+	return rc == 0 ? 0 : ERR_IO;
+}
+
+/* New file, synced, renamed over the old one, directory synced: the old or the new is whole at any instant. */
+int
+data_dir_write(const char *data_dir, const char *name, struct bytes text)
+{
+	char tmp[PATH_BYTES], path[PATH_BYTES];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", data_dir, name);
+	snprintf(tmp, sizeof(tmp), "%s/%s.new", data_dir, name);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return ERR_IO;
+	ok = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0;
+	ok = close(fd) == 0 && ok;
+	if (!ok || rename(tmp, path) != 0)
+		return ERR_IO;
+	return sync_dir(data_dir);
+}
+
+static int
+read_format(
+    const char *path, unsigned *ret_version, long long *ret_partitions, long long *ret_shards)
+{
+	FILE *f = fopen(path, "re");
+	int n;
+
+	if (!f)
+		return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+	n = fscanf(
+	    f, "roost %9u partitions %9lld shards %9lld", ret_version, ret_partitions, ret_shards);
+	fclose(f);
+	return n == 3 ? 0 : ERR_DAMAGED;
+}
+
+static int
+compare(const char *path, enum setting_id id, long long recorded, long long wanted, struct buf *err)
+{
+	if (recorded == wanted)
+		return 0;
+	buf_addf(err,
+	    "%s is %lld, but data_dir was created with %lld, which cannot be changed (%s): set "
+	    "%s=%lld, or choose another data_dir",
+	    setting_infos[id].key, wanted, recorded, path, setting_infos[id].key, recorded);
+	return ERR_CONFIG;
+}
+
+int
+data_dir_check_format(const char *data_dir, const struct settings *settings, struct buf *err)
+{
+	long long partitions = settings_int(settings, SET_PARTITIONS), was_partitions;
+	long long shards = settings_int(settings, SET_STORAGE_SHARDS), was_shards;
+	char path[PATH_BYTES], text[128];
+	unsigned version;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/format", data_dir);
+	rc = read_format(path, &version, &was_partitions, &was_shards);
+	if (rc == ERR_NOT_FOUND) {
+		snprintf(text, sizeof(text), "roost %d\npartitions %lld\nshards %lld\n",
+		    DATA_DIR_FORMAT, partitions, shards);
+		rc = data_dir_write(data_dir, "format", bytes_of_str(text));
+		if (rc == 0)
+			return 0;
+	}
+	if (rc == ERR_DAMAGED) {
+		buf_addf(err,
+		    "%s is damaged: expected lines `roost`, `partitions` and `shards`, each with a "
+		    "number",
+		    path);
+		return ERR_CONFIG;
+	}
+	if (rc != 0) {
+		buf_addf(err, "%s: %s", path, strerror(errno));
+		return rc;
+	}
+	if (version != DATA_DIR_FORMAT) {
+		buf_addf(err, "%s: format %u is not one that this release knows (%d)", path,
+		    version, DATA_DIR_FORMAT);
+		return ERR_CONFIG;
+	}
+	if ((rc = compare(path, SET_PARTITIONS, was_partitions, partitions, err)) != 0)
+		return rc;
+	return compare(path, SET_STORAGE_SHARDS, was_shards, shards, err);
+}
