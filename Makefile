@@ -160,7 +160,7 @@ fuzz:
 	@tests/fuzz/search $(T) $(or $(S),60)
 
 format:
-	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cc')
+	clang-format -i $(shell git ls-files '*.c' '*.cc')
 
 clean:
 	rm -rf build build-san build-clang
