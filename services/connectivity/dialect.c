@@ -59,7 +59,8 @@ matches(const char *pattern, struct bytes topic, struct match *ret)
 		if (bytes_equal_str(want_level, "{device}")) {
 			m.device = level;
 			m.names_device = true;
-		} else if (!bytes_equal_str(want_level, "{metric}") && !bytes_equal(want_level, level)) {
+		} else if (!bytes_equal_str(want_level, "{metric}") &&
+			   !bytes_equal(want_level, level)) {
 			return false;
 		}
 	}
@@ -77,7 +78,8 @@ device_id_fault(struct bytes id)
 		return "the device id is empty";
 	if (id.len > DEVICE_ID_MAX)
 		return "the device id is longer than 128 bytes";
-	if (memchr(id.data, '+', id.len) || memchr(id.data, '#', id.len) || memchr(id.data, '/', id.len))
+	if (memchr(id.data, '+', id.len) || memchr(id.data, '#', id.len) ||
+	    memchr(id.data, '/', id.len))
 		return "the device id contains + # or /";
 	if (!utf8_valid(id))
 		return "the device id is not UTF-8";
@@ -114,7 +116,9 @@ dialect_match(struct bytes topic, struct bytes identity, struct dialect_target *
 			m.device = identity;
 		fault = device_id_fault(m.device);
 		if (fault && !m.names_device) {
-			ret->reason = identity.len == 0 ? "this topic means the client's own device, and the client has no identity" : fault;
+			ret->reason = identity.len == 0 ? "this topic means the client's own "
+							  "device, and the client has no identity"
+							: fault;
 			return ERR_REFUSED;
 		}
 		if (!fault)

@@ -8,12 +8,14 @@
 #include "payload.h"
 
 struct dialect_target {
-	const char *dialect;		/* "roost", "thingsboard" */
-	struct bytes device;		/* valid; borrows from topic or identity */
+	const char *dialect; /* "roost", "thingsboard" */
+	struct bytes device; /* valid; borrows from topic or identity */
 	enum payload_format format;
-	struct bytes metric;		/* name of a bare value; borrows from topic */
-	bool names_device;		/* the topic says who: the caller checks that this client may speak for it */
-	const char *reason;		/* set on ERR_MALFORMED and ERR_REFUSED only: a sentence for the device's developer */
+	struct bytes metric; /* name of a bare value; borrows from topic */
+	bool
+	    names_device; /* the topic says who: the caller checks that this client may speak for it */
+	const char *
+	    reason; /* set on ERR_MALFORMED and ERR_REFUSED only: a sentence for the device's developer */
 };
 
 /* identity: the device that this client is authenticated as; empty for none. ERR_NOT_FOUND: the topic is in no dialect;

@@ -7,31 +7,28 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "clock.h"
 #include "err.h"
 #include "ingest_batch.h"
+#include "ingest_record.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
 #include "stream.h"
 
 #define BATCHES_AHEAD 2
-#define BYTES_MAX (64u << 20)		/* of records in all lanes */
-#define CLOCK_CREEP_US 1000000		/* server times may run this far ahead of the clock to differ */
-#define UNDECODABLE_CHUNK POINT_STRING_MAX
+#define BYTES_MAX (64u << 20)  /* of records in all lanes */
+#define CLOCK_CREEP_US 1000000 /* server times may run this far ahead of the clock to differ */
 
 struct lane {
 	uint32_t partition;
 	struct stream_tx tx;
-	struct stream_batch *open;	/* NULL or with at least one record */
+	struct stream_batch *open; /* NULL or with at least one record */
 	struct bus_link *shard;
 	struct bus_link *limiter;
-	bool blocked;			/* ERR_AGAIN was said, room is owed */
+	bool blocked; /* ERR_AGAIN was said, room is owed */
 };
 
 struct ingest {
@@ -49,12 +46,12 @@ struct ingest {
 	struct payload_decoder *decoder;
 	struct loop_timer timer;
 	int64_t timer_at_us;
-	size_t bytes;			/* of records, open and under way */
-	size_t messages;		/* to be answered */
-	bool blocked;			/* some lane is */
-	int64_t wall_turn_us;		/* loop time at which wall_us was read */
+	size_t bytes;	      /* of records, open and under way */
+	size_t messages;      /* to be answered */
+	bool blocked;	      /* some lane is */
+	int64_t wall_turn_us; /* loop time at which wall_us was read */
 	int64_t wall_us;
-	int64_t stamp_us;		/* last server time given */
+	int64_t stamp_us; /* last server time given */
 };
 
 /* --- construction --- */
@@ -240,56 +237,6 @@ server_time(struct ingest *in)
 	return in->stamp_us;
 }
 
-static void
-write_head(struct record_writer *w, struct buf *out, const struct ingest_message *m, int64_t time, uint32_t flags)
-{
-	struct record head = {
-		.time = time,
-		.flags = flags | (m->dup ? (uint32_t)RECORD_DUP : 0) | (m->qos << RECORD_QOS_SHIFT & RECORD_QOS_MASK),
-		.device = m->device,
-		.packet_id = m->packet_id,
-	};
-
-	if (m->qos > 0) {
-		/* QoS 0 is never sent again, so nothing needs to recognise it. */
-		head.hash = XXH3_64bits_withSeed(m->payload.data, m->payload.len, XXH3_64bits(m->topic.data, m->topic.len));
-		if (m->client.len)
-			head.client = XXH3_64bits(m->client.data, m->client.len) | 1;
-	}
-	record_begin(w, out, &head);
-}
-
-static void
-write_points(struct buf *out, const struct ingest_message *m, const struct payload_result *r)
-{
-	struct record_writer w;
-
-	write_head(&w, out, m, r->time, r->device_time ? RECORD_DEVICE_TIME : 0);
-	for (uint32_t i = 0; i < r->count; i++)
-		record_add(&w, &r->points[i]);
-	record_end(&w);
-}
-
-/* The raw bytes as points named "payload", one if they fit in one string. */
-static void
-write_undecodable(struct buf *out, const struct ingest_message *m, int64_t time)
-{
-	struct point p = { .name = bytes_of_str("payload"), .time = time, .reason = QUARANTINE_UNDECODABLE };
-	struct record_writer w;
-	size_t at = 0;
-
-	write_head(&w, out, m, time, RECORD_UNDECODABLE);
-	p.value.kind = VALUE_STRING;
-	do {
-		size_t n = m->payload.len - at < UNDECODABLE_CHUNK ? m->payload.len - at : UNDECODABLE_CHUNK;
-
-		p.value.v.s = bytes_of(m->payload.data + at, n);
-		record_add(&w, &p);
-		at += n;
-	} while (at < m->payload.len);
-	record_end(&w);
-}
-
 /* The record from byte `start` of the lane's open batch on is complete. ERR_TOO_BIG: it fits in no batch, it is gone. */
 static int
 lane_added(struct ingest *in, struct lane *lane, size_t start, uint64_t token)
@@ -326,12 +273,13 @@ lane_open(struct ingest *in, struct lane *lane)
 }
 
 static int
-offer_undecodable(struct ingest *in, struct lane *lane, const struct ingest_message *m, uint64_t token, int64_t time)
+offer_undecodable(struct ingest *in, struct lane *lane, const struct ingest_message *m,
+    uint64_t token, int64_t time)
 {
 	struct buf *out = lane_open(in, lane);
 	size_t start = out->len;
 
-	write_undecodable(out, m, time);
+	ingest_record_undecodable(out, m, time);
 	metric_add(M_READINGS, 1);
 	return lane_added(in, lane, start, token);
 }
@@ -353,7 +301,7 @@ ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, 
 	if (!err) {
 		out = lane_open(in, lane);
 		start = out->len;
-		write_points(out, m, &r);
+		ingest_record_points(out, m, &r);
 		err = lane_added(in, lane, start, token);
 		if (err && reason)
 			buf_add_str(reason, "the readings take more than 1 MiB");
@@ -395,15 +343,17 @@ ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token)
 /* --- answers --- */
 
 static void
-answer_batch(struct ingest *in, const struct stream_batch *b, struct bytes verdicts, size_t *verdicts_at)
+answer_batch(
+    struct ingest *in, const struct stream_batch *b, struct bytes verdicts, size_t *verdicts_at)
 {
 	struct record_cursor c = record_cursor_of(buf_bytes(&b->records));
 	struct bytes record = { 0 };
 	struct record r;
-	uint32_t at = 0, refused = 0;	/* at: records the cursor has passed */
+	uint32_t at = 0, refused = 0; /* at: records the cursor has passed */
 
 	for (uint32_t i = 0; i < b->record_count; i++) {
-		uint32_t verdict = verdicts.len ? stream_verdict(verdicts, verdicts_at, b->seq, i) : VERDICT_ACCEPTED;
+		uint32_t verdict = verdicts.len ? stream_verdict(verdicts, verdicts_at, b->seq, i)
+						: VERDICT_ACCEPTED;
 
 		if (!verdict_is_refusal(verdict)) {
 			in->answer(in->arg, ingest_batch_token_at(b, i), verdict, NULL);
@@ -467,11 +417,12 @@ ingest_on_welcome(struct ingest *in, struct bus_msg *m)
 	lane = &in->lanes[msg->partition];
 	before = lane->tx.id;
 	if (lane->shard != m->link ||
-	    stream_tx_welcome(&lane->tx, msg->stream, msg->upto, (uint32_t)msg->window, (uint32_t)msg->window_bytes,
-		now_us, &committed) != 0)
+	    stream_tx_welcome(&lane->tx, msg->stream, msg->upto, (uint32_t)msg->window,
+		(uint32_t)msg->window_bytes, now_us, &committed) != 0)
 		return;
 	if (before != lane->tx.id)
-		log_debug("ingest.stream", LU("partition", lane->partition), LU("stream", lane->tx.id));
+		log_debug(
+		    "ingest.stream", LU("partition", lane->partition), LU("stream", lane->tx.id));
 	answer_all(in, committed, msg->verdicts);
 	lane_send(lane, now_us);
 }
@@ -599,7 +550,8 @@ ingest_turn(struct ingest *in)
 	metric_set(M_INGEST_IN_FLIGHT, in->messages);
 	if (first && first != in->timer_at_us) {
 		in->timer_at_us = first;
-		loop_timer_set(in->w->loop, &in->timer, first > now_us ? first - now_us : 0, on_timer, in);
+		loop_timer_set(
+		    in->w->loop, &in->timer, first > now_us ? first - now_us : 0, on_timer, in);
 	}
 }
 

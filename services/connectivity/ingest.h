@@ -16,18 +16,18 @@ struct ingest;
 
 /* What to do with a payload that cannot be decoded. */
 enum ingest_undecodable {
-	INGEST_REFUSE,		/* the protocol can say why: ingest_offer returns ERR_MALFORMED and the reason */
-	INGEST_QUARANTINE,	/* it cannot (MQTT 3.1.1): journal the raw bytes as quarantined, then answer accepted */
+	INGEST_REFUSE, /* the protocol can say why: ingest_offer returns ERR_MALFORMED and the reason */
+	INGEST_QUARANTINE, /* it cannot (MQTT 3.1.1): journal the raw bytes as quarantined, then answer accepted */
 };
 
 struct ingest_message {
-	struct bytes device;		/* checked: a valid device id */
-	struct bytes topic;		/* as received; goes into hash */
+	struct bytes device; /* checked: a valid device id */
+	struct bytes topic;  /* as received; goes into hash */
 	struct bytes payload;
 	enum payload_format format;
-	struct bytes metric;		/* name of a bare value (last level of the topic); may be empty */
-	struct bytes client;		/* client id; goes into the record's client hash; empty: none */
-	uint16_t packet_id;		/* 0: none */
+	struct bytes metric; /* name of a bare value (last level of the topic); may be empty */
+	struct bytes client; /* client id; goes into the record's client hash; empty: none */
+	uint16_t packet_id;  /* 0: none */
 	unsigned qos;
 	bool dup;
 	enum ingest_undecodable undecodable;
@@ -35,16 +35,19 @@ struct ingest_message {
 
 /* verdict: VERDICT_ACCEPTED or VERDICT_COPY (durable), or a refusal with its retry time. token: as offered.
  * record: the refused record as it was batched, for ingest_reoffer(); borrowed, NULL unless refused. */
-typedef void (*ingest_answer_fn)(void *arg, uint64_t token, uint32_t verdict, const struct bytes *record);
+typedef void (*ingest_answer_fn)(
+    void *arg, uint64_t token, uint32_t verdict, const struct bytes *record);
 /* There is room again after ERR_AGAIN. */
 typedef void (*ingest_room_fn)(void *arg);
 
-struct ingest *ingest_new(struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void *arg);
+struct ingest *ingest_new(
+    struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void *arg);
 void ingest_free(struct ingest **in);
 
 /* 0: will be answered with this token. ERR_AGAIN: no credit; stop reading, nothing was taken. ERR_MALFORMED (with INGEST_REFUSE),
  * ERR_TOO_BIG: refused for ever; reason (may be NULL) gets a sentence for the device's developer. */
-int ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason);
+int ingest_offer(
+    struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason);
 /* Offers a refused record again (MQTT 3.1.1: held until its limit allows). ERR_AGAIN as above. */
 int ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token);
 

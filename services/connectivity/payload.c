@@ -62,20 +62,23 @@ is_text(struct bytes text)
 
 	if (!((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first >= 0x80))
 		return false;
-	if (bytes_equal_str(text, "true") || bytes_equal_str(text, "false") || bytes_equal_str(text, "null"))
+	if (bytes_equal_str(text, "true") || bytes_equal_str(text, "false") ||
+	    bytes_equal_str(text, "null"))
 		return false;
 	return utf8_valid(text) && !utf8_has_control(text);
 }
 
 static int
-decode(struct payload_decoder *d, enum payload_format format, struct bytes payload, struct bytes metric)
+decode(struct payload_decoder *d, enum payload_format format, struct bytes payload,
+    struct bytes metric)
 {
 	struct bytes text;
 
 	if (payload.len == 0)
 		return payload_fail(&d->build, ERR_MALFORMED, "the payload is empty");
 	if (payload.len > PAYLOAD_BYTES_MAX)
-		return payload_fail(&d->build, ERR_TOO_BIG, "the payload is longer than 1000000 bytes");
+		return payload_fail(
+		    &d->build, ERR_TOO_BIG, "the payload is longer than 1000000 bytes");
 	switch (format) {
 	case PAYLOAD_TEXT:
 		text = trimmed(payload);
@@ -98,8 +101,8 @@ decode(struct payload_decoder *d, enum payload_format format, struct bytes paylo
 }
 
 int
-payload_decode(struct payload_decoder *d, enum payload_format format, struct bytes payload, struct bytes metric,
-    int64_t now_us, struct payload_result *ret, struct buf *reason)
+payload_decode(struct payload_decoder *d, enum payload_format format, struct bytes payload,
+    struct bytes metric, int64_t now_us, struct payload_result *ret, struct buf *reason)
 {
 	struct payload_build *b = &d->build;
 	int err;

@@ -114,7 +114,8 @@ payload_sample_end(struct payload_build *b)
 }
 
 int
-payload_enter(struct payload_build *b, enum payload_container c, struct bytes name, size_t *ret_mark)
+payload_enter(
+    struct payload_build *b, enum payload_container c, struct bytes name, size_t *ret_mark)
 {
 	*ret_mark = b->prefix_len;
 	if (c == PAYLOAD_OBJECT && b->depth == 0 && bytes_equal_str(name, "values")) {
@@ -128,7 +129,8 @@ payload_enter(struct payload_build *b, enum payload_container c, struct bytes na
 	if (name.len == 0)
 		return payload_fail(b, ERR_MALFORMED, "a name is empty");
 	if (name.len > METRIC_NAME_MAX - b->prefix_len)
-		return payload_fail(b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
+		return payload_fail(
+		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
 	memcpy(b->prefix + b->prefix_len, name.data, name.len);
 	b->prefix_len += name.len;
 	b->prefix[b->prefix_len++] = '.';
@@ -167,7 +169,8 @@ add_point(struct payload_build *b, struct bytes name, const struct value *v)
 	if (name.len == 0)
 		return payload_fail(b, ERR_MALFORMED, "a name is empty");
 	if (b->prefix_len > METRIC_NAME_MAX || name.len > METRIC_NAME_MAX - b->prefix_len)
-		return payload_fail(b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
+		return payload_fail(
+		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
 	if (v->kind == VALUE_STRING && v->v.s.len > POINT_STRING_MAX)
 		return payload_fail(b, ERR_TOO_BIG, "a text is longer than 65535 bytes");
 	if (b->count == b->cap) {
@@ -197,7 +200,8 @@ payload_bare(struct payload_build *b, struct bytes metric, const struct value *v
 	int err;
 
 	if (metric.len == 0)
-		return payload_fail(b, ERR_MALFORMED, "a bare value, but the topic names no metric");
+		return payload_fail(
+		    b, ERR_MALFORMED, "a bare value, but the topic names no metric");
 	payload_sample_begin(b);
 	err = add_point(b, metric, v);
 	return err ? err : payload_sample_end(b);

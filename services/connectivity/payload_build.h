@@ -15,24 +15,24 @@ struct payload_build {
 	uint32_t cap;
 	uint32_t quarantined;
 	int64_t now_us;
-	int64_t time;			/* of the record to be */
+	int64_t time; /* of the record to be */
 	bool device_time;
 
 	/* the open sample */
-	uint32_t sample_at;		/* its first point */
+	uint32_t sample_at; /* its first point */
 	int64_t sample_time;
 	bool sample_timed;
-	unsigned depth;			/* levels below the sample */
+	unsigned depth; /* levels below the sample */
 	size_t prefix_len;
 	char prefix[METRIC_NAME_MAX + 1];
 
-	char *names;			/* flattened names; RECORD_POINTS_MAX of the largest */
+	char *names; /* flattened names; RECORD_POINTS_MAX of the largest */
 	size_t names_len;
 
 	struct payload_check_cache checks;
 
-	const char *fault;		/* of the last failure: a sentence without its place */
-	size_t fault_at;		/* byte, if known */
+	const char *fault; /* of the last failure: a sentence without its place */
+	size_t fault_at;   /* byte, if known */
 	bool fault_placed;
 };
 
@@ -44,7 +44,8 @@ extern "C" {
 int payload_sample_begin(struct payload_build *b);
 int payload_sample_end(struct payload_build *b);
 /* An object or array inside the sample; ret_mark goes to payload_leave(). name borrows until the next payload. */
-int payload_enter(struct payload_build *b, enum payload_container c, struct bytes name, size_t *ret_mark);
+int payload_enter(
+    struct payload_build *b, enum payload_container c, struct bytes name, size_t *ret_mark);
 void payload_leave(struct payload_build *b, size_t mark);
 int payload_value(struct payload_build *b, struct bytes name, const struct value *v);
 /* A bare value is a whole sample. */
@@ -57,7 +58,8 @@ struct bytes payload_index(char *text, uint32_t index);
 struct payload_json;
 struct payload_json *payload_json_new(void);
 void payload_json_free(struct payload_json *j);
-int payload_json_decode(struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric);
+int payload_json_decode(
+    struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric);
 
 int payload_msgpack_decode(struct payload_build *b, struct bytes payload, struct bytes metric);
 

@@ -21,6 +21,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define WORD_MAX 16 /* longer ones are cut: none of ours is */
+
 enum limit_id {
 	LIMIT_NONE,
 	LIMIT_CELSIUS,
@@ -41,19 +43,19 @@ static const struct limit {
 	[LIMIT_NOT_NEGATIVE] = { 0, INFINITY },
 	[LIMIT_PERCENT] = { 0, 100 },
 	[LIMIT_LATITUDE] = { -90, 90 },
-	[LIMIT_LONGITUDE] = { -180, 360 },	/* some count 0..360 eastward */
+	[LIMIT_LONGITUDE] = { -180, 360 }, /* some count 0..360 eastward */
 };
 
 enum word_kind {
 	WORD_OTHER,
-	WORD_PLAIN,		/* leaves the meaning as it is */
+	WORD_PLAIN, /* leaves the meaning as it is */
 	WORD_DIFFERENCE,
-	WORD_ABSOLUTE,		/* "absolute humidity" is no percentage */
+	WORD_ABSOLUTE, /* "absolute humidity" is no percentage */
 	WORD_UNIT_CELSIUS,
 	WORD_UNIT_FAHRENHEIT,
 	WORD_UNIT_KELVIN,
 	WORD_UNIT_PERCENT,
-	WORD_AIR,		/* "air pressure" is absolute */
+	WORD_AIR, /* "air pressure" is absolute */
 	WORD_TEMPERATURE,
 	WORD_HUMIDITY,
 	WORD_CHARGE,
@@ -63,31 +65,27 @@ enum word_kind {
 	WORD_LONGITUDE,
 };
 
-static const struct word {
-	const char *text;
+static const struct words {
 	enum word_kind kind;
+	const char *list; /* each between spaces */
 } words[] = {
-	{ "temperature", WORD_TEMPERATURE }, { "temp", WORD_TEMPERATURE }, { "dewpoint", WORD_TEMPERATURE },
-	{ "humidity", WORD_HUMIDITY }, { "rh", WORD_HUMIDITY },
-	{ "battery", WORD_CHARGE }, { "soc", WORD_CHARGE }, { "level", WORD_PLAIN },
-	{ "pressure", WORD_PRESSURE }, { "air", WORD_AIR }, { "barometric", WORD_AIR }, { "atmospheric", WORD_AIR },
-	{ "co2", WORD_POSITIVE }, { "pm1", WORD_POSITIVE }, { "pm25", WORD_POSITIVE }, { "pm10", WORD_POSITIVE },
-	{ "rainfall", WORD_POSITIVE }, { "illuminance", WORD_POSITIVE }, { "lux", WORD_POSITIVE },
-	{ "latitude", WORD_LATITUDE }, { "lat", WORD_LATITUDE },
-	{ "longitude", WORD_LONGITUDE }, { "lon", WORD_LONGITUDE }, { "lng", WORD_LONGITUDE },
-	{ "c", WORD_UNIT_CELSIUS }, { "celsius", WORD_UNIT_CELSIUS }, { "degc", WORD_UNIT_CELSIUS },
-	{ "f", WORD_UNIT_FAHRENHEIT }, { "fahrenheit", WORD_UNIT_FAHRENHEIT }, { "degf", WORD_UNIT_FAHRENHEIT },
-	{ "k", WORD_UNIT_KELVIN }, { "kelvin", WORD_UNIT_KELVIN },
-	{ "percent", WORD_UNIT_PERCENT }, { "percentage", WORD_UNIT_PERCENT }, { "pct", WORD_UNIT_PERCENT },
-	{ "min", WORD_PLAIN }, { "max", WORD_PLAIN }, { "avg", WORD_PLAIN }, { "mean", WORD_PLAIN }, { "median", WORD_PLAIN },
-	{ "last", WORD_PLAIN }, { "in", WORD_PLAIN }, { "out", WORD_PLAIN }, { "indoor", WORD_PLAIN }, { "outdoor", WORD_PLAIN },
-	{ "inside", WORD_PLAIN }, { "outside", WORD_PLAIN }, { "value", WORD_PLAIN }, { "ppm", WORD_PLAIN },
-	{ "absolute", WORD_ABSOLUTE }, { "abs", WORD_ABSOLUTE }, { "specific", WORD_ABSOLUTE },
-	{ "delta", WORD_DIFFERENCE }, { "diff", WORD_DIFFERENCE }, { "difference", WORD_DIFFERENCE },
-	{ "change", WORD_DIFFERENCE }, { "error", WORD_DIFFERENCE }, { "offset", WORD_DIFFERENCE },
-	{ "deviation", WORD_DIFFERENCE }, { "correction", WORD_DIFFERENCE }, { "calibration", WORD_DIFFERENCE },
-	{ "rate", WORD_DIFFERENCE }, { "trend", WORD_DIFFERENCE }, { "slope", WORD_DIFFERENCE }, { "raw", WORD_DIFFERENCE },
-	{ "log", WORD_DIFFERENCE }, { "gauge", WORD_DIFFERENCE }, { "differential", WORD_DIFFERENCE },
+	{ WORD_TEMPERATURE, " temperature temp dewpoint " },
+	{ WORD_HUMIDITY, " humidity rh " },
+	{ WORD_CHARGE, " battery soc " },
+	{ WORD_PLAIN, " level min max avg mean median last in out indoor outdoor inside "
+		      "outside value ppm " },
+	{ WORD_PRESSURE, " pressure " },
+	{ WORD_AIR, " air barometric atmospheric " },
+	{ WORD_POSITIVE, " co2 pm1 pm25 pm10 rainfall illuminance lux " },
+	{ WORD_LATITUDE, " latitude lat " },
+	{ WORD_LONGITUDE, " longitude lon lng " },
+	{ WORD_UNIT_CELSIUS, " c celsius degc " },
+	{ WORD_UNIT_FAHRENHEIT, " f fahrenheit degf " },
+	{ WORD_UNIT_KELVIN, " k kelvin " },
+	{ WORD_UNIT_PERCENT, " percent percentage pct " },
+	{ WORD_ABSOLUTE, " absolute abs specific " },
+	{ WORD_DIFFERENCE, " delta diff difference change error offset deviation correction "
+			   "calibration rate trend slope raw log gauge differential " },
 };
 
 static bool
@@ -102,7 +100,7 @@ is_separator(uint8_t c)
 	return c == '_' || c == '-' || c == ' ';
 }
 
-/* Takes the next word, lower-cased, off name; 0 at the end. Words longer than size are cut: no word of ours is. */
+/* Takes the next word, lower-cased, off name; 0 at the end. */
 static size_t
 next_word(struct bytes *name, char *out, size_t size)
 {
@@ -125,14 +123,20 @@ next_word(struct bytes *name, char *out, size_t size)
 static enum word_kind
 word_kind(const char *text, size_t len)
 {
+	char wanted[WORD_MAX + 3];
 	size_t digits = 0;
 
 	while (digits < len && text[digits] >= '0' && text[digits] <= '9')
 		digits++;
 	if (digits == len)
 		return WORD_PLAIN;
+	if (memchr(text, '\0', len))
+		return WORD_OTHER;
+	wanted[0] = ' ';
+	memcpy(wanted + 1, text, len);
+	memcpy(wanted + 1 + len, " ", 2);
 	for (size_t i = 0; i < COUNT_OF(words); i++) {
-		if (strlen(words[i].text) == len && memcmp(words[i].text, text, len) == 0)
+		if (strstr(words[i].list, wanted))
 			return words[i].kind;
 	}
 	return WORD_OTHER;
@@ -180,7 +184,7 @@ limit_of_name(struct bytes name)
 	enum word_kind quantity = WORD_OTHER, unit = WORD_OTHER;
 	bool absolute = false, air = false;
 	size_t count = 0, len;
-	char word[16];
+	char word[WORD_MAX];
 
 	for (size_t i = name.len; i > 0; i--) {
 		if (name.data[i - 1] == '.') {
@@ -196,7 +200,7 @@ limit_of_name(struct bytes name)
 		case WORD_DIFFERENCE:
 			return LIMIT_NONE;
 		case WORD_OTHER:
-			quantity = WORD_OTHER;	/* "temperature_alarm" is no temperature */
+			quantity = WORD_OTHER; /* "temperature_alarm" is no temperature */
 			unit = WORD_OTHER;
 			break;
 		case WORD_UNIT_CELSIUS:

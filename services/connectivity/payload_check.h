@@ -8,21 +8,22 @@
 #include "record.h"
 
 /* Device times outside of these are impossible: a clock that was never set, or one that runs ahead. */
-#define PAYLOAD_TIME_MIN_US 946684800000000	/* 2000-01-01 */
-#define PAYLOAD_TIME_AHEAD_US 86400000000	/* one day ahead of the server */
+#define PAYLOAD_TIME_MIN_US 946684800000000 /* 2000-01-01 */
+#define PAYLOAD_TIME_AHEAD_US 86400000000   /* one day ahead of the server */
 
 /* What was learnt about names seen before; {0} is empty. It changes the speed only. */
-#define PAYLOAD_CHECK_SLOTS 256	/* power of two */
+#define PAYLOAD_CHECK_SLOTS 256 /* power of two */
 struct payload_check_cache {
 	struct payload_check_slot {
 		char name[30];
-		uint8_t len;	/* 0: empty */
-		uint8_t limit;	/* index into the table of limits */
+		uint8_t len;   /* 0: empty */
+		uint8_t limit; /* index into the table of limits */
 	} slots[PAYLOAD_CHECK_SLOTS];
 };
 
 /* QUARANTINE_NONE, QUARANTINE_NOT_FINITE or QUARANTINE_PHYSICAL. */
-enum quarantine_reason payload_check_value(struct payload_check_cache *cache, struct bytes name, const struct value *v);
+enum quarantine_reason payload_check_value(
+    struct payload_check_cache *cache, struct bytes name, const struct value *v);
 bool payload_check_time(int64_t device_us, int64_t now_us);
 
 #endif

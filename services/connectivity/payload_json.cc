@@ -16,7 +16,7 @@ namespace json = simdjson::ondemand;
 
 struct payload_json {
 	json::parser parser;
-	std::unique_ptr<uint8_t[]> padded;	/* the payload and SIMDJSON_PADDING bytes after it */
+	std::unique_ptr<uint8_t[]> padded; /* the payload and SIMDJSON_PADDING bytes after it */
 	size_t capacity = 0;
 };
 
@@ -49,14 +49,16 @@ sentence(simdjson::error_code e)
 	case simdjson::T_ATOM_ERROR:
 	case simdjson::F_ATOM_ERROR:
 	case simdjson::N_ATOM_ERROR:
-	case simdjson::INCORRECT_TYPE:	/* the first letter told the type, the rest did not keep it */
+	case simdjson::
+	    INCORRECT_TYPE: /* the first letter told the type, the rest did not keep it */
 		return "not JSON: true, false and null are the only words without quotes";
 	case simdjson::INCOMPLETE_ARRAY_OR_OBJECT:
 		return "not JSON: it ends too early";
 	case simdjson::DEPTH_ERROR:
 		return "objects are nested too deep";
 	default:
-		return "not JSON: a value, comma, colon, quote or bracket is missing, or one too many";
+		return "not JSON: a value, comma, colon, quote or bracket is missing, or one too "
+		       "many";
 	}
 }
 
@@ -64,7 +66,7 @@ int
 fail_json(struct payload_build *b, simdjson::error_code e)
 {
 	if (e == simdjson::INCOMPLETE_ARRAY_OR_OBJECT) {
-		b->fault_at = SIZE_MAX;		/* the end, wherever the iteration was */
+		b->fault_at = SIZE_MAX; /* the end, wherever the iteration was */
 		b->fault_placed = true;
 	}
 	return payload_fail(b, ERR_MALFORMED, sentence(e));
@@ -116,7 +118,8 @@ is_number(std::string_view s)
 /* simdjson refuses numbers that fit neither 64 bits nor a double: the nearest double is taken, infinity included (it is
  * quarantined then). The number is left unread, which the iteration allows. */
 int
-number(struct payload_build *b, simdjson::simdjson_result<json::number> read, std::string_view token, struct value *ret)
+number(struct payload_build *b, simdjson::simdjson_result<json::number> read,
+    std::string_view token, struct value *ret)
 {
 	json::number num;
 	simdjson::error_code e = std::move(read).get(num);
@@ -131,7 +134,8 @@ number(struct payload_build *b, simdjson::simdjson_result<json::number> read, st
 		ret->v.i = num.get_int64();
 	} else {
 		ret->kind = VALUE_DOUBLE;
-		ret->v.f = num.is_double() ? num.get_double() : static_cast<double>(num.get_uint64());
+		ret->v.f =
+		    num.is_double() ? num.get_double() : static_cast<double>(num.get_uint64());
 	}
 	return 0;
 }
@@ -139,7 +143,8 @@ number(struct payload_build *b, simdjson::simdjson_result<json::number> read, st
 /* V: a value, or the document itself. ret_null: there is no value. */
 template <typename V>
 int
-scalar(struct payload_build *b, V &v, json::json_type type, std::string_view token, struct value *ret, bool *ret_null)
+scalar(struct payload_build *b, V &v, json::json_type type, std::string_view token,
+    struct value *ret, bool *ret_null)
 {
 	simdjson::error_code e = simdjson::SUCCESS;
 	std::string_view text;
@@ -178,8 +183,7 @@ scalar(struct payload_build *b, V &v, json::json_type type, std::string_view tok
 
 int object(struct payload_build *b, json::object o);
 
-int
-array(struct payload_build *b, json::array a);
+int array(struct payload_build *b, json::array a);
 
 int
 member(struct payload_build *b, struct bytes name, json::value v)
@@ -199,7 +203,8 @@ member(struct payload_build *b, struct bytes name, json::value v)
 		err = scalar(b, v, type, v.raw_json_token(), &out, &null);
 		return err || null ? err : payload_value(b, name, &out);
 	}
-	err = payload_enter(b, type == json::json_type::object ? PAYLOAD_OBJECT : PAYLOAD_ARRAY, name, &mark);
+	err = payload_enter(
+	    b, type == json::json_type::object ? PAYLOAD_OBJECT : PAYLOAD_ARRAY, name, &mark);
 	if (err)
 		return err;
 	if (type == json::json_type::object) {
@@ -282,7 +287,8 @@ samples(struct payload_build *b, json::array a)
 		if (e != simdjson::SUCCESS)
 			return fail_json(b, e);
 		if (type != json::json_type::object)
-			return payload_fail(b, ERR_MALFORMED, "an element of the outermost array is not an object");
+			return payload_fail(
+			    b, ERR_MALFORMED, "an element of the outermost array is not an object");
 		e = v.get_object().get(o);
 		if (e != simdjson::SUCCESS)
 			return fail_json(b, e);
@@ -319,7 +325,8 @@ document(struct payload_build *b, json::document &doc, const uint8_t *end, struc
 			return fail_json(b, e);
 		err = scalar(b, doc, type, token, &out, &null);
 		if (!err && reinterpret_cast<const uint8_t *>(token.data() + token.size()) != end)
-			err = payload_fail(b, ERR_MALFORMED, "not JSON: something follows the value");
+			err =
+			    payload_fail(b, ERR_MALFORMED, "not JSON: something follows the value");
 		return err || null ? err : payload_bare(b, metric, &out);
 	}
 	if (e != simdjson::SUCCESS)
@@ -344,7 +351,8 @@ payload_json_free(struct payload_json *j)
 }
 
 extern "C" int
-payload_json_decode(struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric)
+payload_json_decode(
+    struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric)
 {
 	json::document doc;
 	const char *at;
@@ -357,12 +365,15 @@ payload_json_decode(struct payload_json *j, struct payload_build *b, struct byte
 	}
 	std::memcpy(j->padded.get(), payload.data, payload.len);
 	std::memset(j->padded.get() + payload.len, 0, simdjson::SIMDJSON_PADDING);
-	e = j->parser.iterate(j->padded.get(), payload.len, j->capacity + simdjson::SIMDJSON_PADDING).get(doc);
+	e = j->parser
+		.iterate(j->padded.get(), payload.len, j->capacity + simdjson::SIMDJSON_PADDING)
+		.get(doc);
 	if (e != simdjson::SUCCESS)
 		return fail_json(b, e);
 	err = document(b, doc, j->padded.get() + payload.len, metric);
 	if (err && !b->fault_placed && doc.current_location().get(at) == simdjson::SUCCESS) {
-		b->fault_at = static_cast<size_t>(at - reinterpret_cast<const char *>(j->padded.get()));
+		b->fault_at =
+		    static_cast<size_t>(at - reinterpret_cast<const char *>(j->padded.get()));
 		b->fault_placed = true;
 	}
 	if (b->fault_at > payload.len)

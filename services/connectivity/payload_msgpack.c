@@ -7,7 +7,17 @@
 #include "err.h"
 #include "utf8.h"
 
-enum kind { KIND_MAP, KIND_ARRAY, KIND_STRING, KIND_NIL, KIND_BOOL, KIND_UINT, KIND_INT, KIND_DOUBLE, KIND_OTHER };
+enum kind {
+	KIND_MAP,
+	KIND_ARRAY,
+	KIND_STRING,
+	KIND_NIL,
+	KIND_BOOL,
+	KIND_UINT,
+	KIND_INT,
+	KIND_DOUBLE,
+	KIND_OTHER
+};
 
 static enum kind
 kind_of(uint8_t first)
@@ -63,7 +73,8 @@ fail_short(struct payload_build *b)
 }
 
 static int
-scalar(struct payload_build *b, struct mp_cursor *c, enum kind kind, struct value *ret, bool *ret_null)
+scalar(
+    struct payload_build *b, struct mp_cursor *c, enum kind kind, struct value *ret, bool *ret_null)
 {
 	uint64_t u;
 
@@ -104,7 +115,8 @@ scalar(struct payload_build *b, struct mp_cursor *c, enum kind kind, struct valu
 	case KIND_MAP:
 	case KIND_ARRAY:
 	case KIND_OTHER:
-		return payload_fail(b, ERR_MALFORMED, "a msgpack value is neither nil, boolean, number, text, array nor map");
+		return payload_fail(b, ERR_MALFORMED,
+		    "a msgpack value is neither nil, boolean, number, text, array nor map");
 	}
 	return c->failed ? fail_short(b) : 0;
 }
@@ -186,7 +198,8 @@ samples(struct payload_build *b, struct mp_cursor *c)
 
 	for (uint32_t i = 0; i < n && !err && !c->failed; i++) {
 		if (c->at != c->end && kind_of(mp_peek(c)) != KIND_MAP)
-			return payload_fail(b, ERR_MALFORMED, "an element of the outermost array is not a map");
+			return payload_fail(
+			    b, ERR_MALFORMED, "an element of the outermost array is not a map");
 		err = sample(b, c);
 	}
 	return err || !c->failed ? err : fail_short(b);

@@ -5,7 +5,7 @@
 static size_t
 sequence(const uint8_t *p, size_t left)
 {
-	uint8_t low = 0x80, high = 0xbf;	/* range of the second byte */
+	uint8_t low = 0x80, high = 0xbf; /* range of the second byte */
 	size_t len;
 
 	if (p[0] < 0x80)
@@ -17,10 +17,10 @@ sequence(const uint8_t *p, size_t left)
 		return 0;
 	switch (p[0]) {
 	case 0xe0:
-		low = 0xa0;	/* overlong below */
+		low = 0xa0; /* overlong below */
 		break;
 	case 0xed:
-		high = 0x9f;	/* surrogates above */
+		high = 0x9f; /* surrogates above */
 		break;
 	case 0xf0:
 		low = 0x90;

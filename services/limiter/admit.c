@@ -5,7 +5,8 @@
 #include "record.h"
 
 int
-admit_batch(struct budgets *b, uint8_t *records, size_t len, int64_t now_us, struct admit_counts *ret)
+admit_batch(
+    struct budgets *b, uint8_t *records, size_t len, int64_t now_us, struct admit_counts *ret)
 {
 	struct record_cursor c = record_cursor_of(bytes_of(records, len));
 	struct admit_counts counts = { 0 };

@@ -12,6 +12,7 @@ struct admit_counts {
 
 /* Charges each record of a batch and sets its verdict in place. 0 and the counts, or what record_next() says of a
  * malformed batch: it must be dropped whole. */
-int admit_batch(struct budgets *b, uint8_t *records, size_t len, int64_t now_us, struct admit_counts *ret);
+int admit_batch(
+    struct budgets *b, uint8_t *records, size_t len, int64_t now_us, struct admit_counts *ret);
 
 #endif

@@ -7,13 +7,13 @@
 
 /* How a kind of bucket fills; shared by all buckets of that kind. */
 struct bucket_rate {
-	double per_us;	/* tokens */
-	double burst;	/* most tokens; at least 1 */
+	double per_us; /* tokens */
+	double burst;  /* most tokens; at least 1 */
 };
 
 struct bucket {
 	double tokens;
-	int64_t at_us;	/* monotonic; when tokens was right */
+	int64_t at_us; /* monotonic; when tokens was right */
 };
 
 /* per_s: at least 1. burst 0: one second's worth. */

@@ -14,9 +14,9 @@
 #define POOL_FIRST 1024
 
 struct entry {
-	uint64_t device;	/* XXH3 of the id */
+	uint64_t device; /* XXH3 of the id */
 	struct bucket bucket;
-	uint32_t chain;		/* next of the same slot, or next free */
+	uint32_t chain; /* next of the same slot, or next free */
 	uint32_t older;
 	uint32_t newer;
 };
@@ -30,9 +30,9 @@ struct budgets {
 	uint32_t devices_max;
 	uint32_t *slots;
 	uint32_t slot_mask;
-	struct entry *pool;	/* [0] is not used */
+	struct entry *pool; /* [0] is not used */
 	uint32_t pool_cap;
-	uint32_t pool_used;	/* entries that were ever used, [0] included */
+	uint32_t pool_used; /* entries that were ever used, [0] included */
 	uint32_t free;
 	uint32_t oldest;
 	uint32_t newest;
@@ -175,12 +175,14 @@ budgets_charge(struct budgets *b, struct bytes device, int64_t now_us)
 	if (b->limits_device) {
 		bucket = bucket_of(b, device, now_us);
 		if (!bucket_take(bucket, &b->device_rate, now_us))
-			return verdict_make(VERDICT_DEVICE_LIMIT, bucket_wait_ms(bucket, &b->device_rate));
+			return verdict_make(
+			    VERDICT_DEVICE_LIMIT, bucket_wait_ms(bucket, &b->device_rate));
 	}
 	if (b->limits_global && !bucket_take(&b->global, &b->global_rate, now_us)) {
 		if (bucket)
 			bucket_return(bucket, &b->device_rate);
-		return verdict_make(VERDICT_GLOBAL_LIMIT, bucket_wait_ms(&b->global, &b->global_rate));
+		return verdict_make(
+		    VERDICT_GLOBAL_LIMIT, bucket_wait_ms(&b->global, &b->global_rate));
 	}
 	return VERDICT_ACCEPTED;
 }

@@ -14,8 +14,8 @@
 struct budgets;
 
 struct budgets_limits {
-	uint64_t device_rate;	/* messages/s; 0: no limit */
-	uint64_t device_burst;	/* 0: one second's worth */
+	uint64_t device_rate;  /* messages/s; 0: no limit */
+	uint64_t device_burst; /* 0: one second's worth */
 	uint64_t global_rate;
 	uint64_t global_burst;
 	size_t devices_max;

@@ -12,7 +12,7 @@
 #include "streams.h"
 #include "worker.h"
 
-#define EXPIRE_MAX 100000	/* devices forgotten a tick: a few milliseconds */
+#define EXPIRE_MAX 100000 /* devices forgotten a tick: a few milliseconds */
 
 struct limiter {
 	struct budgets *budgets;
@@ -33,7 +33,8 @@ static void
 reject(const struct bus_msg *m, const char *why)
 {
 	metric_add(M_BUS_REJECTED, 1);
-	log_warn("limiter.reject", LS("from", m->from), LS("why", why), LU("partition", m->any->batch.partition));
+	log_warn("limiter.reject", LS("from", m->from), LS("why", why),
+	    LU("partition", m->any->batch.partition));
 }
 
 /* The same frame goes on whatever the verdicts: no sequence gets a hole here. */
@@ -54,13 +55,15 @@ on_batch(struct worker *w, struct bus_msg *m)
 	const struct msg_batch *batch = &m->any->batch;
 	struct admit_counts counts = { 0 };
 
-	if (batch->partition >= l->partitions || batch->stream == 0 || batch->kind != ENTRY_READINGS) {
+	if (batch->partition >= l->partitions || batch->stream == 0 ||
+	    batch->kind != ENTRY_READINGS) {
 		reject(m, "no batch of readings of our partitions");
 		return;
 	}
 	if (streams_advance(l->streams, batch->stream, batch->seq) && !batch->retry) {
 		uint8_t *records = frame_writable(*m->frame, batch->records);
-		int err = admit_batch(l->budgets, records, batch->records.len, loop_now_us(w->loop), &counts);
+		int err = admit_batch(
+		    l->budgets, records, batch->records.len, loop_now_us(w->loop), &counts);
 
 		if (err) {
 			reject(m, err_name(err));
@@ -128,7 +131,7 @@ static const struct worker_spec spec = {
 	.start = limiter_start,
 	.stop = limiter_stop,
 	.on = { [MSG_STREAM_BATCH] = on_batch },
-	.tick = on_tick,	/* forgets idle devices */
+	.tick = on_tick, /* forgets idle devices */
 	.tick_ms = 1000,
 };
 

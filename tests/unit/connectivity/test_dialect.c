@@ -8,8 +8,9 @@
 #include "mem.h"
 #include "utf8.h"
 
-#define LONG_128 \
-	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define LONG_128                                                                                   \
+	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234567" \
+	"89abcdef0123456789abcdef0123456789abcdef"
 
 static const struct {
 	const char *topic;
@@ -23,7 +24,8 @@ static const struct {
 	{ "roost/gh-1/telemetry", "", 0, "gh-1", "telemetry", PAYLOAD_ANY, true },
 	{ "roost/gh-1/telemetry", "other", 0, "gh-1", "telemetry", PAYLOAD_ANY, true },
 	{ "roost/gh-1/telemetry/temperature", "", 0, "gh-1", "temperature", PAYLOAD_TEXT, true },
-	{ "roost/w\xc3\xa4rme 1/telemetry", "", 0, "w\xc3\xa4rme 1", "telemetry", PAYLOAD_ANY, true },
+	{ "roost/w\xc3\xa4rme 1/telemetry", "", 0, "w\xc3\xa4rme 1", "telemetry", PAYLOAD_ANY,
+	    true },
 	{ "roost/" LONG_128 "/telemetry", "", 0, LONG_128, "telemetry", PAYLOAD_ANY, true },
 	{ "v1/devices/me/telemetry", "gh-2", 0, "gh-2", "telemetry", PAYLOAD_ANY, false },
 	{ "v2/t", "gh-2", 0, "gh-2", "t", PAYLOAD_ANY, false },
@@ -83,7 +85,8 @@ START_TEST(no_topic)
 {
 	struct dialect_target t = { 0 };
 
-	ck_assert_int_eq(dialect_match((struct bytes){ 0 }, (struct bytes){ 0 }, &t), ERR_NOT_FOUND);
+	ck_assert_int_eq(
+	    dialect_match((struct bytes){ 0 }, (struct bytes){ 0 }, &t), ERR_NOT_FOUND);
 }
 END_TEST
 
@@ -91,7 +94,9 @@ START_TEST(nul_in_device)
 {
 	struct dialect_target t = { 0 };
 
-	ck_assert_int_eq(dialect_match(bytes_of("roost/a\0b/telemetry", 19), (struct bytes){ 0 }, &t), ERR_MALFORMED);
+	ck_assert_int_eq(
+	    dialect_match(bytes_of("roost/a\0b/telemetry", 19), (struct bytes){ 0 }, &t),
+	    ERR_MALFORMED);
 }
 END_TEST
 

@@ -78,7 +78,7 @@ START_TEST(limits)
 	const char *name = cases[_i].name;
 	double min = cases[_i].min, max = cases[_i].max;
 
-	for (int round = 0; round < 2; round++) {	/* unknown, then remembered */
+	for (int round = 0; round < 2; round++) { /* unknown, then remembered */
 		ck_assert_msg(check(name, isnan(min) ? -1e9 : min) == QUARANTINE_NONE, "%s", name);
 		ck_assert_msg(check(name, isnan(max) ? 1e9 : max) == QUARANTINE_NONE, "%s", name);
 		if (!isnan(min))
@@ -92,15 +92,27 @@ START_TEST(limits)
 }
 END_TEST
 
+START_TEST(nul_in_name)
+{
+	struct value v = { .kind = VALUE_INT, .v = { .i = -300 } };
+
+	ck_assert_int_eq(payload_check_value(&cache, bytes_of("\0", 1), &v), QUARANTINE_NONE);
+	ck_assert_int_eq(payload_check_value(&cache, bytes_of("temp\0x", 6), &v), QUARANTINE_NONE);
+}
+END_TEST
+
 START_TEST(kinds)
 {
 	struct value v = { .kind = VALUE_INT, .v = { .i = -1 } };
 
-	ck_assert_int_eq(payload_check_value(&cache, bytes_of_str("humidity"), &v), QUARANTINE_PHYSICAL);
+	ck_assert_int_eq(
+	    payload_check_value(&cache, bytes_of_str("humidity"), &v), QUARANTINE_PHYSICAL);
 	v = (struct value){ .kind = VALUE_BOOL, .v = { .b = true } };
-	ck_assert_int_eq(payload_check_value(&cache, bytes_of_str("humidity"), &v), QUARANTINE_NONE);
+	ck_assert_int_eq(
+	    payload_check_value(&cache, bytes_of_str("humidity"), &v), QUARANTINE_NONE);
 	v = (struct value){ .kind = VALUE_STRING, .v = { .s = bytes_of_str("140") } };
-	ck_assert_int_eq(payload_check_value(&cache, bytes_of_str("humidity"), &v), QUARANTINE_NONE);
+	ck_assert_int_eq(
+	    payload_check_value(&cache, bytes_of_str("humidity"), &v), QUARANTINE_NONE);
 }
 END_TEST
 
@@ -127,6 +139,7 @@ main(void)
 	int failed;
 
 	tcase_add_loop_test(t, limits, 0, (int)COUNT_OF(cases));
+	tcase_add_test(t, nul_in_name);
 	tcase_add_test(t, kinds);
 	tcase_add_test(t, times);
 	suite_add_tcase(s, t);

@@ -91,8 +91,8 @@ START_TEST(long_run)
 	}
 	if (due > tried)
 		due = tried;
-	ck_assert_msg(passed <= due + 1 && passed + 1 >= due - rates[_i].rate / 1000 - 1, "%llu of %llu",
-	    (unsigned long long)passed, (unsigned long long)due);
+	ck_assert_msg(passed <= due + 1 && passed + 1 >= due - rates[_i].rate / 1000 - 1,
+	    "%llu of %llu", (unsigned long long)passed, (unsigned long long)due);
 }
 END_TEST
 

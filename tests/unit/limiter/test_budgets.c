@@ -34,7 +34,8 @@ END_TEST
 
 START_TEST(each_device_has_its_own)
 {
-	struct budgets *b = budgets_new(&(struct budgets_limits){ .device_rate = 2, .devices_max = 1000 }, 0);
+	struct budgets *b =
+	    budgets_new(&(struct budgets_limits){ .device_rate = 2, .devices_max = 1000 }, 0);
 
 	for (int i = 0; i < 2; i++) {
 		ck_assert_uint_eq(charge(b, "a", 0), VERDICT_ACCEPTED);
@@ -50,9 +51,11 @@ END_TEST
 /* What the global budget refuses is not charged to the device. */
 START_TEST(global)
 {
-	struct budgets_limits limits = {
-		.device_rate = 1, .device_burst = 2, .global_rate = 1, .global_burst = 3, .devices_max = 1000
-	};
+	struct budgets_limits limits = { .device_rate = 1,
+		.device_burst = 2,
+		.global_rate = 1,
+		.global_burst = 3,
+		.devices_max = 1000 };
 	struct budgets *b = budgets_new(&limits, 0);
 
 	ck_assert_uint_eq(charge(b, "a", 0), VERDICT_ACCEPTED);
@@ -68,13 +71,14 @@ END_TEST
 
 START_TEST(longest_idle_is_forgotten)
 {
-	struct budgets *b = budgets_new(&(struct budgets_limits){ .device_rate = 1, .devices_max = 3 }, 0);
+	struct budgets *b =
+	    budgets_new(&(struct budgets_limits){ .device_rate = 1, .devices_max = 3 }, 0);
 
 	charge(b, "a", 1);
 	charge(b, "b", 2);
 	charge(b, "c", 3);
-	charge(b, "a", 4);	/* refused, but not idle */
-	charge(b, "d", 5);	/* in place of b */
+	charge(b, "a", 4); /* refused, but not idle */
+	charge(b, "d", 5); /* in place of b */
 	ck_assert_uint_eq(budgets_devices(b), 3);
 	ck_assert_int_eq(verdict_code(charge(b, "a", 6)), VERDICT_DEVICE_LIMIT);
 	ck_assert_int_eq(verdict_code(charge(b, "c", 7)), VERDICT_DEVICE_LIMIT);
@@ -87,7 +91,9 @@ END_TEST
 
 START_TEST(expiry)
 {
-	struct budgets *b = budgets_new(&(struct budgets_limits){ .device_rate = 1, .device_burst = 10, .devices_max = 1000 }, 0);
+	struct budgets *b = budgets_new(
+	    &(struct budgets_limits){ .device_rate = 1, .device_burst = 10, .devices_max = 1000 },
+	    0);
 	char name[16];
 
 	for (int i = 0; i < 100; i++) {
@@ -109,8 +115,14 @@ END_TEST
 START_TEST(many)
 {
 	enum { DEVICES = 1000, KEPT = 500 };
-	struct budgets *b = budgets_new(&(struct budgets_limits){ .device_rate = 1, .device_burst = 3, .devices_max = KEPT }, 0);
-	static struct { int64_t last; int left; bool known; } model[DEVICES];
+	struct budgets *b = budgets_new(
+	    &(struct budgets_limits){ .device_rate = 1, .device_burst = 3, .devices_max = KEPT },
+	    0);
+	static struct {
+		int64_t last;
+		int left;
+		bool known;
+	} model[DEVICES];
 	uint64_t seed = 42;
 	size_t known = 0;
 	char name[16];
@@ -124,7 +136,8 @@ START_TEST(many)
 		if (!model[d].known) {
 			if (known == KEPT) {
 				for (int i = 0; i < DEVICES; i++) {
-					if (model[i].known && (oldest < 0 || model[i].last < model[oldest].last))
+					if (model[i].known &&
+					    (oldest < 0 || model[i].last < model[oldest].last))
 						oldest = i;
 				}
 				model[oldest].known = false;
@@ -136,7 +149,7 @@ START_TEST(many)
 		}
 		model[d].last = now;
 		snprintf(name, sizeof(name), "device-%d", d);
-		verdict = charge(b, name, now / 1000);	/* 0.2 s in all: no refill worth a token */
+		verdict = charge(b, name, now / 1000); /* 0.2 s in all: no refill worth a token */
 		ck_assert_int_eq(verdict_is_refusal(verdict), model[d].left == 0);
 		if (model[d].left)
 			model[d].left--;
@@ -160,7 +173,7 @@ START_TEST(charged_streams)
 	for (uint64_t id = 100; id < 100 + STREAMS_MAX - 2; id++)
 		ck_assert(!streams_advance(s, id, 5));
 	ck_assert(!streams_advance(s, 7, 3));
-	ck_assert(streams_advance(s, 99, 1));	/* one more than it holds: it starts anew */
+	ck_assert(streams_advance(s, 99, 1)); /* one more than it holds: it starts anew */
 	ck_assert(!streams_advance(s, 99, 1));
 	ck_assert(streams_advance(s, 7, 3));
 	streams_free(&s);
@@ -172,8 +185,14 @@ END_TEST
 static void
 put_record(struct buf *out, const char *device)
 {
-	struct record head = { .time = 1732233600000000, .device = bytes_of_str(device), .client = 5, .packet_id = 6, .hash = 7 };
-	struct point p = { .name = bytes_of_str("t"), .value = { .kind = VALUE_INT, .v = { .i = 1 } }, .time = head.time };
+	struct record head = { .time = 1732233600000000,
+		.device = bytes_of_str(device),
+		.client = 5,
+		.packet_id = 6,
+		.hash = 7 };
+	struct point p = { .name = bytes_of_str("t"),
+		.value = { .kind = VALUE_INT, .v = { .i = 1 } },
+		.time = head.time };
 	struct record_writer w;
 
 	record_begin(&w, out, &head);
@@ -183,12 +202,21 @@ put_record(struct buf *out, const char *device)
 
 START_TEST(batch)
 {
-	struct budgets_limits limits = { .device_rate = 1, .device_burst = 2, .global_rate = 1, .global_burst = 4, .devices_max = 1000 };
+	struct budgets_limits limits = { .device_rate = 1,
+		.device_burst = 2,
+		.global_rate = 1,
+		.global_burst = 4,
+		.devices_max = 1000 };
 	struct budgets *b = budgets_new(&limits, 0);
 	static const char *const devices[] = { "a", "a", "a", "b", "a", "c", "c" };
 	static const enum verdict_code want[] = {
-		VERDICT_ACCEPTED, VERDICT_ACCEPTED, VERDICT_DEVICE_LIMIT, VERDICT_ACCEPTED, VERDICT_DEVICE_LIMIT,
-		VERDICT_ACCEPTED, VERDICT_GLOBAL_LIMIT,
+		VERDICT_ACCEPTED,
+		VERDICT_ACCEPTED,
+		VERDICT_DEVICE_LIMIT,
+		VERDICT_ACCEPTED,
+		VERDICT_DEVICE_LIMIT,
+		VERDICT_ACCEPTED,
+		VERDICT_GLOBAL_LIMIT,
 	};
 	struct buf out = { 0 };
 	struct admit_counts counts = { 0 };
@@ -217,7 +245,8 @@ END_TEST
 /* Every prefix, and every byte flipped: refused or walked, never read beyond. */
 START_TEST(malformed_batches)
 {
-	struct budgets *b = budgets_new(&(struct budgets_limits){ .device_rate = 1, .devices_max = 1000 }, 0);
+	struct budgets *b =
+	    budgets_new(&(struct budgets_limits){ .device_rate = 1, .devices_max = 1000 }, 0);
 	struct buf out = { 0 };
 	struct admit_counts counts;
 	size_t one;

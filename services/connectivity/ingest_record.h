@@ -1,0 +1,13 @@
+/* ingest_record.h - a device message as a record of a batch; pure */
+#ifndef ROOST_INGEST_RECORD_H
+#define ROOST_INGEST_RECORD_H
+
+#include "ingest.h"
+
+/* Both append to out. */
+void ingest_record_points(
+    struct buf *out, const struct ingest_message *m, const struct payload_result *r);
+/* The raw bytes as points named "payload": one, if they fit in one string. */
+void ingest_record_undecodable(struct buf *out, const struct ingest_message *m, int64_t time);
+
+#endif
