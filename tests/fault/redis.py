@@ -29,7 +29,7 @@ class OwnRedis:
         self.proc.wait()
 
     def latest(self, device, metric):
-        return roost.run(["redis-cli", "-s", self.socket, "HGET", "roost:device:{%s}:latest" % device, metric]).stdout.strip()
+        return roost.run(["redis-cli", "-s", self.socket, "HGET", "roost:device:%s:latest" % device, metric]).stdout.strip()
 
     def close(self):
         if self.proc.poll() is None:

@@ -295,7 +295,7 @@ class Roost:
 
     def latest(self, device):
         """What Redis holds of the device, {} if nothing."""
-        words = self.redis("HGETALL", "roost:device:{%s}:latest" % device).split("\n")
+        words = self.redis("HGETALL", "roost:device:%s:latest" % device).split("\n")
         return dict(zip(words[0::2], words[1::2]))
 
     def settle(self, seconds):

@@ -1,0 +1,168 @@
+/* history.c - sink driver: readings into day files, flushed every history.flush
+ *
+ * Any error of the files ends the process: the next one begins from the cursors, which is what makes a crash harmless. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "err.h"
+#include "follower.h"
+#include "history_store.h"
+#include "log.h"
+#include "mem.h"
+#include "sink.h"
+
+/* A flush of so much takes about 0.2 s; more waits in memory only for the rest of one delivery. */
+#define WAITING_MAX 200000
+#define DAYS_WAITING_MAX 64
+#define FLUSH_BUSY_MS 60000
+#define RETAIN_US 600000000ll
+#define CURSOR_US 60000000ll /* an idle system writes its cursors this rarely */
+
+struct history {
+	struct worker *w;
+	struct history_store *store;
+	struct follower *follower;
+	uint32_t shards;
+	int64_t flush_us;
+	int64_t flush_at;
+	int64_t cursor_at;
+	int64_t retain_at;
+	bool failed;
+};
+
+static void
+fail(struct history *h)
+{
+	h->failed = true;
+	worker_exit(h->w, EXIT_DEPENDENCY);
+}
+
+static void
+flush(struct history *h)
+{
+	int64_t now = loop_now_us(h->w->loop);
+	size_t points = history_store_waiting(h->store);
+
+	h->flush_at = now + h->flush_us;
+	if (h->failed || (points == 0 && now < h->cursor_at && !h->w->draining))
+		return;
+	h->cursor_at = now + CURSOR_US;
+	worker_busy(h->w, FLUSH_BUSY_MS);
+	if (history_store_flush(h->store) != 0) {
+		fail(h);
+		return;
+	}
+	for (uint32_t i = 0; i < h->shards; i++)
+		follower_durable(h->follower, i, history_store_cursor(h->store, i));
+	log_debug("history.flush", LU("points", points), LI("us", clock_mono_us() - now));
+}
+
+static void
+on_block(void *arg, uint32_t shard, const struct block_view *v)
+{
+	struct history *h = arg;
+
+	if (h->failed)
+		return;
+	if (history_store_block(h->store, shard, v) != 0)
+		fail(h);
+	else if (history_store_waiting(h->store) >= WAITING_MAX ||
+		 history_store_days_waiting(h->store) >= DAYS_WAITING_MAX)
+		flush(h);
+}
+
+static void
+on_upto(void *arg, uint32_t shard, uint64_t upto, uint64_t end)
+{
+	struct history *h = arg;
+
+	(void)end;
+	history_store_upto(h->store, shard, upto);
+}
+
+static void
+on_skipped(void *arg, uint32_t shard, uint64_t from, uint64_t to)
+{
+	(void)from;
+	history_store_upto(((struct history *)arg)->store, shard, to);
+}
+
+static uint64_t
+cursor(void *arg, uint32_t shard)
+{
+	return history_store_seen(((struct history *)arg)->store, shard);
+}
+
+static const struct follower_spec follower = {
+	.group = "history",
+	.kinds = KIND_BIT(ENTRY_READINGS),
+	.on_block = on_block,
+	.on_upto = on_upto,
+	.on_skipped = on_skipped,
+	.cursor = cursor,
+};
+
+static int
+start(struct worker *w)
+{
+	struct history *h = xcalloc(1, sizeof(*h));
+	char *dir = xasprintf("%s/history", w->data_dir);
+	int err;
+
+	w->state = h;
+	h->w = w;
+	h->shards = (uint32_t)settings_int(w->settings, SET_STORAGE_SHARDS);
+	h->flush_us = settings_ms(w->settings, SET_HISTORY_FLUSH) * 1000;
+	h->flush_at = loop_now_us(w->loop) + h->flush_us;
+	err = history_store_open(dir, h->shards, &h->store);
+	free(dir);
+	if (err != 0)
+		return err;
+	h->follower = follower_new(w, &follower, h);
+	if (h->follower == NULL)
+		return ERR_IO;
+	for (uint32_t i = 0; i < h->shards; i++)
+		follower_durable(h->follower, i, history_store_cursor(h->store, i));
+	return 0;
+}
+
+static void
+stop(struct worker *w)
+{
+	struct history *h = w->state;
+
+	if (h == NULL)
+		return;
+	if (h->follower != NULL && w->draining)
+		flush(h);
+	follower_free(&h->follower);
+	history_store_close(&h->store);
+	free(h);
+	w->state = NULL;
+}
+
+static void
+tick(struct worker *w)
+{
+	struct history *h = w->state;
+	int64_t now = loop_now_us(w->loop);
+
+	if (now >= h->flush_at)
+		flush(h);
+	/* Nothing waits: no file lacks anything of what was seen, though the cursors on disk may be a minute behind. */
+	for (uint32_t i = 0; history_store_waiting(h->store) == 0 && i < h->shards; i++)
+		follower_durable(h->follower, i, history_store_seen(h->store, i));
+	if (now >= h->retain_at && !h->failed) {
+		h->retain_at = now + RETAIN_US;
+		history_store_retain(h->store, clock_wall_us(),
+		    settings_int(w->settings, SET_HISTORY_RETENTION_DAYS));
+	}
+}
+
+const struct sink_driver history_driver = {
+	.name = "history",
+	.start = start,
+	.stop = stop,
+	.tick = tick,
+};

@@ -1,0 +1,330 @@
+/* history_decode.c - a block -> points; every read is checked; pure */
+#include "history_block.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#include "err.h"
+#include "history_codec.h"
+
+static uint64_t
+unzigzag(uint64_t v)
+{
+	return (v >> 1) ^ (0 - (v & 1));
+}
+
+static double
+bits_double(uint64_t u)
+{
+	double f;
+
+	memcpy(&f, &u, sizeof(f));
+	return f;
+}
+
+/* Sticky: after the first fault every read returns 0. */
+struct reader {
+	const uint8_t *at;
+	const uint8_t *end;
+	bool failed;
+};
+
+static uint8_t
+get_u8(struct reader *r)
+{
+	if (r->at == r->end) {
+		r->failed = true;
+		return 0;
+	}
+	return *r->at++;
+}
+
+static uint64_t
+get_varint(struct reader *r)
+{
+	uint64_t v = 0;
+
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		uint8_t b = get_u8(r);
+
+		if (shift == 63 && b > 1)
+			break;
+		v |= (uint64_t)(b & 0x7f) << shift;
+		if (b < 0x80)
+			return v;
+	}
+	r->failed = true;
+	r->at = r->end;
+	return 0;
+}
+
+/* len bytes, or NULL. */
+static const uint8_t *
+get_bytes(struct reader *r, size_t len)
+{
+	const uint8_t *at = r->at;
+
+	if (len > (size_t)(r->end - r->at)) {
+		r->failed = true;
+		r->at = r->end;
+		return NULL;
+	}
+	r->at += len;
+	return at;
+}
+
+static uint64_t
+u64_at(const uint8_t *p)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		v |= (uint64_t)p[i] << (8 * i);
+	return v;
+}
+
+static void
+get_times(struct reader *r, struct history_points *out, size_t n, unsigned unit)
+{
+	uint64_t last = 0, delta = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t d = unzigzag(get_varint(r));
+		int64_t t;
+
+		if (i >= 2)
+			d += delta;
+		delta = d;
+		last += d;
+		t = (int64_t)last;
+		if (t > INT64_MAX / history_units[unit] || t < INT64_MIN / history_units[unit]) {
+			r->failed = true;
+			return;
+		}
+		out->at[i] = (struct history_point){ .time = t * history_units[unit] };
+	}
+}
+
+static void
+set_number(struct history_point *p, int64_t m, unsigned scale, bool whole_is_int)
+{
+	if (whole_is_int && m % history_ipower10[scale] == 0) {
+		p->kind = VALUE_INT;
+		p->v.i = m / history_ipower10[scale];
+		return;
+	}
+	p->kind = VALUE_DOUBLE;
+	p->v.f = (double)m / history_power10[scale];
+}
+
+/* which: the points of the column, n of them. */
+static void
+get_decimals(
+    struct reader *r, struct history_point **which, size_t n, unsigned scale, bool whole_is_int)
+{
+	uint64_t exceptions = get_varint(r), at = 0, last = 0;
+	bool is_exception[HISTORY_BLOCK_POINTS_MAX] = { false };
+
+	if (exceptions > n) {
+		r->failed = true;
+		return;
+	}
+	for (uint64_t i = 0; i < exceptions; i++) {
+		uint64_t delta = get_varint(r);
+		const uint8_t *raw = get_bytes(r, 8);
+
+		if (raw == NULL || delta >= n - at || (i > 0 && delta == 0)) {
+			r->failed = true;
+			return;
+		}
+		at += delta;
+		is_exception[at] = true;
+		which[at]->kind = VALUE_DOUBLE;
+		which[at]->v.f = bits_double(u64_at(raw));
+	}
+	for (size_t i = 0; i < n && !r->failed; i++) {
+		if (is_exception[i])
+			continue;
+		last += unzigzag(get_varint(r));
+		if ((int64_t)last > MANTISSA_MAX || (int64_t)last < -MANTISSA_MAX) {
+			r->failed = true;
+			return;
+		}
+		set_number(which[i], (int64_t)last, scale, whole_is_int);
+	}
+}
+
+static void
+get_xors(struct reader *r, struct history_point **which, size_t n)
+{
+	const uint8_t *planes = get_bytes(r, 8 * n);
+	uint64_t last = 0;
+
+	if (planes == NULL)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t x = 0;
+
+		for (unsigned plane = 0; plane < 8; plane++)
+			x |= (uint64_t)planes[plane * n + i] << (8 * plane);
+		last ^= x;
+		which[i]->v.f = bits_double(last);
+	}
+}
+
+static void
+get_doubles(struct reader *r, struct history_point **which, size_t n, unsigned kinds)
+{
+	unsigned scale = get_u8(r);
+
+	if (scale <= SCALE_MAX)
+		get_decimals(r, which, n, scale, kinds == KINDS_NUMBERS);
+	else if (scale == SCALE_NONE && kinds != KINDS_NUMBERS)
+		get_xors(r, which, n);
+	else
+		r->failed = true;
+}
+
+static void
+get_ints(struct reader *r, struct history_point **which, size_t n)
+{
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		last += unzigzag(get_varint(r));
+		which[i]->v.i = (int64_t)last;
+	}
+}
+
+static void
+get_bools(struct reader *r, struct history_point **which, size_t n)
+{
+	const uint8_t *bits = get_bytes(r, (n + 7) / 8);
+
+	for (size_t i = 0; bits != NULL && i < n; i++)
+		which[i]->v.b = (bits[i / 8] >> (i % 8)) & 1;
+}
+
+static void
+get_strings(struct reader *r, struct history_points *out, struct history_point **which, size_t n)
+{
+	uint32_t at = 0, len = 0;
+
+	for (size_t i = 0; i < n && !r->failed; i++) {
+		uint64_t code = get_varint(r);
+		const uint8_t *s;
+
+		if (code > 0) {
+			if (code - 1 > POINT_STRING_MAX ||
+			    (s = get_bytes(r, (size_t)(code - 1))) == NULL) {
+				r->failed = true;
+				return;
+			}
+			at = (uint32_t)out->strings.len;
+			len = (uint32_t)(code - 1);
+			buf_add(&out->strings, s, len);
+		}
+		which[i]->v.s.at = at;
+		which[i]->v.s.len = len;
+	}
+}
+
+static size_t
+pick(struct history_points *out, size_t n, unsigned kind, struct history_point **which)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (out->at[i].kind == kind)
+			which[count++] = &out->at[i];
+	return count;
+}
+
+static int
+get_body(struct history_codec *c, struct bytes body, size_t n)
+{
+	struct reader r = { body.data, body.data + body.len, false };
+	struct history_points *out = &c->out;
+	struct history_point *which[HISTORY_BLOCK_POINTS_MAX];
+	unsigned unit = get_u8(&r), kinds = get_u8(&r);
+	size_t count;
+
+	if (unit > 2 || kinds > KINDS_EACH || n > body.len)
+		return ERR_MALFORMED;
+	history_points_clear(out);
+	history_points_reserve(out, n);
+	out->n = n;
+	get_times(&r, out, n, unit);
+	if (kinds == KINDS_EACH) {
+		const uint8_t *bits = get_bytes(&r, (n + 3) / 4);
+
+		for (size_t i = 0; bits != NULL && i < n; i++)
+			out->at[i].kind = (bits[i / 4] >> (2 * (i % 4))) & 3;
+	} else {
+		for (size_t i = 0; i < n; i++)
+			out->at[i].kind = kinds == KINDS_NUMBERS ? VALUE_DOUBLE : (uint8_t)kinds;
+	}
+	if (r.failed)
+		return ERR_MALFORMED;
+	if ((count = pick(out, n, VALUE_DOUBLE, which)) > 0)
+		get_doubles(&r, which, count, kinds);
+	if (kinds != KINDS_NUMBERS && (count = pick(out, n, VALUE_INT, which)) > 0)
+		get_ints(&r, which, count);
+	if ((count = pick(out, n, VALUE_BOOL, which)) > 0)
+		get_bools(&r, which, count);
+	if ((count = pick(out, n, VALUE_STRING, which)) > 0)
+		get_strings(&r, out, which, count);
+	return r.failed || r.at != r.end ? ERR_MALFORMED : 0;
+}
+
+static int
+unpack(struct history_codec *c, struct reader *r, struct bytes *ret_body)
+{
+	uint64_t len = get_varint(r);
+	size_t got;
+
+	/* What a writer bounds by HISTORY_BLOCK_BODY_MAX is the points' size, which no body exceeds by more than this. */
+	if (r->failed || len > 2 * HISTORY_BLOCK_BODY_MAX)
+		return ERR_TOO_BIG;
+	buf_clear(&c->body);
+	got = ZSTD_decompressDCtx(c->dctx, buf_reserve(&c->body, (size_t)len + 1), (size_t)len,
+	    r->at, (size_t)(r->end - r->at));
+	if (ZSTD_isError(got) || got != len)
+		return ERR_MALFORMED;
+	*ret_body = bytes_of(c->body.data, got);
+	return 0;
+}
+
+int
+history_block_decode(struct history_codec *c, struct bytes block, struct history_points *ret_points)
+{
+	struct reader r = { block.data, block.data, false };
+	struct bytes body;
+	uint32_t check = 0;
+	uint64_t n;
+	uint8_t flags;
+	int err;
+
+	if (block.len < BLOCK_CHECK_SIZE + 3)
+		return ERR_MALFORMED;
+	r.end = block.data + block.len - BLOCK_CHECK_SIZE;
+	for (unsigned i = 0; i < BLOCK_CHECK_SIZE; i++)
+		check |= (uint32_t)r.end[i] << (8 * i);
+	if ((uint32_t)XXH3_64bits(block.data, block.len - BLOCK_CHECK_SIZE) != check)
+		return ERR_DAMAGED;
+	if (get_u8(&r) != BLOCK_VERSION)
+		return ERR_UNSUPPORTED;
+	flags = get_u8(&r);
+	n = get_varint(&r);
+	if (r.failed || flags > BLOCK_ZSTD || n == 0)
+		return ERR_MALFORMED;
+	if (n > HISTORY_BLOCK_POINTS_MAX)
+		return ERR_TOO_BIG;
+	body = bytes_of(r.at, (size_t)(r.end - r.at));
+	if (flags == BLOCK_ZSTD && (err = unpack(c, &r, &body)) != 0)
+		return err;
+	if ((err = get_body(c, body, (size_t)n)) != 0)
+		return err;
+	history_points_append(ret_points, &c->out, 0, c->out.n);
+	return 0;
+}

@@ -1,0 +1,93 @@
+/* test_state_map.c - the newest value of each metric, in the order of the devices' first touch */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state_map.h"
+
+static bool
+put(struct state_map *m, const char *device, const char *metric, const char *value, int64_t time)
+{
+	return state_map_put(
+	    m, bytes_of_str(device), bytes_of_str(metric), bytes_of_str(value), time);
+}
+
+START_TEST(keeps_the_newest)
+{
+	static const struct {
+		const char *label;
+		const char *value;
+		int64_t time;
+		const char *want;
+	} cases[] = {
+		{ "first", "20", 100, "20" },
+		{ "newer, longer", "21.5", 200, "21.5" },
+		{ "older is dropped", "99", 150, "21.5" },
+		{ "the later of one time", "3", 200, "3" },
+		{ "empty text", "", 300, "" },
+	};
+	struct state_map m;
+
+	state_map_init(&m);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ck_assert_msg(put(&m, "a", "t", cases[i].value, cases[i].time) == (i > 0), "%s",
+		    cases[i].label);
+		ck_assert_uint_eq(m.devices, 1);
+		ck_assert_msg(bytes_equal_str(bytes_of(m.first->metrics[0].value,
+						  m.first->metrics[0].value_len),
+				  cases[i].want),
+		    "%s", cases[i].label);
+	}
+	state_map_fini(&m);
+	state_map_fini(&m);
+}
+END_TEST
+
+START_TEST(many_devices_and_again_after_clear)
+{
+	struct state_map m;
+	char device[32], metric[32];
+
+	state_map_init(&m);
+	for (int pass = 0; pass < 2; pass++) {
+		size_t n = 0;
+
+		for (int i = 0; i < 6000; i++) {
+			snprintf(device, sizeof(device), "device-%d", i % 2000);
+			snprintf(metric, sizeof(metric), "m%d", i / 2000);
+			ck_assert(!put(&m, device, metric, "1", i));
+		}
+		ck_assert_uint_eq(m.devices, 2000);
+		ck_assert_uint_gt(m.bytes, 2000 * sizeof(struct state_device));
+		for (const struct state_device *d = m.first; d != NULL; d = d->next, n++) {
+			snprintf(device, sizeof(device), "device-%zu", n);
+			ck_assert(bytes_equal_str(bytes_of(d->id, d->id_len), device));
+			ck_assert_uint_eq(d->n, 3);
+		}
+		ck_assert_uint_eq(n, 2000);
+		state_map_clear(&m);
+		ck_assert_uint_eq(m.devices, 0);
+		ck_assert_uint_eq(m.bytes, 0);
+	}
+	state_map_fini(&m);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("state_map");
+	TCase *t = tcase_create("all");
+	SRunner *r;
+	int failed;
+
+	tcase_add_test(t, keeps_the_newest);
+	tcase_add_test(t, many_devices_and_again_after_clear);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
