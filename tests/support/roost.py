@@ -180,7 +180,7 @@ class Roost:
 
     def all_up(self):
         if self.proc.poll() is not None:
-            raise AssertionError("roost run ended with %d\n%s" % (self.proc.returncode, self.log_tail()))
+            raise AssertionError("roost run ended with %d" % self.proc.returncode)
         status = self.status(check=False)
         return status is not None and all(self.state_of(status, w) == "UP" for w in self.workers)
 
@@ -229,7 +229,7 @@ class Roost:
         return self.wait_for(lambda: re.search(pattern, self.log_text()[start:]), seconds, "/%s/ in the log" % pattern)
 
     def wait_for(self, predicate, seconds, what):
-        return wait_for(predicate, seconds, what, self.log_tail)
+        return wait_for(predicate, seconds, what)  # clean_up shows the log
 
     def cli(self, *arguments, seconds=30):
         """A roost command against this instance."""
