@@ -334,6 +334,7 @@ def note(text):
 
 def main(namespace):
     """python3 FILE.py [test_name ...]: runs these tests, or all."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started and mounted is put away
     wanted = sys.argv[1:] or [n for n in namespace if n.startswith("test_")]
     failed = 0
     for name in wanted:
