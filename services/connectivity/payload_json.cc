@@ -223,7 +223,6 @@ int
 object(struct payload_build *b, json::object o)
 {
 	std::string_view name;
-	json::value v;
 	json::field field;
 	simdjson::error_code e;
 	int err;
