@@ -252,6 +252,7 @@ finish_segment(struct journal *j)
 		    "journal.truncate_failed", LU("base", s->base), LS("error", strerror(errno)));
 	close(j->fd);
 	j->fd = -1;
+	j->closed_bytes += s->size;
 }
 
 static uint64_t
@@ -272,6 +273,14 @@ say_full(struct journal *j, const char *why, int error)
 		    LU("quota_bytes", j->config.quota_bytes));
 	j->full_said = true;
 	return ERR_FULL;
+}
+
+static void
+say_room(struct journal *j)
+{
+	if (j->full_said)
+		log_info("journal.room_again", LS("dir", j->dir));
+	j->full_said = false;
 }
 
 /* A file of that many preallocated bytes, durable with its name. */
@@ -309,10 +318,8 @@ journal_prepare(struct journal *j)
 	if (allocated_bytes(j) + j->config.segment_bytes > j->config.quota_bytes)
 		return say_full(j, "quota", 0);
 	r = make_spare(j, j->config.segment_bytes);
-	if (r == 0 && j->full_said) {
-		log_info("journal.room_again", LS("dir", j->dir));
-		j->full_said = false;
-	}
+	if (r == 0)
+		say_room(j);
 	return r;
 }
 
@@ -401,6 +408,7 @@ journal_roll(struct journal *j, size_t bytes, int64_t wall_us)
 		.base = j->base_next, .end = j->base_next, .first_time = next_time(j, wall_us) });
 	j->base_next += capacity;
 	write_snapshot(j, has_previous ? &previous : NULL);
+	say_room(j);
 	log_info("journal.segment", LU("shard", j->config.shard), LU("base", open_segment(j)->base),
 	    LU("segments", j->segment_count));
 	return 0;
@@ -440,12 +448,13 @@ journal_unlink_oldest(struct journal *j)
 	char name[JOURNAL_NAME_MAX];
 
 	if (j->segment_count < 2)
-		return ERR_NOT_FOUND;
+		return ERR_NOT_FOUND; /* the last one's snapshot is what a start reads */
 	journal_segment_name(j->segments[0].base, name);
 	if (unlinkat(j->dir_fd, name, 0) != 0 && errno != ENOENT) {
 		log_warn("journal.unlink_failed", LS("file", name), LS("error", strerror(errno)));
 		return ERR_IO;
 	}
+	j->closed_bytes -= j->segments[0].size;
 	j->segment_count--;
 	memmove(j->segments, j->segments + 1, j->segment_count * sizeof(*j->segments));
 	return 0;
@@ -460,12 +469,7 @@ journal_oldest(const struct journal *j)
 uint64_t
 journal_bytes(const struct journal *j)
 {
-	uint64_t bytes = 0;
-	size_t i;
-
-	for (i = 0; i < j->segment_count; i++)
-		bytes += j->segments[i].size;
-	return bytes;
+	return j->closed_bytes + (j->fd >= 0 ? open_segment(j)->size : 0);
 }
 
 uint64_t

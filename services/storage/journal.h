@@ -81,8 +81,9 @@ struct journal {
 	int fd;
 	uint64_t capacity; /* of the open segment */
 	uint64_t zeroed; /* the open segment's file is written, with blocks or zeros, up to here */
-	uint64_t base_next; /* of the next segment */
-	bool spare;	    /* next.seg is there */
+	uint64_t closed_bytes; /* sizes of all segments but the open one */
+	uint64_t base_next;    /* of the next segment */
+	bool spare;	       /* next.seg is there */
 	bool full_said;
 	int64_t time;	       /* of the last block */
 	uint64_t end;	       /* offset behind the last committed block */

@@ -394,6 +394,8 @@ settle_last(struct journal *j, const struct scan *sc)
 	j->base_next = s->base + (size > j->config.segment_bytes ? size : j->config.segment_bytes);
 	j->base_next = (j->base_next + 4095) / 4096 * 4096;
 	j->end = s->end;
+	for (s = j->segments; s < j->segments + j->segment_count; s++)
+		j->closed_bytes += s->size;
 	return r;
 }
 

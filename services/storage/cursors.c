@@ -1,0 +1,122 @@
+/* cursors.c - how far each follower group is, kept over restarts, so that retention waits for those it must wait for */
+#include "cursors.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "mem.h"
+
+static struct cursor *
+find(struct cursors *c, const char *group)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (strcmp(c->all[i].group, group) == 0)
+			return &c->all[i];
+	return NULL;
+}
+
+struct cursor *
+cursors_get(struct cursors *c, const char *group)
+{
+	struct cursor *k = find(c, group);
+
+	if (k || group[0] == '\0' || strlen(group) >= GROUP_NAME_MAX)
+		return k;
+	if (c->count == CURSORS_MAX)
+		return NULL;
+	k = &c->all[c->count++];
+	*k = (struct cursor){ 0 };
+	snprintf(k->group, sizeof(k->group), "%s", group);
+	return k;
+}
+
+static void
+load(struct cursors *c)
+{
+	FILE *f = fopen(c->path, "re");
+	char group[GROUP_NAME_MAX];
+	uint64_t offset;
+
+	if (!f)
+		return;
+	while (fscanf(f, "%64s %" SCNu64, group, &offset) == 2) {
+		struct cursor *k = cursors_get(c, group);
+
+		if (k)
+			k->offset = offset;
+	}
+	fclose(f);
+}
+
+void
+cursors_init(struct cursors *c, const char *dir, const char *mandatory)
+{
+	char *names = xstrdup(mandatory), *save = NULL, *name;
+
+	*c = (struct cursors){ .path = xasprintf("%s/cursors", dir) };
+	for (name = strtok_r(names, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		struct cursor *k = cursors_get(c, name);
+
+		if (k)
+			k->mandatory = true;
+	}
+	free(names);
+	load(c);
+}
+
+void
+cursors_fini(struct cursors *c)
+{
+	free(c->path);
+	c->path = NULL;
+}
+
+void
+cursors_advance(struct cursors *c, const char *group, uint64_t offset)
+{
+	struct cursor *k = cursors_get(c, group);
+
+	if (!k || offset <= k->offset)
+		return;
+	k->offset = offset;
+	c->changed = true;
+}
+
+uint64_t
+cursors_hold(const struct cursors *c)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < c->count; i++)
+		if (c->all[i].mandatory && c->all[i].offset < least)
+			least = c->all[i].offset;
+	return least;
+}
+
+void
+cursors_save(struct cursors *c)
+{
+	char *tmp;
+	FILE *f;
+	bool ok;
+
+	if (!c->changed)
+		return;
+	tmp = xasprintf("%s.tmp", c->path);
+	f = fopen(tmp, "we");
+	ok = f != NULL;
+	for (size_t i = 0; ok && i < c->count; i++)
+		ok = fprintf(f, "%s %" PRIu64 "\n", c->all[i].group, c->all[i].offset) > 0;
+	if (f && fclose(f) != 0)
+		ok = false;
+	if (ok && rename(tmp, c->path) == 0)
+		c->changed = false;
+	else
+		log_warn(
+		    "storage.cursors_not_saved", LS("file", c->path), LS("error", strerror(errno)));
+	free(tmp);
+}

@@ -1,0 +1,323 @@
+/* shard_batch.c - HELLO and BATCH: which stream, is it next, what do its records say */
+#include <string.h>
+
+#include "err.h"
+#include "log.h"
+#include "metrics.h"
+#include "record.h"
+#include "shard.h"
+
+#define STREAM_ENTRY_ROOM 256 /* an ENTRY_STREAM without refusals */
+
+static const char limiter[] = "limiter-";
+static const char connectivity[] = "connectivity-";
+
+static bool
+starts_with(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* Whoever is not a device's worker writes from the reserve when quota or disk are full: alerts must still move. */
+static bool
+is_internal(const char *name)
+{
+	return !starts_with(name, connectivity);
+}
+
+static void
+say_fenced(struct shard *s, const char *to, uint32_t partition, uint64_t stream, uint64_t life)
+{
+	struct msg_fenced m = { .partition = partition, .stream = stream, .life = life };
+
+	(void)s->config.send(s->config.arg, to, MSG_FENCED, &m);
+}
+
+static void
+malformed(const char *from, const char *what, const char *why)
+{
+	metric_add(M_STORAGE_MALFORMED, 1);
+	log_warn("storage.malformed", LS("from", from), LS("message", what), LS("why", why));
+}
+
+/* The sender saw a COMMIT for more than the journal holds: what is missing was durable once. */
+static void
+end_damaged(struct shard *s, struct stream *st, uint64_t acked, uint64_t life)
+{
+	log_error("storage.stream_damaged", LS("owner", st->owner->name),
+	    LU("partition", st->rx.partition), LU("stream", st->rx.id),
+	    LU("committed", st->rx.committed), LU("acked", acked),
+	    LS("means", "the journal lost what was durable"));
+	say_fenced(s, st->owner->name, st->rx.partition, st->rx.id, life);
+	shard_commit(s);
+	streams_drop(&s->streams, &st);
+}
+
+static void
+put_entry(void *arg, const struct entry *e)
+{
+	shard_append(arg, e);
+}
+
+/* A new id is in a block, and that is synced, before WELCOME says it. */
+static struct stream *
+issue(struct shard *s, const char *from, const struct msg_hello *m)
+{
+	struct stream *st = NULL;
+	int r;
+
+	if (!shard_make_room(s, true, STREAM_ENTRY_ROOM))
+		return NULL;
+	/* Older streams of this worker end: what they are owed is settled first. */
+	shard_commit(s);
+	r = streams_issue(
+	    &s->streams, from, m->life, (uint32_t)m->partition, m->epoch, s->wall_us, &st);
+	if (r != 0) {
+		log_error("storage.no_stream", LS("owner", from), LS("why", err_name(r)));
+		return NULL;
+	}
+	streams_put(st, put_entry, s);
+	log_debug("storage.stream", LS("owner", from), LU("partition", m->partition),
+	    LU("stream", st->rx.id));
+	return st;
+}
+
+static bool
+is_of(const struct stream *st, const char *from, const struct msg_hello *m)
+{
+	return strcmp(st->owner->name, from) == 0 && st->owner->life == m->life &&
+	       st->rx.partition == m->partition && (st->epoch == 0) == (m->epoch == 0);
+}
+
+void
+shard_on_hello(struct shard *s, const char *from, const struct msg_hello *m)
+{
+	struct stream_owner *o = streams_owner(&s->streams, from);
+	uint32_t partition = (uint32_t)m->partition;
+	struct stream *st;
+
+	if (m->partition >= s->config.partitions ||
+	    m->partition % s->config.shards != s->config.shard) {
+		malformed(from, "HELLO", "partition of another shard");
+		return;
+	}
+	if ((o && o->life > m->life) ||
+	    (m->epoch && !followers_owns(&s->followers, from, m->life, partition, m->epoch))) {
+		say_fenced(s, from, partition, m->stream, m->life);
+		return;
+	}
+	if (m->stream) {
+		st = streams_find(&s->streams, m->stream);
+		if (!st || !is_of(st, from, m)) {
+			say_fenced(s, from, partition, m->stream, m->life);
+			return;
+		}
+		st->epoch = m->epoch;
+	} else {
+		st = streams_of(&s->streams, from, m->life, partition, m->epoch);
+		if (!st)
+			st = issue(s, from, m);
+		if (!st)
+			return; /* it asks again */
+	}
+	st->owner->seen_us = s->wall_us;
+	if (stream_rx_acked(&st->rx, m->acked) != 0) {
+		end_damaged(s, st, m->acked, m->life);
+		return;
+	}
+	st->hello = true;
+	shard_answer(s, st);
+}
+
+/* Record headers only; points were checked where they were made. */
+static bool
+records_ok(struct bytes records)
+{
+	struct record_cursor c = record_cursor_of(records);
+	struct record r;
+	uint32_t count = 0;
+	int rc;
+
+	while ((rc = record_next(&c, &r)) == 0)
+		if (++count > BATCH_RECORDS_MAX)
+			return false;
+	return rc == ERR_NOT_FOUND;
+}
+
+static bool
+is_remembered(const struct record *r)
+{
+	return r->client != 0 && (r->flags & RECORD_QOS_MASK) != 0;
+}
+
+/* Walks the batch where it lies in the block being built: refusals are kept for the sender, what the device had sent
+ * before becomes a copy. */
+static void
+take_verdicts(struct shard *s, struct stream *st, uint64_t seq, uint8_t *records, size_t len)
+{
+	struct record_cursor c = record_cursor_of(bytes_of(records, len));
+	int64_t now = s->journal->time > s->wall_us ? s->journal->time : s->wall_us;
+	struct record r;
+	uint32_t index;
+
+	for (index = 0; record_next(&c, &r) == 0; index++) {
+		metric_add(M_MESSAGES, 1);
+		if (verdict_is_refusal(r.verdict)) {
+			stream_rx_refused(&st->rx, seq, index, r.verdict);
+			continue;
+		}
+		metric_add(M_READINGS, r.point_count);
+		if (!is_remembered(&r))
+			continue;
+		if ((r.flags & RECORD_DUP) &&
+		    dedup_has(&s->dedup, r.client, r.packet_id, r.hash, now)) {
+			record_set_verdict(records, r.at, verdict_make(VERDICT_COPY, 0));
+			metric_add(M_STORAGE_COPIES, 1);
+		} else {
+			dedup_add(&s->dedup, r.client, r.packet_id, r.hash, now);
+		}
+	}
+}
+
+static void
+append_batch(struct shard *s, struct stream *st, const struct msg_batch *m)
+{
+	struct buf *pending = &s->journal->pending;
+
+	shard_append(s, &(struct entry){ .kind = (unsigned)m->kind,
+			    .partition = (uint32_t)m->partition,
+			    .stream = m->stream,
+			    .seq = m->seq,
+			    .body = m->records });
+	if (m->kind == ENTRY_READINGS)
+		take_verdicts(
+		    s, st, m->seq, pending->data + pending->len - m->records.len, m->records.len);
+	st->regrants = 0;
+}
+
+/* The stream a batch belongs to, if its sender may append to it. */
+static struct stream *
+stream_of_batch(struct shard *s, const char *from, const struct msg_batch *m)
+{
+	struct stream *st = streams_find(&s->streams, m->stream);
+	bool forwarded = starts_with(from, limiter);
+
+	if (!st) {
+		metric_add(M_STORAGE_UNKNOWN_STREAM, 1);
+		if (!forwarded)
+			say_fenced(s, from, (uint32_t)m->partition, m->stream, 0);
+		return NULL;
+	}
+	if (st->rx.partition != m->partition ||
+	    (!forwarded && strcmp(from, st->owner->name) != 0)) {
+		malformed(from, "BATCH", "stream of another partition or sender");
+		return NULL;
+	}
+	if (st->epoch && !followers_owns(&s->followers, st->owner->name, st->owner->life,
+			     st->rx.partition, st->epoch)) {
+		metric_add(M_STORAGE_UNKNOWN_STREAM, 1);
+		say_fenced(s, st->owner->name, st->rx.partition, st->rx.id, 0);
+		return NULL;
+	}
+	return st;
+}
+
+void
+shard_on_batch(struct shard *s, const char *from, const struct msg_batch *m)
+{
+	struct stream *st = stream_of_batch(s, from, m);
+	struct msg_gap gap;
+
+	if (!st)
+		return;
+	s->batch_us = s->mono_us;
+	st->owner->seen_us = s->wall_us;
+	if (stream_rx_acked(&st->rx, m->acked) != 0) {
+		end_damaged(s, st, m->acked, 0);
+		return;
+	}
+	if (m->seq == st->rx.appended + 1) {
+		if (m->kind == 0 || m->kind >= ENTRY_STREAM || m->kind == ENTRY_TICK ||
+		    (m->kind == ENTRY_READINGS && !records_ok(m->records))) {
+			malformed(from, "BATCH", "kind or records");
+			return;
+		}
+		if (!shard_make_room(
+			s, is_internal(st->owner->name), ENTRY_HEADER_SIZE + m->records.len)) {
+			metric_add(M_STORAGE_NO_ROOM, 1);
+			shard_answer(s, st); /* that there is no credit */
+			return;
+		}
+	}
+	switch (stream_rx_offer(&st->rx, m->seq)) {
+	case STREAM_NEXT:
+		append_batch(s, st, m);
+		shard_answer(s, st);
+		break;
+	case STREAM_REPEAT:
+		metric_add(M_STORAGE_REPEATS, 1);
+		shard_answer(s, st);
+		break;
+	case STREAM_GAP:
+		metric_add(M_STORAGE_GAPS, 1);
+		gap = (struct msg_gap){ .stream = st->rx.id, .next = st->rx.appended + 1 };
+		if (stream_rx_gap_due(&st->rx, s->mono_us))
+			(void)s->config.send(s->config.arg, st->owner->name, MSG_GAP, &gap);
+		break;
+	}
+}
+
+static void
+replay_batch(struct shard *s, const struct block *b, const struct entry *e, enum journal_replay how)
+{
+	struct stream *st =
+	    how == JOURNAL_REPLAY_WARM ? NULL : streams_find(&s->streams, e->stream);
+	struct record_cursor c = record_cursor_of(e->body);
+	bool remember = s->dedup.capacity > 0 && b->time >= s->wall_us - s->dedup.window_us;
+	struct record r;
+	uint32_t index;
+
+	if (st && e->seq <= st->rx.committed)
+		st = NULL;
+	if (st) {
+		stream_rx_restore(&st->rx, e->seq);
+		st->owner->seen_us = b->time;
+	}
+	if (e->kind != ENTRY_READINGS || (!st && !remember))
+		return;
+	for (index = 0; record_next(&c, &r) == 0; index++) {
+		if (verdict_is_refusal(r.verdict)) {
+			if (st && index < BATCH_RECORDS_MAX)
+				stream_rx_refused(&st->rx, e->seq, index, r.verdict);
+		} else if (remember && is_remembered(&r)) {
+			dedup_add(&s->dedup, r.client, r.packet_id, r.hash, b->time);
+		}
+	}
+}
+
+void
+shard_replay(void *arg, const struct block *b, enum journal_replay how)
+{
+	struct shard *s = arg;
+	struct bytes rest = b->body;
+	struct segment_entry mark;
+	struct entry e;
+
+	while (entry_next(&rest, &e) == 0) {
+		switch (e.kind) {
+		case ENTRY_SEGMENT:
+			if (how == JOURNAL_REPLAY_FULL && segment_entry_read(&e, &mark) == 0 &&
+			    mark.mark == SEGMENT_MARK_BEGIN)
+				streams_clear(&s->streams);
+			break;
+		case ENTRY_STREAM:
+			if (how != JOURNAL_REPLAY_WARM)
+				(void)streams_replay(&s->streams, &e, b->time);
+			break;
+		default:
+			if (e.stream)
+				replay_batch(s, b, &e, how);
+			break;
+		}
+	}
+}
