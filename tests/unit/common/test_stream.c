@@ -134,6 +134,7 @@ START_TEST(window_counts_from_the_last_commit)
 	ck_assert_ptr_null(list);
 	ck_assert_int_eq(stream_tx_commit(&s, ID, 1, 64, KIB64, 22, &list), 0);
 	ck_assert_ptr_null(list);
+	ck_assert_int_eq(stream_tx_welcome(&s, ID, 1, 64, KIB64, 22, &list), ERR_MALFORMED);
 	ck_assert_uint_eq(send_all(&s, 23), 0);
 	ck_assert_uint_eq(s.outstanding_bytes, 400);
 	ck_assert_uint_eq(s.queued_batches, 8);
