@@ -115,16 +115,32 @@ is_number(std::string_view s)
 	return s.empty();
 }
 
+std::string_view
+token_of(json::value &v)
+{
+	return v.raw_json_token();
+}
+
+std::string_view
+token_of(json::document &doc)
+{
+	std::string_view token;
+
+	return doc.raw_json_token().get(token) == simdjson::SUCCESS ? token : std::string_view();
+}
+
 /* simdjson refuses numbers that fit neither 64 bits nor a double: the nearest double is taken, infinity included (it is
  * quarantined then). The number is left unread, which the iteration allows. */
+template <typename V>
 int
-number(struct payload_build *b, simdjson::simdjson_result<json::number> read,
-    std::string_view token, struct value *ret)
+number(struct payload_build *b, V &v, struct value *ret)
 {
 	json::number num;
-	simdjson::error_code e = std::move(read).get(num);
+	simdjson::error_code e = v.get_number().get(num);
 
 	if (e != simdjson::SUCCESS) {
+		std::string_view token = token_of(v);
+
 		if (!is_number(token))
 			return fail_json(b, e);
 		ret->kind = VALUE_DOUBLE;
@@ -140,11 +156,31 @@ number(struct payload_build *b, simdjson::simdjson_result<json::number> read,
 	return 0;
 }
 
+/* Most names have no escapes: they are taken as they are. Stage 1 has made sure that the quote is closed. */
+simdjson::error_code
+name_of(json::field &field, struct bytes *ret)
+{
+	const char *raw = field.key().raw();
+	const char *at = raw;
+	std::string_view text;
+	simdjson::error_code e;
+
+	while (*at != '"' && *at != '\\')
+		at++;
+	if (*at == '"') {
+		*ret = bytes_of_view(std::string_view(raw, static_cast<size_t>(at - raw)));
+		return simdjson::SUCCESS;
+	}
+	e = field.unescaped_key().get(text);
+	if (e == simdjson::SUCCESS)
+		*ret = bytes_of_view(text);
+	return e;
+}
+
 /* V: a value, or the document itself. ret_null: there is no value. */
 template <typename V>
 int
-scalar(struct payload_build *b, V &v, json::json_type type, std::string_view token,
-    struct value *ret, bool *ret_null)
+scalar(struct payload_build *b, V &v, json::json_type type, struct value *ret, bool *ret_null)
 {
 	simdjson::error_code e = simdjson::SUCCESS;
 	std::string_view text;
@@ -153,7 +189,7 @@ scalar(struct payload_build *b, V &v, json::json_type type, std::string_view tok
 	*ret_null = false;
 	switch (type) {
 	case json::json_type::number:
-		return number(b, v.get_number(), token, ret);
+		return number(b, v, ret);
 	case json::json_type::string:
 		e = v.get_string().get(text);
 		if (e == simdjson::SUCCESS) {
@@ -200,7 +236,7 @@ member(struct payload_build *b, struct bytes name, json::value v)
 	if (e != simdjson::SUCCESS)
 		return fail_json(b, e);
 	if (type != json::json_type::object && type != json::json_type::array) {
-		err = scalar(b, v, type, v.raw_json_token(), &out, &null);
+		err = scalar(b, v, type, &out, &null);
 		return err || null ? err : payload_value(b, name, &out);
 	}
 	err = payload_enter(
@@ -222,7 +258,7 @@ member(struct payload_build *b, struct bytes name, json::value v)
 int
 object(struct payload_build *b, json::object o)
 {
-	std::string_view name;
+	struct bytes name;
 	json::field field;
 	simdjson::error_code e;
 	int err;
@@ -230,10 +266,10 @@ object(struct payload_build *b, json::object o)
 	for (auto got : o) {
 		e = std::move(got).get(field);
 		if (e == simdjson::SUCCESS)
-			e = field.unescaped_key().get(name);
+			e = name_of(field, &name);
 		if (e != simdjson::SUCCESS)
 			return fail_json(b, e);
-		err = member(b, bytes_of_view(name), field.value());
+		err = member(b, name, field.value());
 		if (err)
 			return err;
 	}
@@ -322,7 +358,7 @@ document(struct payload_build *b, json::document &doc, const uint8_t *end, struc
 		e = doc.raw_json_token().get(token);
 		if (e != simdjson::SUCCESS)
 			return fail_json(b, e);
-		err = scalar(b, doc, type, token, &out, &null);
+		err = scalar(b, doc, type, &out, &null);
 		if (!err && reinterpret_cast<const uint8_t *>(token.data() + token.size()) != end)
 			err =
 			    payload_fail(b, ERR_MALFORMED, "not JSON: something follows the value");
