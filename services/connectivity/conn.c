@@ -1,4 +1,4 @@
-/* conn.c - what a protocol sees of a connection; pure */
+/* conn.c - what a protocol sees of a connection */
 #include "conn.h"
 
 #include <stdlib.h>

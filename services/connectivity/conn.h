@@ -1,4 +1,4 @@
-/* conn.h - what a protocol sees of a connection: bytes to send, whether to read on, a deadline; pure
+/* conn.h - what a protocol sees of a connection: bytes to send, whether to read on, a deadline
  *
  * A protocol only changes the connection's fields, through these functions; the connection then is on the set's list of
  * touched ones, and the listener does what has changed at the end of the turn. So the protocol makes no system call. */
