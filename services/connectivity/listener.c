@@ -6,6 +6,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -111,6 +112,8 @@ listener_new(struct worker *w, const struct listener_protocol *protocol, struct 
 			.loopback =
 			    address_parse(wl->address, &address, &why) == 0 && address.loopback,
 		};
+		/* A peer may be gone, or taken by another worker, between the wait and accept(). */
+		(void)fcntl(wl->fd, F_SETFL, fcntl(wl->fd, F_GETFL) | O_NONBLOCK);
 		/* Accepted connections inherit both. */
 		(void)setsockopt(wl->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		(void)setsockopt(wl->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
