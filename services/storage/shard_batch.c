@@ -115,7 +115,7 @@ shard_on_hello(struct shard *s, const char *from, const struct msg_hello *m)
 		st->epoch = m->epoch;
 	} else {
 		st = stream_table_of(&s->streams, from, m->life, partition, m->epoch);
-		if (!st)
+		if (!st || st->rx.id <= m->given_up)
 			st = issue(s, from, m);
 		if (!st)
 			return; /* it asks again */

@@ -74,6 +74,28 @@ START_TEST(test_restart_knows_streams_and_refusals)
 }
 END_TEST
 
+START_TEST(test_given_up_id_is_not_given_again)
+{
+	uint64_t id = hello("rules-0", 5, 0), next;
+	struct msg_hello m = { .life = 5, .partition = 0, .given_up = id };
+
+	batch_of("rules-0", id, 1, 0, ENTRY_ALERT, bytes_of("a", 1), 0);
+	turn();
+	ck_assert_uint_eq(hello("rules-0", 5, 0), id);
+	fresh();
+	shard_on_hello(sh, "rules-0", &m);
+	turn();
+	next = last("rules-0", MSG_WELCOME)->any.welcome.stream;
+	ck_assert_uint_gt(next, id);
+	ck_assert_uint_eq(last("rules-0", MSG_WELCOME)->any.welcome.upto, 0);
+	/* Said again, because the WELCOME took long: the same answer. */
+	fresh();
+	shard_on_hello(sh, "rules-0", &m);
+	turn();
+	ck_assert_uint_eq(last("rules-0", MSG_WELCOME)->any.welcome.stream, next);
+}
+END_TEST
+
 START_TEST(test_newer_life_fences)
 {
 	uint64_t old = hello("connectivity-0", 5, 0), new;
@@ -209,6 +231,7 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_commit_after_sync);
 	tcase_add_test(tc, test_restart_knows_streams_and_refusals);
+	tcase_add_test(tc, test_given_up_id_is_not_given_again);
 	tcase_add_test(tc, test_newer_life_fences);
 	tcase_add_test(tc, test_acked_beyond_the_journal);
 	tcase_add_test(tc, test_malformed_is_not_appended);
