@@ -1,0 +1,331 @@
+/* streams.c - the streams of one shard: who may append, and how far each one is; pure */
+#include "streams.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "le.h"
+#include "mem.h"
+
+#define BUCKETS_MIN 256
+#define ID_BITS 48
+#define BODY_FIXED 25
+#define PAIR_SIZE 16
+#define PAIRS_PER_ENTRY 4096
+
+static uint64_t
+id_of(const struct streams *s, uint64_t n)
+{
+	return (uint64_t)s->shard << ID_BITS | n;
+}
+
+void
+streams_init(struct streams *s, uint32_t shard, uint32_t partitions)
+{
+	*s = (struct streams){
+		.shard = shard, .partitions = partitions, .bucket_count = BUCKETS_MIN
+	};
+	s->buckets = xcalloc(s->bucket_count, sizeof(struct stream *));
+}
+
+static struct stream **
+bucket_of(const struct streams *s, uint64_t id)
+{
+	return &s->buckets[id & (s->bucket_count - 1)];
+}
+
+struct stream *
+streams_find(const struct streams *s, uint64_t id)
+{
+	struct stream *st = *bucket_of(s, id);
+
+	while (st && st->rx.id != id)
+		st = st->bucket_next;
+	return st;
+}
+
+struct stream_owner *
+streams_owner(const struct streams *s, const char *name)
+{
+	for (size_t i = 0; i < s->owner_count; i++)
+		if (strcmp(s->owners[i]->name, name) == 0)
+			return s->owners[i];
+	return NULL;
+}
+
+struct stream *
+streams_of(
+    const struct streams *s, const char *name, uint64_t life, uint32_t partition, uint64_t epoch)
+{
+	const struct stream_owner *o = streams_owner(s, name);
+	struct stream *st;
+
+	if (!o || o->life != life || partition >= s->partitions)
+		return NULL;
+	st = o->by_partition[partition];
+	return st && st->epoch == epoch ? st : NULL;
+}
+
+void
+streams_drop(struct streams *s, struct stream **stream)
+{
+	struct stream *st = *stream;
+	struct stream **link = bucket_of(s, st->rx.id);
+
+	while (*link != st)
+		link = &(*link)->bucket_next;
+	*link = st->bucket_next;
+	st->owner->by_partition[st->rx.partition] = NULL;
+	st->owner->streams--;
+	s->count--;
+	stream_rx_fini(&st->rx);
+	free(st);
+	*stream = NULL;
+}
+
+void
+streams_drop_owner(struct streams *s, struct stream_owner *o)
+{
+	for (uint32_t p = 0; p < s->partitions; p++)
+		if (o->by_partition[p])
+			streams_drop(s, &o->by_partition[p]);
+	for (size_t i = 0; i < s->owner_count; i++) {
+		if (s->owners[i] != o)
+			continue;
+		s->owners[i] = s->owners[--s->owner_count];
+		break;
+	}
+	free(o->by_partition);
+	free(o);
+}
+
+void
+streams_clear(struct streams *s)
+{
+	while (s->owner_count)
+		streams_drop_owner(s, s->owners[0]);
+}
+
+void
+streams_fini(struct streams *s)
+{
+	streams_clear(s);
+	free(s->buckets);
+	*s = (struct streams){ 0 };
+}
+
+static void
+grow(struct streams *s)
+{
+	struct stream **old = s->buckets;
+	size_t old_count = s->bucket_count;
+
+	if (s->count < old_count)
+		return;
+	s->bucket_count *= 2;
+	s->buckets = xcalloc(s->bucket_count, sizeof(struct stream *));
+	for (size_t i = 0; i < old_count; i++) {
+		while (old[i]) {
+			struct stream *st = old[i];
+			struct stream **bucket = bucket_of(s, st->rx.id);
+
+			old[i] = st->bucket_next;
+			st->bucket_next = *bucket;
+			*bucket = st;
+		}
+	}
+	free(old);
+}
+
+static int
+owner_get(struct streams *s, const char *name, uint64_t life, struct stream_owner **ret_owner)
+{
+	struct stream_owner *o = streams_owner(s, name);
+
+	if (o && o->life > life)
+		return ERR_FENCED;
+	if (o && o->life < life) {
+		streams_drop_owner(s, o);
+		o = NULL;
+	}
+	if (!o) {
+		if (s->owner_count == STREAM_OWNERS_MAX)
+			return ERR_FULL;
+		o = xcalloc(1, sizeof(*o));
+		snprintf(o->name, sizeof(o->name), "%s", name);
+		o->life = life;
+		o->by_partition = xcalloc(s->partitions, sizeof(struct stream *));
+		s->owners[s->owner_count++] = o;
+	}
+	*ret_owner = o;
+	return 0;
+}
+
+static int
+add(struct streams *s, uint64_t id, const char *name, uint64_t life, uint32_t partition,
+    uint64_t epoch, uint64_t committed, int64_t now_us, struct stream **ret_stream)
+{
+	struct stream_owner *o;
+	struct stream *st;
+	int r;
+
+	if (partition >= s->partitions)
+		return ERR_MALFORMED;
+	if (s->count >= STREAMS_MAX)
+		return ERR_FULL;
+	r = owner_get(s, name, life, &o);
+	if (r != 0)
+		return r;
+	if (o->by_partition[partition])
+		streams_drop(s, &o->by_partition[partition]);
+	st = xcalloc(1, sizeof(*st));
+	stream_rx_init(&st->rx, id, partition, committed);
+	st->owner = o;
+	st->epoch = epoch;
+	grow(s);
+	st->bucket_next = *bucket_of(s, id);
+	*bucket_of(s, id) = st;
+	o->by_partition[partition] = st;
+	o->streams++;
+	o->seen_us = now_us;
+	s->count++;
+	*ret_stream = st;
+	return 0;
+}
+
+int
+streams_issue(struct streams *s, const char *name, uint64_t life, uint32_t partition,
+    uint64_t epoch, int64_t now_us, struct stream **ret_stream)
+{
+	int r =
+	    add(s, id_of(s, s->issued + 1), name, life, partition, epoch, 0, now_us, ret_stream);
+
+	if (r == 0)
+		s->issued++;
+	return r;
+}
+
+void
+streams_put(const struct stream *st, streams_put_fn put, void *arg)
+{
+	struct bytes pairs = buf_bytes(&st->rx.refusals);
+	size_t name_len = strlen(st->owner->name);
+	struct buf body = { 0 };
+
+	do {
+		size_t n = pairs.len < PAIRS_PER_ENTRY * PAIR_SIZE ? pairs.len
+								   : PAIRS_PER_ENTRY * PAIR_SIZE;
+
+		buf_clear(&body);
+		le_add64(&body, st->owner->life);
+		le_add64(&body, st->epoch);
+		le_add64(&body, st->rx.acked);
+		buf_add_u8(&body, (uint8_t)name_len);
+		buf_add(&body, st->owner->name, name_len);
+		buf_add(&body, pairs.data, n);
+		put(arg, &(struct entry){ .kind = ENTRY_STREAM,
+			     .partition = st->rx.partition,
+			     .stream = st->rx.id,
+			     .seq = st->rx.committed,
+			     .body = buf_bytes(&body) });
+		pairs = bytes_of(pairs.data + n, pairs.len - n);
+	} while (pairs.len);
+	buf_fini(&body);
+}
+
+void
+streams_put_all(const struct streams *s, streams_put_fn put, void *arg)
+{
+	static const uint8_t none[BODY_FIXED];
+
+	put(arg, &(struct entry){ .kind = ENTRY_STREAM,
+		     .partition = ENTRY_ALL_PARTITIONS,
+		     .stream = id_of(s, s->issued),
+		     .body = bytes_of(none, sizeof(none)) });
+	for (size_t i = 0; i < s->owner_count; i++)
+		for (uint32_t p = 0; p < s->partitions; p++)
+			if (s->owners[i]->by_partition[p])
+				streams_put(s->owners[i]->by_partition[p], put, arg);
+}
+
+uint64_t
+streams_put_bytes(const struct streams *s)
+{
+	const uint64_t one = ENTRY_HEADER_SIZE + BODY_FIXED + BUS_NAME_MAX;
+	uint64_t bytes = one;
+
+	for (size_t i = 0; i < s->owner_count; i++) {
+		for (uint32_t p = 0; p < s->partitions; p++) {
+			const struct stream *st = s->owners[i]->by_partition[p];
+
+			if (st)
+				bytes +=
+				    st->rx.refusals.len +
+				    one * (1 + st->rx.refusals.len / (PAIRS_PER_ENTRY * PAIR_SIZE));
+		}
+	}
+	return bytes;
+}
+
+/* Adds the pairs that are not there yet. */
+static void
+replay_pairs(struct stream *st, struct bytes pairs)
+{
+	for (; pairs.len; pairs = bytes_of(pairs.data + PAIR_SIZE, pairs.len - PAIR_SIZE)) {
+		const struct buf *have = &st->rx.refusals;
+		const uint8_t *last = have->len ? have->data + have->len - PAIR_SIZE : NULL;
+		uint64_t seq = le_get64(pairs.data), index = le_get64(pairs.data + 8);
+
+		if (last && (seq < le_get64(last) ||
+				(seq == le_get64(last) && index <= le_get64(last + 8))))
+			continue;
+		if (have->len / PAIR_SIZE < STREAM_REFUSALS_MAX)
+			buf_add(&st->rx.refusals, pairs.data, PAIR_SIZE);
+	}
+}
+
+int
+streams_replay(struct streams *s, const struct entry *e, int64_t now_us)
+{
+	const uint8_t *b = e->body.data;
+	uint64_t n = e->stream & ((1ull << ID_BITS) - 1);
+	char name[BUS_NAME_MAX];
+	struct stream *st;
+	size_t name_len;
+	int r;
+
+	if (e->body.len < BODY_FIXED || e->stream >> ID_BITS != s->shard)
+		return ERR_MALFORMED;
+	name_len = b[BODY_FIXED - 1];
+	if (name_len >= sizeof(name) || name_len > e->body.len - BODY_FIXED ||
+	    (e->body.len - BODY_FIXED - name_len) % PAIR_SIZE != 0)
+		return ERR_MALFORMED;
+	if (n > s->issued)
+		s->issued = n;
+	if (name_len == 0)
+		return 0;
+	memcpy(name, b + BODY_FIXED, name_len);
+	name[name_len] = '\0';
+	st = streams_find(s, e->stream);
+	if (st && st->rx.committed > e->seq)
+		return 0;
+	if (!st) {
+		r = add(s, e->stream, name, le_get64(b), e->partition, le_get64(b + 8), e->seq,
+		    now_us, &st);
+		if (r != 0)
+			return r;
+		st->rx.acked = le_get64(b + 16);
+	} else if (st->rx.committed < e->seq) {
+		stream_rx_restore(&st->rx, e->seq);
+	}
+	replay_pairs(st, bytes_of(b + BODY_FIXED + name_len, e->body.len - BODY_FIXED - name_len));
+	return 0;
+}
+
+void
+streams_lost(struct streams *s, uint64_t bytes)
+{
+	s->issued += bytes / ENTRY_HEADER_SIZE + 1;
+}

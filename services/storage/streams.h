@@ -1,0 +1,85 @@
+/* streams.h - the streams of one shard: who may append, and how far each one is; pure
+ *
+ * A stream is (worker name, life, partition, assignment epoch). Its id is shard << 48 | n; n only grows. A stream ends when
+ * its worker comes back with a newer life, when its partition is assigned to another member of the worker's group, when its
+ * position turns out to be damaged, or when its worker was silent for a day. A batch of an ended stream is refused.
+ *
+ * In the journal a stream is an ENTRY_STREAM (partition, stream id, seq = last committed) with this body, numbers
+ * little-endian: life u64, epoch u64, acked u64, name length u8, name, then pairs (seq u64, index << 32 | verdict u64) of
+ * refused records after acked. Entries of the same stream that follow at the same position add pairs. An entry whose
+ * stream is shard << 48 | n with an empty name says only that ids up to n were issued. */
+#ifndef ROOST_STORAGE_STREAMS_H
+#define ROOST_STORAGE_STREAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bus.h"
+#include "entry.h"
+#include "stream.h"
+
+#define STREAM_OWNERS_MAX 256
+#define STREAMS_MAX 65536
+#define STREAM_SILENT_US (24ll * 3600 * 1000000)
+
+struct stream_owner {
+	char name[BUS_NAME_MAX];
+	uint64_t life;
+	int64_t seen_us; /* journal time of the last sign of it */
+	size_t streams;
+	struct stream **by_partition;
+};
+
+struct stream {
+	struct stream_rx rx;
+	struct stream_owner *owner;
+	uint64_t epoch; /* 0: not of a group */
+	struct stream *bucket_next;
+	struct stream *answer_next; /* shard.c: to be answered at the end of the turn */
+	bool answer;
+	bool hello;	   /* the answer is WELCOME */
+	unsigned regrants; /* how often the reopened window is told again */
+};
+
+struct streams {
+	uint32_t shard;
+	uint32_t partitions;
+	uint64_t issued; /* highest n */
+	struct stream **buckets;
+	size_t bucket_count; /* a power of 2 */
+	size_t count;
+	struct stream_owner *owners[STREAM_OWNERS_MAX];
+	size_t owner_count;
+};
+
+void streams_init(struct streams *s, uint32_t shard, uint32_t partitions);
+void streams_fini(struct streams *s);
+/* Forgets all streams, not the ids that were issued. */
+void streams_clear(struct streams *s);
+
+struct stream *streams_find(const struct streams *s, uint64_t id);
+struct stream_owner *streams_owner(const struct streams *s, const char *name);
+/* The stream of this worker, life, partition and epoch, or NULL. */
+struct stream *streams_of(
+    const struct streams *s, const char *name, uint64_t life, uint32_t partition, uint64_t epoch);
+/* Issues a new id. Older lives of the worker end, and its older stream in the partition. ERR_FENCED: the worker has a newer
+ * life; ERR_FULL. */
+int streams_issue(struct streams *s, const char *name, uint64_t life, uint32_t partition,
+    uint64_t epoch, int64_t now_us, struct stream **ret_stream);
+void streams_drop(struct streams *s, struct stream **stream);
+/* Ends all streams of a worker. */
+void streams_drop_owner(struct streams *s, struct stream_owner *o);
+
+/* Appends the ENTRY_STREAMs of one stream through put. */
+typedef void (*streams_put_fn)(void *arg, const struct entry *e);
+void streams_put(const struct stream *st, streams_put_fn put, void *arg);
+/* All streams, and the ids that were issued. */
+void streams_put_all(const struct streams *s, streams_put_fn put, void *arg);
+uint64_t streams_put_bytes(const struct streams *s);
+/* Replays an ENTRY_STREAM. ERR_MALFORMED. */
+int streams_replay(struct streams *s, const struct entry *e, int64_t now_us);
+/* So many bytes of journal could not be read: ids that may have been issued in there are never issued again. */
+void streams_lost(struct streams *s, uint64_t bytes);
+
+#endif
