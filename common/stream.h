@@ -78,7 +78,9 @@ bool stream_tx_hello_due(struct stream_tx *s, int64_t now_us);
  * answer of the past or an impossible one, ignore it. */
 int stream_tx_welcome(struct stream_tx *s, uint64_t id, uint64_t upto, uint32_t window,
     uint32_t window_bytes, int64_t now_us, struct stream_batch **ret_committed);
-/* FENCED: the id is over. Next HELLO asks with id 0. A sender that re-derives its batches (rules) frees the stream instead. */
+/* FENCED: the id is over. Next HELLO asks with id 0, and may get the same id. A sender that re-derives its batches (rules)
+ * drops them instead: fini, init, last_id = the id that is over, and HELLO.given_up = last_id while id is 0. For the numbers
+ * are gone with the batches, and the old id would never fit again. */
 void stream_tx_fenced(struct stream_tx *s, uint64_t id, int64_t now_us);
 /* The next batch that may be sent now, or NULL: call until NULL. Counts it as sent at now_us. */
 struct stream_batch *stream_tx_next(struct stream_tx *s, int64_t now_us);

@@ -165,7 +165,8 @@ scan_damage(struct journal *j, struct scan *sc)
 }
 
 static int
-replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan *ret_scan)
+replay_segment(
+    struct journal *j, size_t i, uint64_t at, enum journal_replay how, struct scan *ret_scan)
 {
 	struct journal_segment *s = &j->segments[i];
 	bool last = i + 1 == j->segment_count;
@@ -181,8 +182,12 @@ replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan
 		j->hooks.busy(j->hooks.arg, BUSY_RECOVER_MS);
 	segment_reader_init(
 	    &r, fd, s->base, s->end - s->base, last ? SEGMENT_LIMIT_OPEN : SEGMENT_LIMIT_EXACT);
+	r.at = at;
 	while ((rc = segment_next(&r, &b)) != ERR_NOT_FOUND) {
 		if (rc == ERR_DAMAGED) {
+			/* The rest of the block in whose middle the reading began. */
+			if (at && b.offset == s->base + at)
+				continue;
 			if (sc.bad_to == 0)
 				sc.bad_from = b.offset;
 			sc.bad_to = b.next;
@@ -206,24 +211,27 @@ replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan
 	return 0;
 }
 
-/* The first segment whose blocks may be young enough to be replayed as WARM. */
+/* The first segment whose blocks may be young enough to be replayed as WARM, and where to begin in it: somewhere inside a
+ * block, perhaps, since nothing depends on the first one. */
 static size_t
-warm_start(const struct journal *j, size_t full, int64_t wall_us)
+warm_start(const struct journal *j, size_t full, int64_t wall_us, uint64_t *ret_at)
 {
-	uint64_t bytes = 0;
+	uint64_t left = JOURNAL_WARM_MAX;
 	size_t i = full;
 
-	while (i > 0) {
+	*ret_at = 0;
+	while (i > 0 && left > 0) {
 		const struct journal_segment *s = &j->segments[i - 1];
+		uint64_t bytes = s->end - s->base;
 
 		/* All blocks of s are older than the first of the segment behind it. */
 		if (j->segments[i].first_time != 0 &&
 		    j->segments[i].first_time <= wall_us - j->config.warm_us)
 			break;
-		bytes += s->end - s->base;
-		if (bytes > JOURNAL_WARM_MAX)
-			break;
 		i--;
+		if (bytes > left)
+			*ret_at = (bytes - left) / BLOCK_ALIGN * BLOCK_ALIGN;
+		left -= bytes < left ? bytes : left;
 	}
 	return i;
 }
@@ -233,6 +241,7 @@ replay_all(struct journal *j, int64_t wall_us, struct scan *ret_last)
 {
 	bool *whole;
 	size_t i, full = 0;
+	uint64_t at = 0;
 	bool found = false;
 	int r = 0;
 
@@ -249,8 +258,8 @@ replay_all(struct journal *j, int64_t wall_us, struct scan *ret_last)
 	if (!found)
 		log_error("journal.no_snapshot", LS("dir", j->dir),
 		    LS("then", "read from the oldest block on"));
-	for (i = warm_start(j, full, wall_us); i < j->segment_count && r == 0; i++)
-		r = replay_segment(j, i,
+	for (i = warm_start(j, full, wall_us, &at); i < j->segment_count && r == 0; i++, at = 0)
+		r = replay_segment(j, i, at,
 		    i < full   ? JOURNAL_REPLAY_WARM
 		    : whole[i] ? JOURNAL_REPLAY_FULL
 			       : JOURNAL_REPLAY_PARTIAL,

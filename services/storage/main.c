@@ -64,7 +64,7 @@ mandatory_groups(const struct settings *s, char out[128])
 		strcat(out, "notifier,");
 	for (size_t i = 0; i < settings_list_count(s, SET_SINK_DRIVERS); i++)
 		if (strcmp(settings_list_at(s, SET_SINK_DRIVERS, i), "history") == 0)
-			strcat(out, "sink-history,");
+			strcat(out, "history,");
 }
 
 /* Within a third of the quota, so that an old segment, the open one and the next one fit. */

@@ -20,7 +20,7 @@ on_damaged(void *arg, uint64_t from, uint64_t to)
 {
 	struct shard *s = arg;
 
-	streams_lost(&s->streams, to - from);
+	stream_table_lost(&s->streams, to - from);
 	s->replay_damage += to - from;
 }
 
@@ -35,7 +35,7 @@ on_snapshot(void *arg, struct journal *j)
 {
 	struct shard *s = arg;
 
-	streams_put_all(&s->streams, snapshot_entry, j);
+	stream_table_put_all(&s->streams, snapshot_entry, j);
 }
 
 static uint64_t
@@ -43,7 +43,7 @@ on_snapshot_bytes(void *arg)
 {
 	struct shard *s = arg;
 
-	return streams_put_bytes(&s->streams);
+	return stream_table_put_bytes(&s->streams);
 }
 
 static void
@@ -80,7 +80,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	s->config = *c;
 	shard_clock(s, wall_us, mono_us);
 	s->tick_us = mono_us;
-	streams_init(&s->streams, c->shard, c->partitions);
+	stream_table_init(&s->streams, c->shard, c->partitions);
 	dedup_init(&s->dedup, c->dedup_entries, c->dedup_window_us);
 	r = journal_open(&jc, &hooks, wall_us, &s->journal);
 	if (r != 0) {
@@ -117,7 +117,7 @@ shard_free(struct shard **sp)
 	followers_fini(&s->followers);
 	recent_fini(&s->recent);
 	journal_abandon(&s->journal);
-	streams_fini(&s->streams);
+	stream_table_fini(&s->streams);
 	dedup_fini(&s->dedup);
 	free(s);
 }
@@ -365,7 +365,7 @@ expire_owners(struct shard *s)
 			m.stream = o->by_partition[p]->rx.id;
 			(void)s->config.send(s->config.arg, o->name, MSG_FENCED, &m);
 		}
-		streams_drop_owner(&s->streams, o);
+		stream_table_drop_owner(&s->streams, o);
 	}
 }
 

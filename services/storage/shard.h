@@ -13,7 +13,7 @@
 #include "dedup.h"
 #include "followers.h"
 #include "journal.h"
-#include "streams.h"
+#include "stream_table.h"
 
 struct shard_config {
 	const char *dir; /* exists; its flock is held */
@@ -35,7 +35,7 @@ struct shard_config {
 struct shard {
 	struct shard_config config;
 	struct journal *journal;
-	struct streams streams;
+	struct stream_table streams;
 	struct dedup dedup;
 	struct recent recent;
 	struct followers followers;

@@ -50,7 +50,7 @@ end_damaged(struct shard *s, struct stream *st, uint64_t acked, uint64_t life)
 	    LS("means", "the journal lost what was durable"));
 	say_fenced(s, st->owner->name, st->rx.partition, st->rx.id, life);
 	shard_commit(s);
-	streams_drop(&s->streams, &st);
+	stream_table_drop(&s->streams, &st);
 }
 
 static void
@@ -70,13 +70,13 @@ issue(struct shard *s, const char *from, const struct msg_hello *m)
 		return NULL;
 	/* Older streams of this worker end: what they are owed is settled first. */
 	shard_commit(s);
-	r = streams_issue(
+	r = stream_table_issue(
 	    &s->streams, from, m->life, (uint32_t)m->partition, m->epoch, s->wall_us, &st);
 	if (r != 0) {
 		log_error("storage.no_stream", LS("owner", from), LS("why", err_name(r)));
 		return NULL;
 	}
-	streams_put(st, put_entry, s);
+	stream_table_put(st, put_entry, s);
 	log_debug("storage.stream", LS("owner", from), LU("partition", m->partition),
 	    LU("stream", st->rx.id));
 	return st;
@@ -92,7 +92,7 @@ is_of(const struct stream *st, const char *from, const struct msg_hello *m)
 void
 shard_on_hello(struct shard *s, const char *from, const struct msg_hello *m)
 {
-	struct stream_owner *o = streams_owner(&s->streams, from);
+	struct stream_owner *o = stream_table_owner(&s->streams, from);
 	uint32_t partition = (uint32_t)m->partition;
 	struct stream *st;
 
@@ -107,15 +107,15 @@ shard_on_hello(struct shard *s, const char *from, const struct msg_hello *m)
 		return;
 	}
 	if (m->stream) {
-		st = streams_find(&s->streams, m->stream);
+		st = stream_table_find(&s->streams, m->stream);
 		if (!st || !is_of(st, from, m)) {
 			say_fenced(s, from, partition, m->stream, m->life);
 			return;
 		}
 		st->epoch = m->epoch;
 	} else {
-		st = streams_of(&s->streams, from, m->life, partition, m->epoch);
-		if (!st)
+		st = stream_table_of(&s->streams, from, m->life, partition, m->epoch);
+		if (!st || st->rx.id <= m->given_up)
 			st = issue(s, from, m);
 		if (!st)
 			return; /* it asks again */
@@ -199,7 +199,7 @@ append_batch(struct shard *s, struct stream *st, const struct msg_batch *m)
 static struct stream *
 stream_of_batch(struct shard *s, const char *from, const struct msg_batch *m)
 {
-	struct stream *st = streams_find(&s->streams, m->stream);
+	struct stream *st = stream_table_find(&s->streams, m->stream);
 	bool forwarded = starts_with(from, limiter);
 
 	if (!st) {
@@ -271,7 +271,7 @@ static void
 replay_batch(struct shard *s, const struct block *b, const struct entry *e, enum journal_replay how)
 {
 	struct stream *st =
-	    how == JOURNAL_REPLAY_WARM ? NULL : streams_find(&s->streams, e->stream);
+	    how == JOURNAL_REPLAY_WARM ? NULL : stream_table_find(&s->streams, e->stream);
 	struct record_cursor c = record_cursor_of(e->body);
 	bool remember = s->dedup.capacity > 0 && b->time >= s->wall_us - s->dedup.window_us;
 	struct record r;
@@ -308,11 +308,11 @@ shard_replay(void *arg, const struct block *b, enum journal_replay how)
 		case ENTRY_SEGMENT:
 			if (how == JOURNAL_REPLAY_FULL && segment_entry_read(&e, &mark) == 0 &&
 			    mark.mark == SEGMENT_MARK_BEGIN)
-				streams_clear(&s->streams);
+				stream_table_clear(&s->streams);
 			break;
 		case ENTRY_STREAM:
 			if (how != JOURNAL_REPLAY_WARM)
-				(void)streams_replay(&s->streams, &e, b->time);
+				(void)stream_table_replay(&s->streams, &e, b->time);
 			break;
 		default:
 			if (e.stream)

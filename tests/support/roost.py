@@ -219,6 +219,10 @@ class Roost:
         with open(self.log_file, encoding="utf-8", errors="replace") as f:
             return f.read()
 
+    def log_lines(self, level):
+        """What was logged at this level."""
+        return re.findall(r"^\S+Z %s .*$" % level, self.log_text(), re.M)
+
     def log_tail(self, lines=40):
         try:
             return "\n".join(self.log_text().split("\n")[-lines:])

@@ -211,6 +211,7 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/batch-1.hex", MSG_STREAM_BATCH },
 		{ "tests/vectors/commit-1.hex", MSG_COMMIT },
 		{ "tests/vectors/hello-1.hex", MSG_HELLO },
+		{ "tests/vectors/hello-2.hex", MSG_HELLO },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(vectors); i++) {
@@ -234,7 +235,8 @@ START_TEST(test_golden_frames)
 		if (type == MSG_COMMIT)
 			ck_assert(msg.commit.upto == 300 && u64s_count(msg.commit.verdicts) == 2);
 		if (type == MSG_HELLO)
-			ck_assert(msg.hello.life == 42 && msg.hello.epoch == 0);
+			ck_assert(msg.hello.life == 42 && msg.hello.epoch == 0 &&
+				  msg.hello.given_up == (strstr(vectors[i].file, "-2") ? 321 : 0));
 	}
 }
 END_TEST

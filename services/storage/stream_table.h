@@ -1,4 +1,4 @@
-/* streams.h - the streams of one shard: who may append, and how far each one is; pure
+/* stream_table.h - the streams of one shard: who may append, and how far each one is; pure
  *
  * A stream is (worker name, life, partition, assignment epoch). Its id is shard << 48 | n; n only grows. A stream ends when
  * its worker comes back with a newer life, when its partition is assigned to another member of the worker's group, when its
@@ -8,8 +8,8 @@
  * little-endian: life u64, epoch u64, acked u64, name length u8, name, then pairs (seq u64, index << 32 | verdict u64) of
  * refused records after acked. Entries of the same stream that follow at the same position add pairs. An entry whose
  * stream is shard << 48 | n with an empty name says only that ids up to n were issued. */
-#ifndef ROOST_STORAGE_STREAMS_H
-#define ROOST_STORAGE_STREAMS_H
+#ifndef ROOST_STORAGE_STREAM_TABLE_H
+#define ROOST_STORAGE_STREAM_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ struct stream {
 	unsigned regrants; /* how often the reopened window is told again */
 };
 
-struct streams {
+struct stream_table {
 	uint32_t shard;
 	uint32_t partitions;
 	uint64_t issued; /* highest n */
@@ -53,33 +53,33 @@ struct streams {
 	size_t owner_count;
 };
 
-void streams_init(struct streams *s, uint32_t shard, uint32_t partitions);
-void streams_fini(struct streams *s);
+void stream_table_init(struct stream_table *s, uint32_t shard, uint32_t partitions);
+void stream_table_fini(struct stream_table *s);
 /* Forgets all streams, not the ids that were issued. */
-void streams_clear(struct streams *s);
+void stream_table_clear(struct stream_table *s);
 
-struct stream *streams_find(const struct streams *s, uint64_t id);
-struct stream_owner *streams_owner(const struct streams *s, const char *name);
+struct stream *stream_table_find(const struct stream_table *s, uint64_t id);
+struct stream_owner *stream_table_owner(const struct stream_table *s, const char *name);
 /* The stream of this worker, life, partition and epoch, or NULL. */
-struct stream *streams_of(
-    const struct streams *s, const char *name, uint64_t life, uint32_t partition, uint64_t epoch);
+struct stream *stream_table_of(const struct stream_table *s, const char *name, uint64_t life,
+    uint32_t partition, uint64_t epoch);
 /* Issues a new id. Older lives of the worker end, and its older stream in the partition. ERR_FENCED: the worker has a newer
  * life; ERR_FULL. */
-int streams_issue(struct streams *s, const char *name, uint64_t life, uint32_t partition,
+int stream_table_issue(struct stream_table *s, const char *name, uint64_t life, uint32_t partition,
     uint64_t epoch, int64_t now_us, struct stream **ret_stream);
-void streams_drop(struct streams *s, struct stream **stream);
+void stream_table_drop(struct stream_table *s, struct stream **stream);
 /* Ends all streams of a worker. */
-void streams_drop_owner(struct streams *s, struct stream_owner *o);
+void stream_table_drop_owner(struct stream_table *s, struct stream_owner *o);
 
 /* Appends the ENTRY_STREAMs of one stream through put. */
-typedef void (*streams_put_fn)(void *arg, const struct entry *e);
-void streams_put(const struct stream *st, streams_put_fn put, void *arg);
+typedef void (*stream_table_put_fn)(void *arg, const struct entry *e);
+void stream_table_put(const struct stream *st, stream_table_put_fn put, void *arg);
 /* All streams, and the ids that were issued. */
-void streams_put_all(const struct streams *s, streams_put_fn put, void *arg);
-uint64_t streams_put_bytes(const struct streams *s);
+void stream_table_put_all(const struct stream_table *s, stream_table_put_fn put, void *arg);
+uint64_t stream_table_put_bytes(const struct stream_table *s);
 /* Replays an ENTRY_STREAM. ERR_MALFORMED. */
-int streams_replay(struct streams *s, const struct entry *e, int64_t now_us);
+int stream_table_replay(struct stream_table *s, const struct entry *e, int64_t now_us);
 /* So many bytes of journal could not be read: ids that may have been issued in there are never issued again. */
-void streams_lost(struct streams *s, uint64_t bytes);
+void stream_table_lost(struct stream_table *s, uint64_t bytes);
 
 #endif

@@ -1,5 +1,5 @@
-/* streams.c - the streams of one shard: who may append, and how far each one is; pure */
-#include "streams.h"
+/* stream_table.c - the streams of one shard: who may append, and how far each one is; pure */
+#include "stream_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,28 +16,28 @@
 #define PAIRS_PER_ENTRY 4096
 
 static uint64_t
-id_of(const struct streams *s, uint64_t n)
+id_of(const struct stream_table *s, uint64_t n)
 {
 	return (uint64_t)s->shard << ID_BITS | n;
 }
 
 void
-streams_init(struct streams *s, uint32_t shard, uint32_t partitions)
+stream_table_init(struct stream_table *s, uint32_t shard, uint32_t partitions)
 {
-	*s = (struct streams){
+	*s = (struct stream_table){
 		.shard = shard, .partitions = partitions, .bucket_count = BUCKETS_MIN
 	};
 	s->buckets = xcalloc(s->bucket_count, sizeof(struct stream *));
 }
 
 static struct stream **
-bucket_of(const struct streams *s, uint64_t id)
+bucket_of(const struct stream_table *s, uint64_t id)
 {
 	return &s->buckets[id & (s->bucket_count - 1)];
 }
 
 struct stream *
-streams_find(const struct streams *s, uint64_t id)
+stream_table_find(const struct stream_table *s, uint64_t id)
 {
 	struct stream *st = *bucket_of(s, id);
 
@@ -47,7 +47,7 @@ streams_find(const struct streams *s, uint64_t id)
 }
 
 struct stream_owner *
-streams_owner(const struct streams *s, const char *name)
+stream_table_owner(const struct stream_table *s, const char *name)
 {
 	for (size_t i = 0; i < s->owner_count; i++)
 		if (strcmp(s->owners[i]->name, name) == 0)
@@ -56,10 +56,10 @@ streams_owner(const struct streams *s, const char *name)
 }
 
 struct stream *
-streams_of(
-    const struct streams *s, const char *name, uint64_t life, uint32_t partition, uint64_t epoch)
+stream_table_of(const struct stream_table *s, const char *name, uint64_t life, uint32_t partition,
+    uint64_t epoch)
 {
-	const struct stream_owner *o = streams_owner(s, name);
+	const struct stream_owner *o = stream_table_owner(s, name);
 	struct stream *st;
 
 	if (!o || o->life != life || partition >= s->partitions)
@@ -69,7 +69,7 @@ streams_of(
 }
 
 void
-streams_drop(struct streams *s, struct stream **stream)
+stream_table_drop(struct stream_table *s, struct stream **stream)
 {
 	struct stream *st = *stream;
 	struct stream **link = bucket_of(s, st->rx.id);
@@ -86,11 +86,11 @@ streams_drop(struct streams *s, struct stream **stream)
 }
 
 void
-streams_drop_owner(struct streams *s, struct stream_owner *o)
+stream_table_drop_owner(struct stream_table *s, struct stream_owner *o)
 {
 	for (uint32_t p = 0; p < s->partitions; p++)
 		if (o->by_partition[p])
-			streams_drop(s, &o->by_partition[p]);
+			stream_table_drop(s, &o->by_partition[p]);
 	for (size_t i = 0; i < s->owner_count; i++) {
 		if (s->owners[i] != o)
 			continue;
@@ -102,22 +102,22 @@ streams_drop_owner(struct streams *s, struct stream_owner *o)
 }
 
 void
-streams_clear(struct streams *s)
+stream_table_clear(struct stream_table *s)
 {
 	while (s->owner_count)
-		streams_drop_owner(s, s->owners[0]);
+		stream_table_drop_owner(s, s->owners[0]);
 }
 
 void
-streams_fini(struct streams *s)
+stream_table_fini(struct stream_table *s)
 {
-	streams_clear(s);
+	stream_table_clear(s);
 	free(s->buckets);
-	*s = (struct streams){ 0 };
+	*s = (struct stream_table){ 0 };
 }
 
 static void
-grow(struct streams *s)
+grow(struct stream_table *s)
 {
 	struct stream **old = s->buckets;
 	size_t old_count = s->bucket_count;
@@ -140,14 +140,14 @@ grow(struct streams *s)
 }
 
 static int
-owner_get(struct streams *s, const char *name, uint64_t life, struct stream_owner **ret_owner)
+owner_get(struct stream_table *s, const char *name, uint64_t life, struct stream_owner **ret_owner)
 {
-	struct stream_owner *o = streams_owner(s, name);
+	struct stream_owner *o = stream_table_owner(s, name);
 
 	if (o && o->life > life)
 		return ERR_FENCED;
 	if (o && o->life < life) {
-		streams_drop_owner(s, o);
+		stream_table_drop_owner(s, o);
 		o = NULL;
 	}
 	if (!o) {
@@ -164,7 +164,7 @@ owner_get(struct streams *s, const char *name, uint64_t life, struct stream_owne
 }
 
 static int
-add(struct streams *s, uint64_t id, const char *name, uint64_t life, uint32_t partition,
+add(struct stream_table *s, uint64_t id, const char *name, uint64_t life, uint32_t partition,
     uint64_t epoch, uint64_t committed, int64_t now_us, struct stream **ret_stream)
 {
 	struct stream_owner *o;
@@ -179,7 +179,7 @@ add(struct streams *s, uint64_t id, const char *name, uint64_t life, uint32_t pa
 	if (r != 0)
 		return r;
 	if (o->by_partition[partition])
-		streams_drop(s, &o->by_partition[partition]);
+		stream_table_drop(s, &o->by_partition[partition]);
 	st = xcalloc(1, sizeof(*st));
 	stream_rx_init(&st->rx, id, partition, committed);
 	st->owner = o;
@@ -196,7 +196,7 @@ add(struct streams *s, uint64_t id, const char *name, uint64_t life, uint32_t pa
 }
 
 int
-streams_issue(struct streams *s, const char *name, uint64_t life, uint32_t partition,
+stream_table_issue(struct stream_table *s, const char *name, uint64_t life, uint32_t partition,
     uint64_t epoch, int64_t now_us, struct stream **ret_stream)
 {
 	int r =
@@ -208,7 +208,7 @@ streams_issue(struct streams *s, const char *name, uint64_t life, uint32_t parti
 }
 
 void
-streams_put(const struct stream *st, streams_put_fn put, void *arg)
+stream_table_put(const struct stream *st, stream_table_put_fn put, void *arg)
 {
 	struct bytes pairs = buf_bytes(&st->rx.refusals);
 	size_t name_len = strlen(st->owner->name);
@@ -236,7 +236,7 @@ streams_put(const struct stream *st, streams_put_fn put, void *arg)
 }
 
 void
-streams_put_all(const struct streams *s, streams_put_fn put, void *arg)
+stream_table_put_all(const struct stream_table *s, stream_table_put_fn put, void *arg)
 {
 	static const uint8_t none[BODY_FIXED];
 
@@ -247,11 +247,11 @@ streams_put_all(const struct streams *s, streams_put_fn put, void *arg)
 	for (size_t i = 0; i < s->owner_count; i++)
 		for (uint32_t p = 0; p < s->partitions; p++)
 			if (s->owners[i]->by_partition[p])
-				streams_put(s->owners[i]->by_partition[p], put, arg);
+				stream_table_put(s->owners[i]->by_partition[p], put, arg);
 }
 
 uint64_t
-streams_put_bytes(const struct streams *s)
+stream_table_put_bytes(const struct stream_table *s)
 {
 	const uint64_t one = ENTRY_HEADER_SIZE + BODY_FIXED + BUS_NAME_MAX;
 	uint64_t bytes = one;
@@ -287,7 +287,7 @@ replay_pairs(struct stream *st, struct bytes pairs)
 }
 
 int
-streams_replay(struct streams *s, const struct entry *e, int64_t now_us)
+stream_table_replay(struct stream_table *s, const struct entry *e, int64_t now_us)
 {
 	const uint8_t *b = e->body.data;
 	uint64_t n = e->stream & ((1ull << ID_BITS) - 1);
@@ -308,7 +308,7 @@ streams_replay(struct streams *s, const struct entry *e, int64_t now_us)
 		return 0;
 	memcpy(name, b + BODY_FIXED, name_len);
 	name[name_len] = '\0';
-	st = streams_find(s, e->stream);
+	st = stream_table_find(s, e->stream);
 	if (st && st->rx.committed > e->seq)
 		return 0;
 	if (!st) {
@@ -325,7 +325,7 @@ streams_replay(struct streams *s, const struct entry *e, int64_t now_us)
 }
 
 void
-streams_lost(struct streams *s, uint64_t bytes)
+stream_table_lost(struct stream_table *s, uint64_t bytes)
 {
 	s->issued += bytes / ENTRY_HEADER_SIZE + 1;
 }

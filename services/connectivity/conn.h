@@ -1,0 +1,74 @@
+/* conn.h - what a protocol sees of a connection: bytes to send, whether to read on, a deadline
+ *
+ * A protocol only changes the connection's fields, through these functions; the connection then is on the set's list of
+ * touched ones, and the listener does what has changed at the end of the turn. So the protocol makes no system call. */
+#ifndef ROOST_CONN_H
+#define ROOST_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "loop.h"
+
+#define CONN_POOL_MAX 256	/* spare buffers kept */
+#define CONN_POOL_BUF_MAX 65536	/* larger ones are freed */
+#define CONN_URGENT_BYTES 65536	/* output of this size is sent before the turn ends */
+
+enum conn_close { CONN_OPEN, CONN_CLOSE, CONN_CLOSED };
+
+/* Embedded as the first member of the protocol's own connection; zeroed, then conn_init(). Buffers are borrowed from the
+ * set's pool while they hold something, so an idle connection has none. */
+struct conn {
+	struct conn_set *set;
+	struct conn *touched_next;
+	struct buf *out;
+	size_t out_at;			/* sent so far */
+	struct buf *in;			/* input kept: an incomplete packet, or what waits while paused */
+	size_t in_at;			/* taken so far */
+	int64_t deadline_us;		/* the protocol is called then; 0: never */
+	uint32_t paused;		/* bits, each with its owner's reason; not 0: input waits */
+	enum conn_close closing;
+	bool touched;
+	bool lingering;			/* from here: the listener's own */
+	int fd;
+	uint32_t events;		/* what epoll waits for */
+	uint32_t kept;			/* of in, as it is counted in the listener's totals */
+	uint32_t kept_paused;
+	size_t need;			/* size of the packet that in begins with; 0: not known */
+	int64_t armed_us;		/* what timer is set for */
+	struct loop_timer timer;
+	struct listener *owner;
+};
+
+/* The bit of paused that is the listener's own: output is not being read. */
+#define CONN_PAUSED_OUT 0x80000000u
+
+struct conn_set {
+	struct conn *touched;
+	struct conn **touched_end;
+	bool urgent;			/* some output has reached CONN_URGENT_BYTES */
+	struct buf *pool[CONN_POOL_MAX];
+	size_t pool_count;
+};
+
+void conn_set_init(struct conn_set *set);
+void conn_set_fini(struct conn_set *set);
+void conn_init(struct conn *c, struct conn_set *set);
+void conn_fini(struct conn *c);
+void conn_touch(struct conn *c);
+struct conn *conn_next_touched(struct conn_set *set);
+
+/* Where to append what goes to the peer. */
+struct buf *conn_out(struct conn *c);
+size_t conn_out_len(const struct conn *c);
+void conn_pause(struct conn *c, uint32_t why);
+void conn_resume(struct conn *c, uint32_t why);
+void conn_deadline(struct conn *c, int64_t at_us);
+/* Sends what is in out, then closes. No input any more. */
+void conn_close(struct conn *c);
+
+struct buf *conn_buf_take(struct conn_set *set);
+void conn_buf_give(struct conn_set *set, struct buf **buf);
+
+#endif

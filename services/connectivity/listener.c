@@ -1,0 +1,555 @@
+/* listener.c - accept, read, write, close; knows no protocol
+ *
+ * Memory: a connection that is idle has no buffer. Kept input is of two kinds: incomplete packets, and what waits because
+ * the protocol paused the connection. Together they are bounded by LISTENER_INPUT_MAX: above half of it nothing is read
+ * any more as long as paused connections are the cause; above all of it a connection that needs more is closed. */
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+#define SMALL_REST 4096 /* an incomplete packet up to here is copied in front of the next read */
+#define OUT_HIGH 262144 /* unread output above which a connection is not read */
+#define ACCEPT_PAUSE_US 100000 /* after accept() found no descriptor */
+
+struct socket { /* a listening one */
+	int fd;
+	bool loopback;
+};
+
+struct listener {
+	struct loop *loop;
+	struct listener_protocol protocol;
+	struct conn_set *set;
+	struct loop_fd *lfd;
+	int epoll_fd;
+	struct socket sockets[LISTENER_SOCKETS_MAX];
+	size_t socket_count;
+	size_t conn_count;
+	size_t kept;	    /* bytes of input kept */
+	size_t kept_paused; /* ... of these by connections that are paused */
+	bool accepting;
+	bool stopped;
+	bool reading; /* the epoll set is watched */
+	struct loop_timer accept_timer;
+	uint8_t *shared; /* SMALL_REST + LISTENER_READ_BYTES */
+};
+
+static void on_ready(void *arg, int fd, uint32_t events);
+static void on_timer(void *arg);
+
+static struct socket *
+as_socket(struct listener *l, void *p)
+{
+	uintptr_t at = (uintptr_t)p;
+
+	if (at >= (uintptr_t)l->sockets && at < (uintptr_t)(l->sockets + LISTENER_SOCKETS_MAX))
+		return p;
+	return NULL;
+}
+
+static void
+watch_sockets(struct listener *l, bool on)
+{
+	for (size_t i = 0; i < l->socket_count; i++) {
+		/* EXCLUSIVE: of several workers one is woken for a connection. */
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE,
+			.data = { .ptr = &l->sockets[i] } };
+
+		(void)epoll_ctl(
+		    l->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->sockets[i].fd, &ev);
+	}
+	l->accepting = on;
+}
+
+static void
+raise_descriptor_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
+struct listener *
+listener_new(struct worker *w, const struct listener_protocol *protocol, struct conn_set *set)
+{
+	struct listener *l = xcalloc(1, sizeof(*l));
+	const int on = 1;
+
+	l->loop = w->loop;
+	l->protocol = *protocol;
+	l->set = set;
+	l->shared = xmalloc(SMALL_REST + LISTENER_READ_BYTES);
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	ASSERT(l->epoll_fd >= 0);
+	for (size_t i = 0; i < w->listener_count && l->socket_count < LISTENER_SOCKETS_MAX; i++) {
+		const struct worker_listener *wl = &w->listeners[i];
+		struct address address;
+		const char *why;
+
+		if (strcmp(wl->kind, protocol->kind) != 0)
+			continue;
+		l->sockets[l->socket_count++] = (struct socket){
+			.fd = wl->fd,
+			.loopback =
+			    address_parse(wl->address, &address, &why) == 0 && address.loopback,
+		};
+		/* A peer may be gone, or taken by another worker, between the wait and accept(). */
+		(void)fcntl(wl->fd, F_SETFL, fcntl(wl->fd, F_GETFL) | O_NONBLOCK);
+		/* Accepted connections inherit both. */
+		(void)setsockopt(wl->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		(void)setsockopt(wl->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	}
+	raise_descriptor_limit();
+	watch_sockets(l, true);
+	l->lfd = loop_fd_add(l->loop, l->epoll_fd, EPOLLIN, on_ready, l);
+	l->reading = true;
+	return l;
+}
+
+void
+listener_free(struct listener **p_l)
+{
+	struct listener *l = *p_l;
+
+	*p_l = NULL;
+	if (!l)
+		return;
+	loop_timer_clear(l->loop, &l->accept_timer);
+	loop_fd_del(l->loop, &l->lfd);
+	close(l->epoll_fd);
+	free(l->shared);
+	free(l);
+}
+
+bool
+listener_is_empty(const struct listener *l)
+{
+	return l->conn_count == 0;
+}
+
+void
+listener_stop_accepting(struct listener *l)
+{
+	if (l->accepting)
+		watch_sockets(l, false);
+	loop_timer_clear(l->loop, &l->accept_timer);
+	l->stopped = true;
+}
+
+/* --- accept --- */
+
+static void
+accept_again(void *arg)
+{
+	struct listener *l = arg;
+
+	if (!l->accepting && !l->stopped)
+		watch_sockets(l, true);
+}
+
+static void
+accept_some(struct listener *l, const struct socket *s)
+{
+	for (int i = 0; i < LISTENER_ACCEPTS; i++) {
+		int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct epoll_event ev = { .events = EPOLLIN };
+		struct conn *c;
+
+		if (fd < 0 &&
+		    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+			log_warn("listener.accept", LS("fault", strerror(errno)),
+			    LU("connections", l->conn_count));
+			watch_sockets(l, false);
+			loop_timer_set(l->loop, &l->accept_timer, ACCEPT_PAUSE_US, accept_again, l);
+			return;
+		}
+		if (fd < 0)
+			return;
+		if (l->conn_count >= l->protocol.connections_max) {
+			metric_add(M_MQTT_OVER_LIMIT, 1);
+			close(fd);
+			continue;
+		}
+		c = l->protocol.open(l->protocol.arg, s->loopback);
+		c->fd = fd;
+		c->events = EPOLLIN;
+		c->owner = l;
+		ev.data.ptr = c;
+		if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
+			log_warn("listener.accept", LS("fault", strerror(errno)),
+			    LU("connections", l->conn_count));
+			close(fd);
+			l->protocol.gone(c);
+			continue;
+		}
+		l->conn_count++;
+	}
+}
+
+/* --- input --- */
+
+static void
+lost(struct conn *c)
+{
+	c->closing = CONN_CLOSED;
+	conn_touch(c);
+}
+
+static size_t
+kept_of(const struct conn *c)
+{
+	return c->in ? c->in->len - c->in_at : 0;
+}
+
+/* Counts the input that c keeps, as it is now, instead of as it was. What waits for its peer to read is not counted as
+ * paused: only reading on the same epoll set could release it. */
+static void
+count_kept(struct listener *l, struct conn *c)
+{
+	size_t now = kept_of(c);
+
+	l->kept = l->kept - c->kept + now;
+	l->kept_paused -= c->kept_paused;
+	c->kept = (uint32_t)now;
+	c->kept_paused = c->paused & ~CONN_PAUSED_OUT ? c->kept : 0;
+	l->kept_paused += c->kept_paused;
+}
+
+static void
+drop_in(struct listener *l, struct conn *c)
+{
+	conn_buf_give(l->set, &c->in);
+	c->in_at = 0;
+}
+
+static void
+keep(struct listener *l, struct conn *c, struct bytes rest)
+{
+	if (rest.len == 0)
+		return;
+	if (l->kept - c->kept + kept_of(c) + rest.len > LISTENER_INPUT_MAX) {
+		log_warn("listener.input_full", LU("kept", l->kept), LU("more", rest.len));
+		lost(c);
+		return;
+	}
+	if (!c->in)
+		c->in = conn_buf_take(l->set);
+	buf_add(c->in, rest.data, rest.len);
+}
+
+/* Gives input to the protocol; returns what it left. */
+static struct bytes
+give(struct listener *l, struct conn *c, struct bytes in)
+{
+	size_t took;
+
+	c->need = 0;
+	if (in.len == 0 || c->closing != CONN_OPEN)
+		return bytes_of(NULL, 0);
+	took = l->protocol.input(c, in, &c->need);
+	return bytes_of(in.data + took, in.len - took);
+}
+
+static void
+give_kept(struct listener *l, struct conn *c)
+{
+	struct bytes rest;
+
+	if (!c->in)
+		return;
+	rest = give(l, c, bytes_of(c->in->data + c->in_at, c->in->len - c->in_at));
+	if (rest.len == 0) {
+		drop_in(l, c);
+		return;
+	}
+	c->in_at = c->in->len - rest.len;
+	if (c->in_at >= c->in->len / 2) {
+		buf_consume(c->in, c->in_at);
+		c->in_at = 0;
+	}
+}
+
+/* A large incomplete packet is completed where it is kept, in a buffer that grows with what has come, not with what its
+ * header claims. */
+static ssize_t
+read_behind_kept(struct listener *l, struct conn *c)
+{
+	size_t have = kept_of(c);
+	size_t missing = c->need > have ? c->need - have : 1;
+	size_t room = missing < have ? missing : have;
+	uint8_t *to = l->shared + SMALL_REST;
+	struct iovec v[2];
+	ssize_t n;
+	size_t own;
+
+	buf_consume(c->in, c->in_at);
+	c->in_at = 0;
+	v[0] = (struct iovec){ .iov_base = buf_reserve(c->in, room), .iov_len = room };
+	v[1] = (struct iovec){ .iov_base = to, .iov_len = LISTENER_READ_BYTES };
+	n = readv(c->fd, v, room == missing ? 2 : 1);
+	if (n <= 0)
+		return n;
+	own = (size_t)n < room ? (size_t)n : room;
+	c->in->len += own;
+	if (own < missing)
+		return n;
+	give_kept(l, c);
+	if (c->in)
+		keep(l, c, bytes_of(to, (size_t)n - own));
+	else
+		keep(l, c, give(l, c, bytes_of(to, (size_t)n - own)));
+	return n;
+}
+
+/* A small one is put in front of what is read. */
+static ssize_t
+read_shared(struct listener *l, struct conn *c)
+{
+	size_t have = kept_of(c);
+	uint8_t *to = l->shared + SMALL_REST;
+	ssize_t n = recv(c->fd, to, LISTENER_READ_BYTES, 0);
+
+	if (n <= 0)
+		return n;
+	if (have)
+		memcpy(to - have, c->in->data + c->in_at, have);
+	drop_in(l, c);
+	keep(l, c, give(l, c, bytes_of(to - have, (size_t)n + have)));
+	return n;
+}
+
+static void
+read_some(struct listener *l, struct conn *c)
+{
+	ssize_t n;
+
+	if (c->lingering)
+		n = recv(c->fd, l->shared, LISTENER_READ_BYTES, 0);
+	else if (kept_of(c) > SMALL_REST)
+		n = read_behind_kept(l, c);
+	else
+		n = read_shared(l, c);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		lost(c);
+	count_kept(l, c);
+}
+
+/* --- output --- */
+
+static void
+send_some(struct listener *l, struct conn *c)
+{
+	ssize_t n;
+
+	if (!c->out || c->closing == CONN_CLOSED)
+		return;
+	n = send(
+	    c->fd, c->out->data + c->out_at, c->out->len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		lost(c);
+		return;
+	}
+	if (n > 0)
+		c->out_at += (size_t)n;
+	if (c->out_at == c->out->len) {
+		conn_buf_give(l->set, &c->out);
+		c->out_at = 0;
+	} else if (c->out_at >= c->out->len / 2) {
+		buf_consume(c->out, c->out_at);
+		c->out_at = 0;
+	}
+}
+
+static void
+send_urgent(struct listener *l)
+{
+	l->set->urgent = false;
+	for (struct conn *c = l->set->touched; c; c = c->touched_next)
+		if (conn_out_len(c) >= CONN_URGENT_BYTES && !(c->events & EPOLLOUT))
+			send_some(l, c);
+}
+
+/* --- what has changed --- */
+
+static void
+arm(struct listener *l, struct conn *c)
+{
+	if (c->armed_us == c->deadline_us)
+		return;
+	c->armed_us = c->deadline_us;
+	if (c->deadline_us)
+		loop_timer_set(
+		    l->loop, &c->timer, c->deadline_us - loop_now_us(l->loop), on_timer, c);
+	else
+		loop_timer_clear(l->loop, &c->timer);
+}
+
+static void
+watch(struct listener *l, struct conn *c)
+{
+	uint32_t events = (c->paused ? 0u : EPOLLIN) | (c->out ? EPOLLOUT : 0u);
+	struct epoll_event ev = { .events = events, .data = { .ptr = c } };
+
+	if (events == c->events)
+		return;
+	c->events = events;
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) != 0)
+		lost(c);
+}
+
+static void
+finish(struct listener *l, struct conn *c)
+{
+	loop_timer_clear(l->loop, &c->timer);
+	drop_in(l, c);
+	count_kept(l, c);
+	close(c->fd);
+	l->conn_count--;
+	l->protocol.gone(c);
+}
+
+/* The protocol has closed it. What was said last must arrive: a close with unread input would reset the connection and
+ * take it along, so input is thrown away until the peer closes too, or for LISTENER_LINGER_US. */
+static void
+linger(struct listener *l, struct conn *c, bool said_something)
+{
+	if (!c->lingering && !said_something) {
+		finish(l, c);
+		return;
+	}
+	if (!c->lingering) {
+		c->lingering = true;
+		c->paused = 0;
+		drop_in(l, c);
+		count_kept(l, c);
+		c->deadline_us = loop_now_us(l->loop) + LISTENER_LINGER_US;
+		arm(l, c);
+	}
+	if (!c->out)
+		(void)shutdown(c->fd, SHUT_WR);
+	watch(l, c);
+}
+
+static void
+settle(struct listener *l, struct conn *c)
+{
+	bool said_something;
+
+	if (c->closing == CONN_OPEN && c->kept && !c->paused && c->kept_paused)
+		give_kept(l, c);
+	said_something = c->out != NULL;
+	send_some(l, c);
+	count_kept(l, c);
+	if (c->closing == CONN_CLOSED) {
+		finish(l, c);
+		return;
+	}
+	if (c->closing == CONN_CLOSE) {
+		linger(l, c, said_something);
+		return;
+	}
+	if (conn_out_len(c) > OUT_HIGH)
+		c->paused |= CONN_PAUSED_OUT;
+	else if (conn_out_len(c) < OUT_HIGH / 2)
+		c->paused &= ~CONN_PAUSED_OUT;
+	watch(l, c);
+	arm(l, c);
+}
+
+/* With too much input waiting for room nothing more is read; TCP pushes back. */
+static void
+watch_all(struct listener *l)
+{
+	bool reading = l->kept_paused <= LISTENER_INPUT_MAX / 2;
+
+	metric_set(M_MQTT_INPUT_BYTES, l->kept);
+	if (reading == l->reading)
+		return;
+	l->reading = reading;
+	loop_fd_mod(l->loop, l->lfd, reading ? EPOLLIN : 0);
+	log_info("listener.reading", LS("state", reading ? "on" : "off"), LU("kept", l->kept));
+}
+
+static void
+tell_now(struct listener *l)
+{
+	l->protocol.now(l->protocol.arg, loop_now_us(l->loop));
+}
+
+void
+listener_turn(struct listener *l)
+{
+	struct conn *c;
+
+	tell_now(l);
+	while ((c = conn_next_touched(l->set)))
+		settle(l, c);
+	watch_all(l);
+}
+
+static void
+on_timer(void *arg)
+{
+	struct conn *c = arg;
+
+	c->armed_us = 0;
+	if (c->lingering) {
+		lost(c);
+		return;
+	}
+	tell_now(c->owner);
+	c->owner->protocol.deadline(c);
+}
+
+static void
+on_event(struct listener *l, struct conn *c, uint32_t events)
+{
+	if (c->closing == CONN_CLOSED)
+		return;
+	if (events & EPOLLIN && (c->lingering || (!c->paused && c->closing == CONN_OPEN)))
+		read_some(l, c);
+	else if (events & (EPOLLERR | EPOLLHUP))
+		lost(c);
+	if (events & EPOLLOUT)
+		conn_touch(c);
+	if (l->set->urgent)
+		send_urgent(l);
+}
+
+static void
+on_ready(void *arg, int fd, uint32_t events)
+{
+	struct listener *l = arg;
+	struct epoll_event ready[LISTENER_EVENTS];
+	int n = epoll_wait(fd, ready, LISTENER_EVENTS, 0);
+
+	(void)events;
+	tell_now(l);
+	for (int i = 0; i < n; i++) {
+		struct socket *s = as_socket(l, ready[i].data.ptr);
+
+		if (s)
+			accept_some(l, s);
+		else
+			on_event(l, ready[i].data.ptr, ready[i].events);
+	}
+}

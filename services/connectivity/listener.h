@@ -1,0 +1,44 @@
+/* listener.h - accept, read, write, close; connection caps and deadlines; knows no protocol
+ *
+ * All connections are in an epoll set of their own, which is one descriptor of the worker's loop. Input is read into one
+ * large buffer that all connections share; only what a protocol has not taken is kept, per connection. What is to be
+ * sent is gathered per connection and written once, at the end of the turn. */
+#ifndef ROOST_LISTENER_H
+#define ROOST_LISTENER_H
+
+#include "conn.h"
+#include "worker.h"
+
+#define LISTENER_READ_BYTES 262144		/* one read takes at most this much */
+#define LISTENER_EVENTS 128			/* connections served in one turn */
+#define LISTENER_ACCEPTS 64			/* accepted in one turn, of each socket */
+#define LISTENER_SOCKETS_MAX 64
+#define LISTENER_INPUT_MAX (128u << 20)		/* kept input of all connections, see listener.c */
+#define LISTENER_LINGER_US 1000000		/* a closed connection's last input is thrown away for this long */
+
+struct listener;
+
+/* What a protocol does. Connections begin with struct conn; fd, events, timer are the listener's. */
+struct listener_protocol {
+	const char *kind;		/* of worker_listener: "mqtt" */
+	size_t connections_max;
+	struct conn *(*open)(void *arg, bool loopback);
+	/* As mqtt_conn_input(). */
+	size_t (*input)(struct conn *c, struct bytes in, size_t *ret_need);
+	void (*deadline)(struct conn *c);
+	void (*gone)(struct conn *c);	/* the socket is closed; frees c */
+	void (*now)(void *arg, int64_t now_us);	/* before any of these in a turn */
+	void *arg;
+};
+
+/* Serves those of the worker's listening sockets that are of the protocol's kind. set: that of the protocol's connections. */
+struct listener *listener_new(struct worker *w, const struct listener_protocol *protocol, struct conn_set *set);
+void listener_free(struct listener **l);
+/* Does what has changed on touched connections: goes on reading, sends, closes. From the worker's turn. */
+void listener_turn(struct listener *l);
+/* Accepts no more. */
+void listener_stop_accepting(struct listener *l);
+/* No connection is left. */
+bool listener_is_empty(const struct listener *l);
+
+#endif

@@ -1,0 +1,258 @@
+/* main.c - connectivity: devices in, batches out; COMMIT in, acknowledgement out */
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "clock.h"
+#include "ingest.h"
+#include "listener.h"
+#include "log.h"
+#include "mem.h"
+#include "mqtt_session.h"
+#include "worker.h"
+
+#define MIB (1024 * 1024)
+
+struct connectivity {
+	struct ingest *ingest;
+	struct mqtt_broker mqtt;
+	struct listener *mqtt_listener;
+	bool told_to_go;
+};
+
+/* --- what the parts know of each other --- */
+
+static void
+on_answer(void *arg, uint64_t token, uint32_t verdict, const struct bytes *record)
+{
+	struct connectivity *s = arg;
+
+	mqtt_broker_answer(&s->mqtt, token, verdict, record);
+}
+
+static void
+on_room(void *arg)
+{
+	struct connectivity *s = arg;
+
+	mqtt_broker_room(&s->mqtt);
+}
+
+static int
+offer(void *arg, const struct ingest_message *m, uint64_t token, struct buf *reason)
+{
+	struct connectivity *s = arg;
+
+	return ingest_offer(s->ingest, m, token, reason);
+}
+
+static int
+reoffer(void *arg, struct bytes record, uint64_t token)
+{
+	struct connectivity *s = arg;
+
+	return ingest_reoffer(s->ingest, record, token);
+}
+
+static struct conn *
+mqtt_open(void *arg, bool loopback)
+{
+	struct connectivity *s = arg;
+
+	return &mqtt_conn_new(&s->mqtt, loopback)->io;
+}
+
+/* struct conn is the first member of struct mqtt_conn. */
+static struct mqtt_conn *
+mqtt_of(struct conn *c)
+{
+	return (struct mqtt_conn *)(void *)c;
+}
+
+static size_t
+mqtt_input(struct conn *c, struct bytes in, size_t *ret_need)
+{
+	return mqtt_conn_input(mqtt_of(c), in, ret_need);
+}
+
+static void
+mqtt_deadline(struct conn *c)
+{
+	mqtt_conn_on_deadline(mqtt_of(c));
+}
+
+static void
+mqtt_gone(struct conn *c)
+{
+	struct mqtt_conn *mc = mqtt_of(c);
+
+	mqtt_conn_free(&mc);
+}
+
+static void
+mqtt_now(void *arg, int64_t now_us)
+{
+	struct connectivity *s = arg;
+
+	s->mqtt.now_us = now_us;
+}
+
+/* --- the worker --- */
+
+static struct mqtt_config
+mqtt_config_of(const struct settings *st)
+{
+	struct mqtt_config c = {
+		.packet_max = (size_t)settings_int(st, SET_MQTT_PACKET_MAX),
+		.receive_maximum = (uint32_t)settings_int(st, SET_MQTT_RECEIVE_MAXIMUM),
+		.connect_timeout_us = settings_ms(st, SET_MQTT_CONNECT_TIMEOUT) * 1000,
+		.outbound_max = (size_t)settings_int(st, SET_MQTT_OUTBOUND_MAX),
+		.sessions_max = (size_t)settings_int(st, SET_MQTT_SESSIONS_MAX),
+		.session_expiry_max_s = settings_ms(st, SET_MQTT_SESSION_EXPIRY_MAX) / 1000,
+		.subscriptions_max = (size_t)settings_int(st, SET_MQTT_SUBSCRIPTIONS_MAX),
+		.retained_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MAX),
+		.retained_bytes_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MIB) * MIB,
+		.offline_bytes_max = (size_t)settings_int(st, SET_MQTT_OFFLINE_MIB) * MIB,
+	};
+
+	auth_init(&c.auth, st);
+	if (getrandom(&c.id_seed, sizeof(c.id_seed), 0) != sizeof(c.id_seed))
+		c.id_seed = (uint64_t)clock_wall_us();
+	return c;
+}
+
+static int
+connectivity_start(struct worker *w)
+{
+	struct connectivity *s = xcalloc(1, sizeof(*s));
+	const struct mqtt_ops ops = { .offer = offer, .reoffer = reoffer, .arg = s };
+	const struct mqtt_config config = mqtt_config_of(w->settings);
+	const struct listener_protocol mqtt = {
+		.kind = "mqtt",
+		.connections_max = (size_t)settings_int(w->settings, SET_MQTT_CONNECTIONS_MAX),
+		.open = mqtt_open,
+		.input = mqtt_input,
+		.deadline = mqtt_deadline,
+		.gone = mqtt_gone,
+		.now = mqtt_now,
+		.arg = s,
+	};
+
+	w->state = s;
+	mqtt_broker_init(&s->mqtt, &config, &ops);
+	mqtt_now(s, loop_now_us(w->loop));
+	s->ingest = ingest_new(w, on_answer, on_room, s);
+	s->mqtt_listener = listener_new(w, &mqtt, &s->mqtt.set);
+	for (size_t i = 0; i < w->listener_count; i++)
+		log_info("connectivity.listen", LS("kind", w->listeners[i].kind),
+		    LS("address", w->listeners[i].address));
+	return 0;
+}
+
+static void
+connectivity_stop(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	if (!s)
+		return;
+	mqtt_broker_fini(&s->mqtt);
+	listener_free(&s->mqtt_listener);
+	ingest_free(&s->ingest);
+	free(s);
+	w->state = NULL;
+}
+
+static void
+connectivity_turn(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	/* Connections first: input that waited for room may fill the batches that ingest then sends. */
+	listener_turn(s->mqtt_listener);
+	ingest_turn(s->ingest);
+	if (w->draining && !s->told_to_go && ingest_idle(s->ingest)) {
+		mqtt_broker_shutdown(&s->mqtt);
+		s->told_to_go = true;
+		listener_turn(s->mqtt_listener);
+	}
+}
+
+static void
+connectivity_tick(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	mqtt_now(s, loop_now_us(w->loop));
+	mqtt_broker_tick(&s->mqtt);
+}
+
+static void
+connectivity_drain(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	listener_stop_accepting(s->mqtt_listener);
+	mqtt_broker_drain(&s->mqtt);
+}
+
+static bool
+connectivity_drained(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	return s->told_to_go && listener_is_empty(s->mqtt_listener);
+}
+
+static void
+on_welcome(struct worker *w, struct bus_msg *m)
+{
+	ingest_on_welcome(((struct connectivity *)w->state)->ingest, m);
+}
+
+static void
+on_fenced(struct worker *w, struct bus_msg *m)
+{
+	ingest_on_fenced(((struct connectivity *)w->state)->ingest, m);
+}
+
+static void
+on_commit(struct worker *w, struct bus_msg *m)
+{
+	ingest_on_commit(((struct connectivity *)w->state)->ingest, m);
+}
+
+static void
+on_gap(struct worker *w, struct bus_msg *m)
+{
+	ingest_on_gap(((struct connectivity *)w->state)->ingest, m);
+}
+
+static void
+on_link(struct worker *w, struct bus_link *link, bool up)
+{
+	ingest_on_link(((struct connectivity *)w->state)->ingest, link, up);
+}
+
+static const struct worker_spec spec = {
+	.name = "connectivity",
+	.start = connectivity_start, /* READY: connections that waited in the kernel are accepted now */
+	.stop = connectivity_stop,
+	.drain = connectivity_drain,
+	.drained = connectivity_drained,
+	.turn = connectivity_turn,
+	.tick = connectivity_tick,
+	.tick_ms = 1000,
+	.on = {
+		[MSG_WELCOME] = on_welcome,
+		[MSG_FENCED] = on_fenced,
+		[MSG_COMMIT] = on_commit,
+		[MSG_GAP] = on_gap,
+	},
+	.on_link = on_link,
+};
+
+int
+main(int argc, char **argv)
+{
+	return worker_main(&spec, argc, argv);
+}

@@ -1,0 +1,100 @@
+/* mqtt_broker.c - what all connections share: start, room, tick, drain, end */
+#include "mqtt_session_impl.h"
+
+#include <stdlib.h>
+
+#include "log.h"
+#include "metrics.h"
+
+#define RETAINED_SWEEP_US 60000000ll
+
+void
+mqtt_broker_init(
+    struct mqtt_broker *b, const struct mqtt_config *config, const struct mqtt_ops *ops)
+{
+	*b = (struct mqtt_broker){ .config = *config, .ops = *ops };
+	conn_set_init(&b->set);
+	mqtt_router_init(&b->router);
+	mqtt_retained_init(&b->retained, config->retained_max, config->retained_bytes_max);
+}
+
+void
+mqtt_broker_fini(struct mqtt_broker *b)
+{
+	for (size_t i = 0; i < b->slot_count; i++)
+		if (b->slots[i]) {
+			mqtt_conn_end(b->slots[i], MQTT_END_SHUTDOWN);
+			mqtt_conn_free(&b->slots[i]);
+		}
+	mqtt_store_clear(b);
+	while (b->owed_wills) {
+		struct mqtt_will *will = b->owed_wills;
+
+		b->owed_wills = will->next;
+		mqtt_will_free(&will);
+	}
+	mqtt_router_fini(&b->router);
+	mqtt_retained_fini(&b->retained);
+	conn_set_fini(&b->set);
+	buf_fini(&b->scratch);
+	buf_fini(&b->props);
+	free(b->slots);
+	free(b->generations);
+	free(b->free_slots);
+	free(b->table);
+}
+
+void
+mqtt_broker_room(struct mqtt_broker *b)
+{
+	struct mqtt_conn *next;
+
+	mqtt_owed_wills(b);
+	/* Each tries again on its own: room may be in one partition and not in another. */
+	for (struct mqtt_conn *c = b->room_first; c; c = next) {
+		next = c->room_next;
+		c->waits_for_room = false;
+		c->last_in_us = b->now_us;
+		conn_resume(&c->io, MQTT_PAUSED_ROOM);
+	}
+	b->room_first = NULL;
+}
+
+void
+mqtt_broker_tick(struct mqtt_broker *b)
+{
+	mqtt_store_tick(b);
+	mqtt_owed_wills(b);
+	if (b->now_us - b->swept_us >= RETAINED_SWEEP_US) {
+		mqtt_retained_expire(&b->retained, b->now_us);
+		b->swept_us = b->now_us;
+	}
+	metric_set(M_MQTT_SESSIONS, b->session_count);
+	metric_set(M_MQTT_SUBSCRIPTIONS, b->router.sub_count);
+	metric_set(M_MQTT_RETAINED, b->retained.count);
+	metric_set(M_MQTT_QUEUED_BYTES, b->queued_bytes);
+	metric_set(M_MQTT_HELD_BYTES, b->held_bytes);
+}
+
+void
+mqtt_broker_drain(struct mqtt_broker *b)
+{
+	b->draining = true;
+	for (size_t i = 0; i < b->slot_count; i++)
+		if (b->slots[i])
+			conn_pause(&b->slots[i]->io, MQTT_PAUSED_DRAIN);
+}
+
+void
+mqtt_broker_shutdown(struct mqtt_broker *b)
+{
+	for (size_t i = 0; i < b->slot_count; i++) {
+		struct mqtt_conn *c = b->slots[i];
+
+		if (!c || c->state == MQTT_ENDED)
+			continue;
+		if (c->state == MQTT_UP && mqtt_is_v5(c))
+			mqtt_put_disconnect(conn_out(&c->io), MQTT_SHUTTING_DOWN, bytes_of("", 0));
+		mqtt_conn_end(c, MQTT_END_SHUTDOWN);
+	}
+}

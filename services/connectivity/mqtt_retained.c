@@ -1,0 +1,204 @@
+/* mqtt_retained.c - the last retained message of each topic; bounded; pure */
+#include "mqtt_retained.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "mem.h"
+
+static struct bytes
+copy_to(uint8_t **at, struct bytes b)
+{
+	struct bytes copy = bytes_of(*at, b.len);
+
+	if (b.len)
+		memcpy(*at, b.data, b.len);
+	*at += b.len;
+	return copy;
+}
+
+struct mqtt_message *
+mqtt_message_new(const struct mqtt_message *m)
+{
+	struct mqtt_message *copy = xmalloc(mqtt_message_bytes(m));
+	uint8_t *at = (uint8_t *)(copy + 1);
+
+	*copy = *m;
+	copy->refs = 1;
+	copy->topic = copy_to(&at, m->topic);
+	copy->payload = copy_to(&at, m->payload);
+	copy->props = copy_to(&at, m->props);
+	return copy;
+}
+
+struct mqtt_message *
+mqtt_message_ref(struct mqtt_message *m)
+{
+	m->refs++;
+	return m;
+}
+
+void
+mqtt_message_unref(struct mqtt_message **p_m)
+{
+	struct mqtt_message *m = *p_m;
+
+	*p_m = NULL;
+	if (m && --m->refs == 0)
+		free(m);
+}
+
+size_t
+mqtt_message_bytes(const struct mqtt_message *m)
+{
+	return sizeof(*m) + m->topic.len + m->payload.len + m->props.len;
+}
+
+bool
+mqtt_message_expired(const struct mqtt_message *m, int64_t now_us)
+{
+	return m->has_expiry && m->expires_us <= now_us;
+}
+
+void
+mqtt_retained_init(struct mqtt_retained *r, size_t count_max, size_t bytes_max)
+{
+	*r = (struct mqtt_retained){ .count_max = count_max, .bytes_max = bytes_max };
+	mqtt_tree_init(&r->tree);
+}
+
+static void
+drop(struct mqtt_retained *r, struct mqtt_node *node)
+{
+	struct mqtt_message *m = node->value;
+
+	r->count--;
+	r->bytes -= mqtt_message_bytes(m);
+	node->value = NULL;
+	mqtt_message_unref(&m);
+	mqtt_tree_prune(&r->tree, node);
+}
+
+void
+mqtt_retained_fini(struct mqtt_retained *r)
+{
+	while (r->tree.root.children) {
+		struct mqtt_node *node = r->tree.root.children;
+
+		while (!node->value)
+			node = node->children;
+		drop(r, node);
+	}
+	mqtt_tree_fini(&r->tree);
+}
+
+int
+mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
+{
+	struct mqtt_node *node = mqtt_tree_find(&r->tree, m->topic);
+	struct mqtt_message *old = node ? node->value : NULL;
+	size_t freed = old ? mqtt_message_bytes(old) : 0;
+
+	if (m->payload.len == 0) {
+		if (old)
+			drop(r, node);
+		return 0;
+	}
+	if ((!old && r->count >= r->count_max) ||
+	    mqtt_message_bytes(m) > r->bytes_max - (r->bytes - freed))
+		return ERR_FULL;
+	if (!node)
+		node = mqtt_tree_insert(&r->tree, m->topic);
+	r->count += old ? 0 : 1;
+	r->bytes += mqtt_message_bytes(m) - freed;
+	node->value = mqtt_message_ref(m);
+	mqtt_message_unref(&old);
+	return 0;
+}
+
+struct match {
+	const struct mqtt_retained *r;
+	int64_t now_us;
+	mqtt_retained_fn fn;
+	void *arg;
+};
+
+static void
+emit(const struct match *match, const struct mqtt_node *node)
+{
+	struct mqtt_message *m = node->value;
+
+	if (m && !mqtt_message_expired(m, match->now_us))
+		match->fn(match->arg, m);
+}
+
+static void
+emit_all(const struct match *match, const struct mqtt_node *node)
+{
+	emit(match, node);
+	for (const struct mqtt_node *n = node->children; n; n = n->next)
+		emit_all(match, n);
+}
+
+static bool
+hidden(const struct match *match, const struct mqtt_node *child)
+{
+	/* Topics that begin with $ are not matched by a wildcard (4.7.2). */
+	return child->parent == &match->r->tree.root && child->len > 0 && child->level[0] == '$';
+}
+
+static void
+walk(const struct match *match, const struct mqtt_node *node, struct bytes rest)
+{
+	struct bytes level;
+	const struct mqtt_node *child;
+
+	if (!mqtt_level_next(&rest, &level)) {
+		emit(match, node);
+	} else if (bytes_equal_str(level, "#")) {
+		emit(match, node);
+		for (child = node->children; child; child = child->next)
+			if (!hidden(match, child))
+				emit_all(match, child);
+	} else if (bytes_equal_str(level, "+")) {
+		for (child = node->children; child; child = child->next)
+			if (!hidden(match, child))
+				walk(match, child, rest);
+	} else {
+		child = mqtt_tree_child(&match->r->tree, node, level);
+		if (child)
+			walk(match, child, rest);
+	}
+}
+
+void
+mqtt_retained_match(
+    struct mqtt_retained *r, struct bytes filter, int64_t now_us, mqtt_retained_fn fn, void *arg)
+{
+	const struct match match = { .r = r, .now_us = now_us, .fn = fn, .arg = arg };
+
+	walk(&match, &r->tree.root, filter);
+}
+
+static void
+expire_under(struct mqtt_retained *r, struct mqtt_node *node, int64_t now_us)
+{
+	struct mqtt_node *child = node->children;
+
+	/* Without children the node itself goes; with them it goes with the last of these, which is visited last. */
+	if (node->value && mqtt_message_expired(node->value, now_us))
+		drop(r, node);
+	while (child) {
+		struct mqtt_node *next = child->next;
+
+		expire_under(r, child, now_us);
+		child = next;
+	}
+}
+
+void
+mqtt_retained_expire(struct mqtt_retained *r, int64_t now_us)
+{
+	expire_under(r, &r->tree.root, now_us);
+}

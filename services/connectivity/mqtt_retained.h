@@ -1,0 +1,46 @@
+/* mqtt_retained.h - the last retained message of each topic; bounded; pure */
+#ifndef ROOST_MQTT_RETAINED_H
+#define ROOST_MQTT_RETAINED_H
+
+#include "mqtt_codec.h"
+#include "mqtt_tree.h"
+
+/* A message that outlives the packet it came in: retained, queued, in flight, a will. Shared by reference count. */
+struct mqtt_message {
+	uint32_t refs;
+	uint8_t qos;
+	bool has_expiry;
+	int64_t expires_us;		/* monotonic */
+	struct bytes topic;		/* these three lie behind the struct */
+	struct bytes payload;
+	struct bytes props;		/* as mqtt_props_forward() makes them */
+};
+
+/* With one reference. What m's views show is copied. */
+struct mqtt_message *mqtt_message_new(const struct mqtt_message *m);
+struct mqtt_message *mqtt_message_ref(struct mqtt_message *m);
+void mqtt_message_unref(struct mqtt_message **m);
+size_t mqtt_message_bytes(const struct mqtt_message *m);
+bool mqtt_message_expired(const struct mqtt_message *m, int64_t now_us);
+
+struct mqtt_retained {
+	struct mqtt_tree tree;
+	size_t count_max;
+	size_t bytes_max;
+	size_t count;
+	size_t bytes;
+};
+
+typedef void (*mqtt_retained_fn)(void *arg, struct mqtt_message *m);
+
+void mqtt_retained_init(struct mqtt_retained *r, size_t count_max, size_t bytes_max);
+void mqtt_retained_fini(struct mqtt_retained *r);
+/* Takes a reference of its own; an empty payload removes (section 3.3.1.3). ERR_FULL: a maximum is reached, the older
+ * message of the topic is kept. */
+int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m);
+/* fn for each that matches and has not expired; fn must not change the store. */
+void mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, mqtt_retained_fn fn, void *arg);
+/* Frees what has expired. */
+void mqtt_retained_expire(struct mqtt_retained *r, int64_t now_us);
+
+#endif

@@ -1,0 +1,345 @@
+/* mqtt_session.c - the life of one connection: packets in, deadline, end
+ *
+ *	state		CONNECT		other packet	deadline	socket gone
+ *	AWAIT_CONNECT	-> UP (or ENDED)	fail		-> ENDED	-> freed
+ *	UP		fail		its handler	keep-alive, held -> ENDED if silent	-> ENDED, freed
+ *	ENDED		ignored		ignored		ignored		-> freed
+ */
+#include "mqtt_session_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+#define SECOND_US 1000000ll
+
+bool
+mqtt_is_v5(const struct mqtt_conn *c)
+{
+	return c->version == MQTT_V5;
+}
+
+struct bytes
+mqtt_session_id(const struct mqtt_session *s)
+{
+	return bytes_of(s->id, s->id_len);
+}
+
+static void
+take_slot(struct mqtt_broker *b, struct mqtt_conn *c)
+{
+	if (b->free_count) {
+		c->slot = b->free_slots[--b->free_count];
+	} else {
+		c->slot = (uint32_t)b->slot_count++;
+		/* Grown in steps; the number of connections is bounded by the listener. */
+		if ((b->slot_count & 255) == 1) {
+			size_t n = b->slot_count + 255;
+
+			b->slots = xrealloc(b->slots, n * sizeof(b->slots[0]));
+			b->generations = xrealloc(b->generations, n * sizeof(b->generations[0]));
+			b->free_slots = xrealloc(b->free_slots, n * sizeof(b->free_slots[0]));
+		}
+		b->generations[c->slot] = 0;
+	}
+	b->slots[c->slot] = c;
+	c->generation = ++b->generations[c->slot];
+	b->conn_count++;
+	metric_set(M_MQTT_CONNECTIONS, b->conn_count);
+}
+
+struct mqtt_conn *
+mqtt_conn_new(struct mqtt_broker *b, bool loopback)
+{
+	struct mqtt_conn *c = xcalloc(1, sizeof(*c));
+
+	conn_init(&c->io, &b->set);
+	c->broker = b;
+	c->loopback = loopback;
+	c->state = MQTT_AWAIT_CONNECT;
+	c->last_in_us = b->now_us;
+	take_slot(b, c);
+	conn_deadline(&c->io, b->now_us + b->config.connect_timeout_us);
+	return c;
+}
+
+static void
+leave_room_list(struct mqtt_conn *c)
+{
+	for (struct mqtt_conn **at = &c->broker->room_first; c->waits_for_room && *at;
+	     at = &(*at)->room_next) {
+		if (*at == c) {
+			*at = c->room_next;
+			break;
+		}
+	}
+	c->waits_for_room = false;
+}
+
+/* The will is published, delayed (5.0), or forgotten; the session goes away or ends. */
+static void
+part(struct mqtt_conn *c, enum mqtt_end how)
+{
+	struct mqtt_broker *b = c->broker;
+	struct mqtt_session *s = c->session;
+
+	c->session = NULL;
+	s->conn = NULL;
+	if (how != MQTT_END_ABRUPT) {
+		mqtt_will_free(&c->will);
+	} else if (c->will && c->will->delay_s && s->expiry_s) {
+		s->will_us = b->now_us + c->will->delay_s * SECOND_US;
+		s->will = c->will;
+		c->will = NULL;
+	} else {
+		mqtt_will_publish(b, &c->will, s);
+	}
+	if (s->expiry_s)
+		mqtt_store_away(b, s);
+	else
+		mqtt_store_remove(b, s);
+}
+
+void
+mqtt_conn_end(struct mqtt_conn *c, enum mqtt_end how)
+{
+	if (c->state == MQTT_ENDED)
+		return;
+	c->state = MQTT_ENDED;
+	mqtt_pending_clear(c);
+	leave_room_list(c);
+	c->io.deadline_us = 0;
+	if (c->session)
+		part(c, how);
+	conn_close(&c->io);
+}
+
+void
+mqtt_conn_fail(struct mqtt_conn *c, uint8_t reason, const char *what)
+{
+	struct bytes id = c->session ? mqtt_session_id(c->session) : bytes_of("", 0);
+
+	if (c->state == MQTT_ENDED)
+		return;
+	log_warn("mqtt.fault", LB("client", id), LU("reason", reason), LS("fault", what));
+	metric_add(M_MQTT_PROTOCOL_ERRORS, 1);
+	if (c->state == MQTT_AWAIT_CONNECT) {
+		struct mqtt_connack ack = { .reason = reason, .reason_string = bytes_of_str(what) };
+
+		/* 3.1.1 has a return code for a wrong version only (3.1.4); else the connection just closes. */
+		if (mqtt_is_v5(c) || (c->version && reason == MQTT_BAD_VERSION))
+			mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+	} else if (mqtt_is_v5(c)) {
+		struct bytes text = c->problem_info ? bytes_of_str(what) : bytes_of("", 0);
+
+		mqtt_put_disconnect(conn_out(&c->io), reason, text);
+	}
+	mqtt_conn_end(c, MQTT_END_ABRUPT);
+}
+
+static void
+on_disconnect(struct mqtt_conn *c, const struct mqtt_frame *f)
+{
+	struct mqtt_disconnect d;
+	struct mqtt_fault fault;
+
+	if (mqtt_parse_disconnect(f, c->version, &d, &fault) != 0) {
+		mqtt_conn_fail(c, fault.reason, fault.what);
+		return;
+	}
+	if (mqtt_has(&d.props, MQTT_PROP_SESSION_EXPIRY)) {
+		/* 3.14.2.2.2 */
+		if (c->session->expiry_s == 0 && d.props.session_expiry != 0) {
+			mqtt_conn_fail(
+			    c, MQTT_PROTOCOL_ERROR, "session expiry was 0 and is no longer");
+			return;
+		}
+		c->session->expiry_s = d.props.session_expiry;
+	}
+	mqtt_conn_end(c, d.reason == MQTT_WILL_MESSAGE ? MQTT_END_ABRUPT : MQTT_END_NORMAL);
+}
+
+static void
+on_puback(struct mqtt_conn *c, const struct mqtt_frame *f)
+{
+	struct mqtt_ack a;
+	struct mqtt_fault fault;
+
+	if (mqtt_parse_ack(f, c->version, &a, &fault) != 0) {
+		mqtt_conn_fail(c, fault.reason, fault.what);
+		return;
+	}
+	if (f->type == MQTT_PUBACK)
+		mqtt_deliver_acked(c->session, a.packet_id);
+	else if (f->type == MQTT_PUBREL)
+		/* Nothing is kept for QoS 2: the sender may forget it too (4.3.3). */
+		mqtt_put_ack(conn_out(&c->io), c->version, MQTT_PUBCOMP, a.packet_id,
+		    MQTT_ID_NOT_FOUND, bytes_of("", 0));
+	else
+		mqtt_conn_fail(
+		    c, MQTT_PROTOCOL_ERROR, "PUBREC or PUBCOMP, though nothing was sent at QoS 2");
+}
+
+static void
+on_pingreq(struct mqtt_conn *c, const struct mqtt_frame *f)
+{
+	struct mqtt_fault fault;
+
+	if (mqtt_parse_empty(f, &fault) != 0)
+		mqtt_conn_fail(c, fault.reason, fault.what);
+	else
+		mqtt_put_pingresp(conn_out(&c->io));
+}
+
+static enum mqtt_done
+dispatch(struct mqtt_conn *c, const struct mqtt_frame *f)
+{
+	if (c->state == MQTT_AWAIT_CONNECT) {
+		if (f->type == MQTT_CONNECT)
+			mqtt_on_connect(c, f);
+		else
+			mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "first packet is not CONNECT");
+		return MQTT_TAKEN;
+	}
+	switch (f->type) {
+	case MQTT_PUBLISH:
+		return mqtt_on_publish(c, f);
+	case MQTT_PUBACK:
+	case MQTT_PUBREC:
+	case MQTT_PUBREL:
+	case MQTT_PUBCOMP:
+		on_puback(c, f);
+		break;
+	case MQTT_SUBSCRIBE:
+		mqtt_on_subscribe(c, f);
+		break;
+	case MQTT_UNSUBSCRIBE:
+		mqtt_on_unsubscribe(c, f);
+		break;
+	case MQTT_PINGREQ:
+		on_pingreq(c, f);
+		break;
+	case MQTT_DISCONNECT:
+		on_disconnect(c, f);
+		break;
+	case MQTT_CONNECT:
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "second CONNECT");
+		break;
+	case MQTT_AUTH:
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "AUTH without an authentication method");
+		break;
+	case MQTT_CONNACK:
+	case MQTT_SUBACK:
+	case MQTT_UNSUBACK:
+	case MQTT_PINGRESP:
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "packet that only servers send");
+		break;
+	}
+	return MQTT_TAKEN;
+}
+
+/* A CONNECT that is too large is answered if its version can be seen. */
+static void
+fail_frame(struct mqtt_conn *c, struct bytes in, const struct mqtt_fault *fault)
+{
+	if (c->state == MQTT_AWAIT_CONNECT && mqtt_peek_level(in) == MQTT_V5)
+		c->version = MQTT_V5;
+	mqtt_conn_fail(c, fault->reason, fault->what);
+}
+
+size_t
+mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
+{
+	struct mqtt_broker *b = c->broker;
+	size_t at = 0;
+
+	*ret_need = 0;
+	c->last_in_us = b->now_us;
+	while (c->state != MQTT_ENDED && !c->io.paused) {
+		size_t max = c->state == MQTT_UP ? b->config.packet_max : MQTT_CONNECT_MAX;
+		struct bytes rest = bytes_of(in.data + at, in.len - at);
+		struct mqtt_frame f;
+		struct mqtt_fault fault;
+		int err = mqtt_frame_next(rest, max, &f, ret_need, &fault);
+
+		if (err == ERR_SHORT)
+			return at;
+		if (err) {
+			fail_frame(c, rest, &fault);
+			break;
+		}
+		if (dispatch(c, &f) == MQTT_LATER)
+			return at;
+		at += f.whole.len;
+	}
+	return c->state == MQTT_ENDED ? in.len : at;
+}
+
+void
+mqtt_conn_arm(struct mqtt_conn *c)
+{
+	int64_t at_us = 0;
+
+	if (c->keep_alive_s)
+		at_us = c->last_in_us + c->keep_alive_s * (SECOND_US * 3 / 2);
+	if (c->held && !c->broker->draining && (at_us == 0 || c->held->due_us < at_us))
+		at_us = c->held->due_us;
+	conn_deadline(&c->io, at_us);
+}
+
+void
+mqtt_conn_on_deadline(struct mqtt_conn *c)
+{
+	struct mqtt_broker *b = c->broker;
+
+	if (c->state == MQTT_ENDED)
+		return;
+	if (c->state == MQTT_AWAIT_CONNECT) {
+		log_warn("mqtt.connect_timeout", LU("received", c->io.in ? c->io.in->len : 0));
+		metric_add(M_MQTT_CONNECT_TIMEOUTS, 1);
+		mqtt_conn_end(c, MQTT_END_ABRUPT);
+		return;
+	}
+	if (c->held && !b->draining)
+		mqtt_held_offer(c);
+	if (c->io.paused & MQTT_PAUSED_BY_US)
+		c->last_in_us = b->now_us;
+	mqtt_pending_trim(c);
+	if (c->keep_alive_s && b->now_us >= c->last_in_us + c->keep_alive_s * (SECOND_US * 3 / 2)) {
+		log_info("mqtt.keep_alive", LB("client", mqtt_session_id(c->session)),
+		    LU("seconds", c->keep_alive_s));
+		if (mqtt_is_v5(c))
+			mqtt_put_disconnect(
+			    conn_out(&c->io), MQTT_KEEP_ALIVE_TIMEOUT, bytes_of("", 0));
+		mqtt_conn_end(c, MQTT_END_ABRUPT);
+		return;
+	}
+	mqtt_conn_arm(c);
+}
+
+void
+mqtt_conn_free(struct mqtt_conn **p_c)
+{
+	struct mqtt_conn *c = *p_c;
+	struct mqtt_broker *b = c->broker;
+
+	*p_c = NULL;
+	mqtt_conn_end(c, MQTT_END_ABRUPT);
+	mqtt_will_free(&c->will);
+	if (c->aliases) {
+		for (size_t i = 0; i < MQTT_ALIASES_MAX; i++)
+			free(c->aliases[i]);
+		free(c->aliases);
+	}
+	free(c->username);
+	conn_fini(&c->io);
+	b->slots[c->slot] = NULL;
+	b->free_slots[b->free_count++] = c->slot;
+	b->conn_count--;
+	metric_set(M_MQTT_CONNECTIONS, b->conn_count);
+	free(c);
+}

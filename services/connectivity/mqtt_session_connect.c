@@ -1,0 +1,210 @@
+/* mqtt_session_connect.c - CONNECT: version, identity, session, will (MQTT 5 section 3.1) */
+#include "mqtt_session_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+#define ASSIGNED_ID_MAX 32
+
+static void
+refuse(struct mqtt_conn *c, uint8_t reason, const char *why)
+{
+	struct mqtt_connack ack = { .reason = reason, .reason_string = bytes_of_str(why) };
+
+	log_warn("mqtt.connect_refused", LS("why", why), LU("reason", reason));
+	metric_add(M_MQTT_CONNECT_REFUSED, 1);
+	mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+	mqtt_conn_end(c, MQTT_END_ABRUPT);
+}
+
+/* The form in which a CONNECT that cannot be accepted is answered; 0: not at all. */
+static uint8_t
+answer_version(int level)
+{
+	if (level < 0)
+		return 0;
+	return level >= MQTT_V5 ? MQTT_V5 : MQTT_V311;
+}
+
+static struct bytes
+assign_id(struct mqtt_broker *b, char out[ASSIGNED_ID_MAX])
+{
+	uint64_t n = ++b->ids_assigned;
+	uint64_t h = XXH3_64bits_withSeed(&n, sizeof(n), b->config.id_seed);
+
+	snprintf(out, ASSIGNED_ID_MAX, "roost-%016" PRIx64, h);
+	return bytes_of_str(out);
+}
+
+/* NULL, or why this CONNECT cannot be accepted; ret_reason: the code for it. */
+static const char *
+unacceptable(const struct mqtt_connect *q, uint8_t *ret_reason)
+{
+	*ret_reason = MQTT_BAD_CLIENT_ID;
+	if (q->client_id.len > AUTH_NAME_MAX)
+		return "client id is longer than 256 bytes";
+	if (q->client_id.len == 0 && q->version < MQTT_V5 && !q->clean)
+		return "a session that is kept needs a client id";
+	*ret_reason = MQTT_BAD_AUTH_METHOD;
+	if (mqtt_has(&q->props, MQTT_PROP_AUTH_METHOD))
+		return "no extended authentication is offered";
+	*ret_reason = MQTT_BAD_TOPIC;
+	if (q->has_will && mqtt_levels(q->will_topic) > MQTT_LEVELS_MAX)
+		return "will topic of more than 128 levels";
+	*ret_reason = MQTT_NO_QOS;
+	if (q->has_will && q->will_qos > 1 && q->version == MQTT_V5)
+		return "will QoS 2 is not offered";
+	return NULL;
+}
+
+static struct mqtt_will *
+take_will(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant)
+{
+	struct mqtt_will *will;
+	struct mqtt_message m = {
+		.topic = q->will_topic,
+		.payload = q->will_payload,
+		.props = mqtt_props_forward(&q->will_props, &b->props),
+		.qos = q->will_qos ? 1 : 0,
+		.has_expiry = mqtt_has(&q->will_props, MQTT_PROP_MESSAGE_EXPIRY),
+	};
+
+	if (!q->has_will)
+		return NULL;
+	will = xcalloc(1, sizeof(*will));
+	will->retain = q->will_retain;
+	will->any_device = grant->any_device;
+	will->identity = xstrndup((const char *)grant->identity.data, grant->identity.len);
+	will->delay_s =
+	    mqtt_has(&q->will_props, MQTT_PROP_WILL_DELAY) ? q->will_props.will_delay : 0;
+	/* The interval starts when the will is published. */
+	m.expires_us = m.has_expiry ? q->will_props.message_expiry * 1000000ll : 0;
+	will->message = mqtt_message_new(&m);
+	return will;
+}
+
+/* The session of this id: taken from a connection that still has it, resumed or new. */
+static struct mqtt_session *
+take_session(struct mqtt_broker *b, struct bytes id, bool clean, bool *ret_present)
+{
+	struct mqtt_session *s = mqtt_store_find(b, id);
+
+	if (s && s->conn) {
+		struct mqtt_conn *old = s->conn;
+
+		log_info("mqtt.taken_over", LB("client", id));
+		if (mqtt_is_v5(old))
+			mqtt_put_disconnect(conn_out(&old->io), MQTT_TAKEN_OVER, bytes_of("", 0));
+		mqtt_conn_end(old, MQTT_END_ABRUPT);
+		s = mqtt_store_find(b, id);
+	}
+	if (s && clean) {
+		mqtt_store_remove(b, s);
+		s = NULL;
+	}
+	*ret_present = s != NULL;
+	if (!s)
+		return mqtt_store_add(b, id);
+	mqtt_store_back(b, s);
+	mqtt_will_free(&s->will);
+	return s;
+}
+
+static void
+take_limits(struct mqtt_conn *c, const struct mqtt_connect *q)
+{
+	const struct mqtt_props *p = &q->props;
+
+	c->keep_alive_s = q->keep_alive_s;
+	c->out_packet_max = mqtt_has(p, MQTT_PROP_PACKET_MAX) ? p->packet_max : UINT32_MAX;
+	c->out_receive_max = MQTT_IN_FLIGHT_MAX;
+	if (mqtt_has(p, MQTT_PROP_RECEIVE_MAXIMUM) && p->receive_maximum < MQTT_IN_FLIGHT_MAX)
+		c->out_receive_max = (uint16_t)p->receive_maximum;
+	c->problem_info = !mqtt_has(p, MQTT_PROP_PROBLEM_INFO) || p->problem_info;
+}
+
+static uint32_t
+expiry_of(const struct mqtt_connect *q)
+{
+	if (q->version < MQTT_V5)
+		return q->clean ? 0 : UINT32_MAX;
+	return mqtt_has(&q->props, MQTT_PROP_SESSION_EXPIRY) ? q->props.session_expiry : 0;
+}
+
+static void
+accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
+    const struct auth_grant *grant)
+{
+	struct mqtt_broker *b = c->broker;
+	struct mqtt_connack ack = {
+		.receive_maximum = (uint16_t)b->config.receive_maximum,
+		.alias_maximum = MQTT_ALIASES_MAX,
+		.packet_max = (uint32_t)b->config.packet_max,
+		.assigned_id = q->client_id.len ? bytes_of("", 0) : id,
+	};
+	struct mqtt_session *s = take_session(b, id, q->clean, &ack.session_present);
+
+	s->conn = c;
+	s->expiry_s = expiry_of(q);
+	if (s->expiry_s > b->config.session_expiry_max_s) {
+		s->expiry_s = (uint32_t)b->config.session_expiry_max_s;
+		ack.has_session_expiry = true;
+		ack.session_expiry = s->expiry_s;
+	}
+	c->session = s;
+	c->state = MQTT_UP;
+	c->will = take_will(b, q, grant);
+	c->any_device = grant->any_device;
+	if (q->username.len)
+		c->username = xstrndup((const char *)q->username.data, q->username.len);
+	take_limits(c, q);
+	mqtt_conn_arm(c);
+	mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+	metric_add(M_MQTT_CONNECTS, 1);
+	log_debug("mqtt.connect", LB("client", id), LU("version", c->version),
+	    LU("session", ack.session_present));
+	mqtt_deliver_resume(s);
+}
+
+void
+mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
+{
+	struct mqtt_connect q = { .version = 0 };
+	struct mqtt_fault fault;
+	struct auth_request request;
+	struct auth_grant grant;
+	char assigned[ASSIGNED_ID_MAX];
+	const char *why;
+	uint8_t reason;
+	int err = mqtt_parse_connect(f, &q, &fault);
+
+	if (err) {
+		c->version = answer_version(mqtt_peek_level(f->whole));
+		mqtt_conn_fail(c, fault.reason, fault.what);
+		return;
+	}
+	c->version = (uint8_t)q.version;
+	why = unacceptable(&q, &reason);
+	if (why) {
+		refuse(c, reason, why);
+		return;
+	}
+	request = (struct auth_request){
+		.loopback = c->loopback, .client_id = q.client_id, .username = q.username
+	};
+	if (request.client_id.len == 0)
+		request.client_id = assign_id(c->broker, assigned);
+	if (auth_check(&c->broker->config.auth, &request, &grant, &why) != 0) {
+		refuse(c, MQTT_NOT_AUTHORIZED, why);
+		return;
+	}
+	accept(c, &q, request.client_id, &grant);
+}

@@ -1,0 +1,49 @@
+/* mqtt_tree.h - a tree of topic levels, for subscriptions and for retained messages; pure
+ *
+ * A node is found by (parent, level) in one hash table, so that adding, finding and removing a topic costs O(levels)
+ * however many siblings there are. A node lives as long as it has a value or children. */
+#ifndef ROOST_MQTT_TREE_H
+#define ROOST_MQTT_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+#define MQTT_LEVELS_MAX 128	/* levels of a topic or filter; what walks the tree recurses this deep at most */
+
+struct mqtt_node {
+	struct mqtt_node *parent;
+	struct mqtt_node *children;	/* all of them, + and # too */
+	struct mqtt_node *next;		/* siblings */
+	struct mqtt_node **link;	/* what points to this one among them */
+	struct mqtt_node *hash_next;
+	struct mqtt_node *plus;		/* the child named +, # */
+	struct mqtt_node *hash;
+	void *value;			/* the owner's; NULL: only on the way to others */
+	uint64_t key;
+	uint16_t len;
+	uint8_t level[];
+};
+
+struct mqtt_tree {
+	struct mqtt_node root;
+	struct mqtt_node **table;
+	size_t table_size;		/* a power of two, or 0 */
+	size_t count;
+};
+
+void mqtt_tree_init(struct mqtt_tree *t);
+/* Values must be gone. */
+void mqtt_tree_fini(struct mqtt_tree *t);
+/* The next level off the front of rest; false at the end. Start with rest.data not NULL. */
+bool mqtt_level_next(struct bytes *rest, struct bytes *ret_level);
+struct mqtt_node *mqtt_tree_child(const struct mqtt_tree *t, const struct mqtt_node *parent, struct bytes level);
+/* NULL if there is none. */
+struct mqtt_node *mqtt_tree_find(struct mqtt_tree *t, struct bytes topic);
+/* Made if it is not there; the caller gives it a value at once. */
+struct mqtt_node *mqtt_tree_insert(struct mqtt_tree *t, struct bytes topic);
+/* The value is gone: removes the node, and those above it, that nothing needs any more. */
+void mqtt_tree_prune(struct mqtt_tree *t, struct mqtt_node *node);
+
+#endif

@@ -1,0 +1,65 @@
+/* fuzz_mqtt_codec.c - any bytes as a client's packets: first byte is the version, the rest what it sends */
+#include <stdlib.h>
+
+#include "err.h"
+#include "mqtt_codec.h"
+
+#define PACKET_MAX 65536
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+parse(const struct mqtt_frame *f, unsigned version)
+{
+	struct mqtt_fault fault;
+	struct mqtt_connect connect;
+	struct mqtt_publish publish;
+	struct mqtt_ack ack;
+	struct mqtt_disconnect disconnect;
+	struct mqtt_subscribe subscribe;
+	struct mqtt_filter filter;
+	struct buf out = { 0 };
+
+	(void)mqtt_parse_connect(f, &connect, &fault);
+	if (mqtt_parse_publish(f, version, &publish, &fault) == 0) {
+		struct mqtt_outgoing o = { .topic = publish.topic,
+			.payload = publish.payload,
+			.props = mqtt_props_forward(&publish.props, &out) };
+		struct buf packet = { 0 };
+
+		mqtt_put_publish(&packet, version, &o);
+		ASSERT(packet.len == mqtt_publish_size(version, &o));
+		buf_fini(&packet);
+	}
+	(void)mqtt_parse_ack(f, version, &ack, &fault);
+	(void)mqtt_parse_disconnect(f, version, &disconnect, &fault);
+	if (mqtt_parse_subscribe(f, version, &subscribe, &fault) == 0) {
+		uint32_t n = 0;
+
+		while (mqtt_filter_next(&subscribe, &filter)) {
+			(void)mqtt_filter_valid(filter.filter);
+			n++;
+		}
+		ASSERT(n == subscribe.count);
+	}
+	buf_fini(&out);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct bytes in;
+	struct mqtt_frame f;
+	struct mqtt_fault fault;
+	size_t need;
+
+	if (size == 0)
+		return 0;
+	in = bytes_of(data + 1, size - 1);
+	(void)mqtt_peek_level(in);
+	while (mqtt_frame_next(in, PACKET_MAX, &f, &need, &fault) == 0) {
+		parse(&f, data[0] % 3 + 3);
+		in = bytes_of(in.data + f.whole.len, in.len - f.whole.len);
+	}
+	return 0;
+}

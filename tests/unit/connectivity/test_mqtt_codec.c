@@ -1,0 +1,472 @@
+/* test_mqtt_codec.c - MQTT packets: every type in both versions, every prefix, every single byte changed */
+#include <string.h>
+
+#include "err.h"
+#include "mem.h"
+#include "mqtt_codec.h"
+#include "support_mqtt.h"
+#include "../unit.h"
+
+#define PACKET_MAX 65536
+
+union parsed {
+	struct mqtt_connect connect;
+	struct mqtt_publish publish;
+	struct mqtt_ack ack;
+	struct mqtt_subscribe subscribe;
+	struct mqtt_disconnect disconnect;
+};
+
+static int
+parse(const struct mqtt_frame *f, unsigned version, union parsed *ret, struct mqtt_fault *fault)
+{
+	switch (f->type) {
+	case MQTT_CONNECT:
+		return mqtt_parse_connect(f, &ret->connect, fault);
+	case MQTT_PUBLISH:
+		return mqtt_parse_publish(f, version, &ret->publish, fault);
+	case MQTT_PUBACK:
+	case MQTT_PUBREC:
+	case MQTT_PUBREL:
+	case MQTT_PUBCOMP:
+		return mqtt_parse_ack(f, version, &ret->ack, fault);
+	case MQTT_SUBSCRIBE:
+	case MQTT_UNSUBSCRIBE:
+		return mqtt_parse_subscribe(f, version, &ret->subscribe, fault);
+	case MQTT_DISCONNECT:
+	case MQTT_AUTH:
+		return mqtt_parse_disconnect(f, version, &ret->disconnect, fault);
+	case MQTT_PINGREQ:
+	case MQTT_CONNACK:
+	case MQTT_SUBACK:
+	case MQTT_UNSUBACK:
+	case MQTT_PINGRESP:
+		break;
+	}
+	return mqtt_parse_empty(f, fault);
+}
+
+/* Frame and parse, whatever the bytes are; each in memory that ends where the input ends, so that SAN=1 sees a byte too
+ * far. */
+static int
+decode(const char *bytes, size_t len, unsigned version, union parsed *ret, struct mqtt_fault *fault)
+{
+	uint8_t *copy = xmemdup(bytes, len);
+	struct mqtt_frame f;
+	size_t need;
+	int err = mqtt_frame_next(bytes_of(copy, len), PACKET_MAX, &f, &need, fault);
+
+	if (!err) {
+		err = parse(&f, version, ret, fault);
+		if (!err && f.type == MQTT_SUBSCRIBE) {
+			struct mqtt_subscribe s = ret->subscribe;
+			struct mqtt_filter filter;
+			uint32_t n = 0;
+
+			while (mqtt_filter_next(&s, &filter))
+				n++;
+			ck_assert_uint_eq(n, ret->subscribe.count);
+		}
+		if (!err && f.type == MQTT_PUBLISH) {
+			struct buf out = { 0 };
+
+			mqtt_props_forward(&ret->publish.props, &out);
+			buf_fini(&out);
+		}
+	}
+	free(copy);
+	return err;
+}
+
+START_TEST(every_packet)
+{
+	for (size_t i = 0; i < packet_vector_count; i++) {
+		const struct packet_vector *v = &packet_vectors[i];
+		union parsed p;
+		struct mqtt_fault fault = { 0, "" };
+		int err = decode(v->bytes, v->len, v->version, &p, &fault);
+
+		ck_assert_msg(err == 0, "%s: %s", v->label, fault.what);
+	}
+}
+END_TEST
+
+START_TEST(every_prefix_is_short)
+{
+	for (size_t i = 0; i < packet_vector_count; i++) {
+		const struct packet_vector *v = &packet_vectors[i];
+
+		for (size_t n = 0; n < v->len; n++) {
+			uint8_t *copy = xmemdup(v->bytes, n);
+			struct mqtt_frame f;
+			struct mqtt_fault fault;
+			size_t need = 0;
+			int err = mqtt_frame_next(bytes_of(copy, n), PACKET_MAX, &f, &need, &fault);
+
+			ck_assert_msg(err == ERR_SHORT, "%s, %zu bytes", v->label, n);
+			ck_assert_msg(need == 0 || need == v->len, "%s, %zu bytes", v->label, n);
+			free(copy);
+		}
+	}
+}
+END_TEST
+
+/* A body that ends early, with a length that says so. */
+START_TEST(every_cut_body_is_malformed)
+{
+	for (size_t i = 0; i < packet_vector_count; i++) {
+		const struct packet_vector *v = &packet_vectors[i];
+
+		for (size_t n = 2; n < v->len; n++) {
+			char *cut = xmemdup(v->bytes, n);
+			union parsed p;
+			struct mqtt_fault fault = { 0, NULL };
+			int err;
+
+			cut[1] = (char)(n - 2);
+			err = decode(cut, n, v->version, &p, &fault);
+			/* Payloads, filters and optional parts may legally end earlier. */
+			ck_assert_msg(err == 0 || (err == ERR_MALFORMED && fault.reason >= 0x81 &&
+						      fault.what),
+			    "%s cut to %zu", v->label, n);
+			free(cut);
+		}
+	}
+}
+END_TEST
+
+START_TEST(every_byte_changed)
+{
+	for (size_t i = 0; i < packet_vector_count; i++) {
+		const struct packet_vector *v = &packet_vectors[i];
+
+		for (size_t at = 0; at < v->len; at++) {
+			for (unsigned b = 0; b < 256; b++) {
+				char *changed = xmemdup(v->bytes, v->len);
+				union parsed p;
+				struct mqtt_fault fault = { 0, NULL };
+				int err;
+
+				changed[at] = (char)b;
+				err = decode(changed, v->len, v->version, &p, &fault);
+				ck_assert_msg(err == 0 || err == ERR_SHORT ||
+						  (fault.reason >= 0x81 && fault.what),
+				    "%s, byte %zu = %u: %d", v->label, at, b, err);
+				free(changed);
+			}
+		}
+	}
+}
+END_TEST
+
+#define BAD(label, version, bytes, reason)                                                         \
+	{                                                                                          \
+		{ label, version, bytes, sizeof(bytes) - 1 }, reason                               \
+	}
+
+static const struct {
+	struct packet_vector v;
+	uint8_t reason;
+} bad[] = {
+	BAD("type 0", 4, "\x00\0", 0x81),
+	BAD("garbage", 4, "GET / HTTP/1.1\r\n\r\n", 0x81),
+	BAD("five length bytes", 4, "\x30\xff\xff\xff\xff\1", 0x81),
+	BAD("256 MiB", 4, "\x10\xff\xff\xff\x7f", 0x95),
+	BAD("one byte over the maximum", 4, "\x30\xfe\xff\3", 0x95),
+	BAD("QoS 3", 4, "\x36\6\0\1a\0\1x", 0x81),
+	BAD("CONNECT flags", 4, "\x11\x0d\0\4MQTT\4\2\0\x3c\0\1a", 0x81),
+	BAD("SUBSCRIBE flags", 4, "\x80\6\0\1\0\1a\0", 0x81),
+	BAD("PUBREL flags", 4, "\x60\2\0\1", 0x81),
+	BAD("protocol name", 4, "\x10\x0d\0\4MQTX\4\2\0\x3c\0\1a", 0x84),
+	BAD("protocol level 6", 5, "\x10\x0e\0\4MQTT\6\2\0\x3c\0\0\1a", 0x84),
+	BAD("MQIsdp of level 4", 5, "\x10\x0f\0\6MQIsdp\4\2\0\x3c\0\1a", 0x84),
+	BAD("reserved connect flag", 4, "\x10\x0d\0\4MQTT\4\3\0\x3c\0\1a", 0x81),
+	BAD("will flags without will", 4, "\x10\x0d\0\4MQTT\4\x22\0\x3c\0\1a", 0x81),
+	BAD("will QoS 3", 4, "\x10\x13\0\4MQTT\4\x1e\0\x3c\0\1a\0\1w\0\1x", 0x81),
+	BAD("will topic with wildcard", 4, "\x10\x13\0\4MQTT\4\6\0\x3c\0\1a\0\1#\0\1x", 0x90),
+	BAD("password without user", 4, "\x10\x10\0\4MQTT\4\x42\0\x3c\0\1a\0\1p", 0x81),
+	BAD("client id not UTF-8", 4, "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1\xff", 0x81),
+	BAD("client id with NUL", 4, "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1\0", 0x81),
+	BAD("bytes after CONNECT", 4, "\x10\x0e\0\4MQTT\4\2\0\x3c\0\1az", 0x81),
+	BAD("auth data without method", 5, "\x10\x12\0\4MQTT\5\2\0\x3c\4\x16\0\1x\0\1a", 0x82),
+	BAD("receive maximum 0", 5, "\x10\x11\0\4MQTT\5\2\0\x3c\3\x21\0\0\0\1a", 0x82),
+	BAD("maximum packet size 0", 5, "\x10\x13\0\4MQTT\5\2\0\x3c\5\x27\0\0\0\0\0\1a", 0x82),
+	BAD("property twice", 5, "\x10\x14\0\4MQTT\5\2\0\x3c\6\x21\0\1\x21\0\1\0\1a", 0x82),
+	BAD("problem information 2", 5, "\x10\x10\0\4MQTT\5\2\0\x3c\2\x17\2\0\1a", 0x82),
+	BAD("unknown property", 5, "\x10\x10\0\4MQTT\5\2\0\x3c\2\x05\2\0\1a", 0x81),
+	BAD("property of another packet", 5, "\x10\x11\0\4MQTT\5\2\0\x3c\3\x23\0\1\0\1a", 0x82),
+	BAD("properties longer than the packet", 5, "\x10\x0e\0\4MQTT\5\2\0\x3c\x7f\0\1a", 0x81),
+	BAD("property over the end of the properties", 5,
+	    "\x10\x11\0\4MQTT\5\2\0\x3c\2\x21\0\1\0\1a", 0x81),
+	BAD("long form of a property length", 5, "\x30\x08\0\1a\x80\0xyz", 0x81),
+	BAD("DUP at QoS 0", 4, "\x38\4\0\1ax", 0x81),
+	BAD("packet id 0", 4, "\x32\6\0\1a\0\0x", 0x82),
+	BAD("packet id 0 of 5", 5, "\x32\7\0\1a\0\0\0x", 0x82),
+	BAD("empty topic", 4, "\x30\3\0\0x", 0x82),
+	BAD("empty topic of 5", 5, "\x30\4\0\0\0x", 0x82),
+	BAD("topic with +", 4, "\x30\6\0\3a/+x", 0x90),
+	BAD("topic with #", 5, "\x30\7\0\3a/#\0x", 0x90),
+	BAD("topic with NUL", 4, "\x30\6\0\3a\0bx", 0x81),
+	BAD("topic with a surrogate", 4, "\x30\6\0\3\xed\xa0\x80x", 0x81),
+	BAD("topic longer than the packet", 4,
+	    "\x30\5\0\x10"
+	    "abc",
+	    0x81),
+	BAD("alias 0", 5, "\x30\x08\0\1a\3\x23\0\0x", 0x94),
+	BAD("response topic with wildcard", 5, "\x30\x09\0\1a\4\x08\0\1#x", 0x82),
+	BAD("subscription id from a client", 5, "\x30\x07\0\1a\2\x0b\1x", 0x82),
+	BAD("payload format 2", 5, "\x30\x07\0\1a\2\1\2x", 0x82),
+	BAD("PUBACK of one byte", 4, "\x40\1\0", 0x81),
+	BAD("PUBACK of three bytes in 3.1.1", 4, "\x40\3\0\1\0", 0x81),
+	BAD("PUBACK of packet id 0", 4, "\x40\2\0\0", 0x82),
+	BAD("SUBSCRIBE without a filter", 4, "\x82\2\0\1", 0x82),
+	BAD("SUBSCRIBE with packet id 0", 4, "\x82\6\0\0\0\1a\0", 0x82),
+	BAD("SUBSCRIBE at QoS 3", 4, "\x82\6\0\1\0\1a\3", 0x81),
+	BAD("SUBSCRIBE of 5 at QoS 3", 5, "\x82\7\0\1\0\0\1a\3", 0x82),
+	BAD("SUBSCRIBE with reserved bits", 4, "\x82\6\0\1\0\1a\4", 0x81),
+	BAD("SUBSCRIBE of 5 with reserved bits", 5, "\x82\7\0\1\0\0\1a\x40", 0x81),
+	BAD("retain handling 3", 5, "\x82\7\0\1\0\0\1a\x30", 0x82),
+	BAD("empty filter", 4, "\x82\5\0\1\0\0\0", 0x82),
+	BAD("subscription id 0", 5, "\x82\x09\0\1\2\x0b\0\0\1a\0", 0x82),
+	BAD("SUBSCRIBE that ends before its options", 4, "\x82\5\0\1\0\1a", 0x81),
+	BAD("UNSUBSCRIBE without a filter", 5, "\xa2\3\0\1\0", 0x82),
+	BAD("PINGREQ with a body", 4, "\xc0\1x", 0x81),
+	BAD("DISCONNECT with a body in 3.1.1", 4, "\xe0\1\0", 0x81),
+};
+
+START_TEST(each_violation_has_its_reason)
+{
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		union parsed p;
+		struct mqtt_fault fault = { 0, NULL };
+		int err = decode(bad[i].v.bytes, bad[i].v.len, bad[i].v.version, &p, &fault);
+
+		ck_assert_msg(err < 0 && fault.reason == bad[i].reason && fault.what,
+		    "%s: %d, 0x%x (%s)", bad[i].v.label, err, fault.reason,
+		    fault.what ? fault.what : "");
+	}
+}
+END_TEST
+
+static union parsed
+decode_vector(const char *label)
+{
+	for (size_t i = 0; i < packet_vector_count; i++) {
+		const struct packet_vector *v = &packet_vectors[i];
+		union parsed p;
+		struct mqtt_frame f;
+		struct mqtt_fault fault;
+		size_t need;
+
+		if (strcmp(v->label, label) != 0)
+			continue;
+		ck_assert_int_eq(
+		    mqtt_frame_next(bytes_of(v->bytes, v->len), PACKET_MAX, &f, &need, &fault), 0);
+		ck_assert_int_eq(parse(&f, v->version, &p, &fault), 0);
+		return p;
+	}
+	ck_abort_msg("no vector %s", label);
+}
+
+START_TEST(connect_fields)
+{
+	struct mqtt_connect c = decode_vector("connect 3.1.1, will, user, password").connect;
+
+	ck_assert_uint_eq(c.version, 4);
+	ck_assert(c.clean && c.has_will && c.will_retain && c.has_username && c.has_password);
+	ck_assert_uint_eq(c.will_qos, 1);
+	ck_assert_uint_eq(c.keep_alive_s, 60);
+	ck_assert(bytes_equal_str(c.client_id, "a"));
+	ck_assert(bytes_equal_str(c.will_topic, "w/t"));
+	ck_assert(bytes_equal_str(c.will_payload, "hi"));
+	ck_assert(bytes_equal_str(c.username, "u"));
+	ck_assert(bytes_equal_str(c.password, "pass"));
+
+	c = decode_vector("connect 5, all properties").connect;
+	ck_assert_uint_eq(c.version, 5);
+	ck_assert(mqtt_has(&c.props, MQTT_PROP_SESSION_EXPIRY) && c.props.session_expiry == 10);
+	ck_assert(mqtt_has(&c.props, MQTT_PROP_RECEIVE_MAXIMUM) && c.props.receive_maximum == 20);
+	ck_assert(mqtt_has(&c.props, MQTT_PROP_PACKET_MAX) && c.props.packet_max == 65536);
+	ck_assert(mqtt_has(&c.props, MQTT_PROP_PROBLEM_INFO) && c.props.problem_info == 0);
+	ck_assert(!mqtt_has(&c.props, MQTT_PROP_WILL_DELAY));
+
+	c = decode_vector("connect 5, will with all properties").connect;
+	ck_assert_uint_eq(c.will_props.will_delay, 5);
+	ck_assert_uint_eq(c.will_props.message_expiry, 10);
+	ck_assert(bytes_equal_str(c.will_props.content_type, "text"));
+	ck_assert_uint_eq(c.will_payload.len, 6);
+}
+END_TEST
+
+START_TEST(publish_fields)
+{
+	struct mqtt_publish p = decode_vector("publish 3.1.1 QoS 1, dup, retain").publish;
+	struct buf out = { 0 };
+	struct bytes forward;
+
+	ck_assert(p.qos == 1 && p.dup && p.retain && p.packet_id == 7);
+	ck_assert(bytes_equal_str(p.topic, "a/b"));
+	ck_assert(bytes_equal_str(p.payload, "xyz"));
+
+	p = decode_vector("publish 5 QoS 1, all properties").publish;
+	ck_assert_uint_eq(p.props.alias, 1);
+	ck_assert_uint_eq(p.props.message_expiry, 10);
+	ck_assert(bytes_equal_str(p.payload, "xyz"));
+	forward = mqtt_props_forward(&p.props, &out);
+	ck_assert(bytes_equal(
+	    forward, bytes_of("\1\1\3\0\4text\x08\0\3r/t\x09\0\2\1\2\x26\0\1k\0\1v", 27)));
+	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(subscribe_fields)
+{
+	struct mqtt_subscribe s = decode_vector("subscribe 5").subscribe;
+	struct mqtt_filter f;
+
+	ck_assert_uint_eq(s.count, 2);
+	ck_assert_uint_eq(s.packet_id, 7);
+	ck_assert_uint_eq(s.props.subscription_id, 7);
+	ck_assert(mqtt_filter_next(&s, &f));
+	ck_assert(bytes_equal_str(f.filter, "a/b") && f.qos == 1 && !f.no_local);
+	ck_assert(mqtt_filter_next(&s, &f));
+	ck_assert(
+	    bytes_equal_str(f.filter, "+/#") && f.qos == 1 && f.no_local && f.retain_as_published);
+	ck_assert_int_eq(f.retain_handling, MQTT_RETAIN_NOT);
+	ck_assert(!mqtt_filter_next(&s, &f));
+}
+END_TEST
+
+START_TEST(filters)
+{
+	static const char *const good[] = { "a", "/", "#", "+", "a/#", "+/a", "a/+/b", "/+", "//",
+		"$SYS/#", "+/+/#" };
+	static const char *const wrong[] = { "", "a#", "a/#/b", "#/", "a+", "+a", "a/b+/c", "##",
+		"a/#b" };
+
+	for (size_t i = 0; i < COUNT_OF(good); i++)
+		ck_assert_msg(mqtt_filter_valid(bytes_of_str(good[i])), "%s", good[i]);
+	for (size_t i = 0; i < COUNT_OF(wrong); i++)
+		ck_assert_msg(!mqtt_filter_valid(bytes_of_str(wrong[i])), "%s", wrong[i]);
+	ck_assert_uint_eq(mqtt_levels(bytes_of_str("a/b//")), 4);
+}
+END_TEST
+
+static void
+check_put(struct buf *out, const char *want, size_t len)
+{
+	ck_assert_uint_eq(out->len, len);
+	ck_assert_mem_eq(out->data, want, len);
+	buf_clear(out);
+}
+#define CHECK_PUT(out, want) check_put(out, want, sizeof(want) - 1)
+
+START_TEST(what_servers_send)
+{
+	struct buf out = { 0 };
+	struct mqtt_connack ok = { .session_present = true,
+		.receive_maximum = 10,
+		.packet_max = 256,
+		.alias_maximum = 2,
+		.assigned_id = bytes_of_str("x") };
+	struct mqtt_connack no = { .reason = MQTT_NOT_AUTHORIZED,
+		.reason_string = bytes_of_str("no") };
+
+	mqtt_put_connack(&out, MQTT_V311, &ok);
+	CHECK_PUT(&out, "\x20\2\1\0");
+	mqtt_put_connack(&out, MQTT_V31, &ok);
+	CHECK_PUT(&out, "\x20\2\0\0");
+	mqtt_put_connack(&out, MQTT_V5, &ok);
+	CHECK_PUT(&out, "\x20\x16\1\0\x13\x21\0\x0a\x24\1\x27\0\0\1\0\x22\0\2\x2a\0\x12\0\1x");
+	mqtt_put_connack(&out, MQTT_V311, &no);
+	CHECK_PUT(&out, "\x20\2\0\5");
+	mqtt_put_connack(&out, MQTT_V5, &no);
+	CHECK_PUT(&out, "\x20\x08\0\x87\5\x1f\0\2no");
+	mqtt_put_ack(&out, MQTT_V311, MQTT_PUBACK, 7, 0x97, bytes_of_str("no"));
+	CHECK_PUT(&out, "\x40\2\0\7");
+	mqtt_put_ack(&out, MQTT_V5, MQTT_PUBACK, 7, 0, bytes_of("", 0));
+	CHECK_PUT(&out, "\x40\2\0\7");
+	mqtt_put_ack(&out, MQTT_V5, MQTT_PUBACK, 7, 0x97, bytes_of("", 0));
+	CHECK_PUT(&out, "\x40\3\0\7\x97");
+	mqtt_put_ack(&out, MQTT_V5, MQTT_PUBREL, 7, 0x92, bytes_of_str("no"));
+	CHECK_PUT(&out, "\x62\x09\0\7\x92\5\x1f\0\2no");
+	mqtt_put_suback(&out, MQTT_V311, MQTT_SUBACK, 7, bytes_of("\1\x8f", 2));
+	CHECK_PUT(&out, "\x90\4\0\7\1\x80");
+	mqtt_put_suback(&out, MQTT_V5, MQTT_SUBACK, 7, bytes_of("\1\x8f", 2));
+	CHECK_PUT(&out, "\x90\5\0\7\0\1\x8f");
+	mqtt_put_suback(&out, MQTT_V311, MQTT_UNSUBACK, 7, bytes_of("\0", 1));
+	CHECK_PUT(&out, "\xb0\2\0\7");
+	mqtt_put_suback(&out, MQTT_V5, MQTT_UNSUBACK, 7, bytes_of("\x11", 1));
+	CHECK_PUT(&out, "\xb0\4\0\7\0\x11");
+	mqtt_put_pingresp(&out);
+	CHECK_PUT(&out, "\xd0\0");
+	mqtt_put_disconnect(&out, 0x8b, bytes_of("", 0));
+	CHECK_PUT(&out, "\xe0\1\x8b");
+	mqtt_put_disconnect(&out, 0x8b, bytes_of_str("bye"));
+	CHECK_PUT(&out, "\xe0\x08\x8b\6\x1f\0\3bye");
+	buf_fini(&out);
+}
+END_TEST
+
+/* What is sent is what a client would have sent: the parser reads it back. Sizes around each length of the length. */
+START_TEST(publish_round_trip)
+{
+	static const size_t sizes[] = { 0, 1, 100, 118, 119, 120, 121, 122, 16370, 16377, 16380,
+		2097140, 2097152 };
+	const uint32_t ids[] = { 1, 200 };
+	char *payload = xcalloc(1, 2097152);
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		for (unsigned version = 4; version <= 5; version++) {
+			struct mqtt_outgoing o = { .topic = bytes_of_str("a/b"),
+				.payload = bytes_of(payload, sizes[i]),
+				.props = bytes_of("\1\1", 2),
+				.qos = 1,
+				.retain = true,
+				.packet_id = 9,
+				.has_expiry = true,
+				.expiry_s = 77,
+				.subscription_ids = ids,
+				.subscription_id_count = i % 2 ? 2 : 0 };
+			struct mqtt_frame f;
+			struct mqtt_publish p;
+			struct mqtt_fault fault;
+			size_t need;
+
+			buf_clear(&out);
+			mqtt_put_publish(&out, version, &o);
+			ck_assert_uint_eq(out.len, mqtt_publish_size(version, &o));
+			ck_assert_int_eq(
+			    mqtt_frame_next(buf_bytes(&out), 4 << 20, &f, &need, &fault), 0);
+			ck_assert_uint_eq(f.whole.len, out.len);
+			if (version == 5 && i % 2)
+				continue; /* a client may not send subscription ids */
+			ck_assert_int_eq(mqtt_parse_publish(&f, version, &p, &fault), 0);
+			ck_assert_uint_eq(p.payload.len, sizes[i]);
+			ck_assert_uint_eq(p.packet_id, 9);
+			ck_assert(p.retain && p.qos == 1 && !p.dup);
+			if (version == 5)
+				ck_assert_uint_eq(p.props.message_expiry, 77);
+		}
+	}
+	buf_fini(&out);
+	free(payload);
+}
+END_TEST
+
+START_TEST(level_is_seen_early)
+{
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\xff\xff\xff\x7f\0\4MQTT\5", 12)), 5);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x0d\0\4MQTT\4", 9)), 4);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x0d\0\4MQTT\0", 9)), 0);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x0d\0\4MQTT", 8)), -1);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\xff\xff\xff\xff\xff\xff", 7)), -1);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10", 1)), -1);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("GET / HTTP/1.1", 14)), -1);
+}
+END_TEST
+
+UNIT_MAIN("mqtt_codec", every_packet, every_prefix_is_short, every_cut_body_is_malformed,
+    every_byte_changed, each_violation_has_its_reason, connect_fields, publish_fields,
+    subscribe_fields, filters, what_servers_send, publish_round_trip, level_is_seen_early)

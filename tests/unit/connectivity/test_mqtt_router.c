@@ -1,0 +1,276 @@
+/* test_mqtt_router.c - which filters match which topics, against a matcher of another make; retained messages */
+#include <string.h>
+
+#include "err.h"
+#include "mem.h"
+#include "mqtt_retained.h"
+#include "mqtt_router.h"
+#include "../unit.h"
+
+/* Section 4.7, written down plainly. */
+static bool
+matches(const char *filter, const char *topic)
+{
+	if ((filter[0] == '+' || filter[0] == '#') && topic[0] == '$')
+		return false;
+	for (;;) {
+		if (strcmp(filter, "#") == 0)
+			return true;
+		if (*filter == '+') {
+			filter++;
+			while (*topic && *topic != '/')
+				topic++;
+		} else {
+			while (*filter && *filter != '/' && *filter == *topic)
+				filter++, topic++;
+		}
+		if (!*topic && strcmp(filter, "/#") == 0)
+			return true;
+		if (*filter != *topic)
+			return false;
+		if (!*filter)
+			return true;
+		filter++, topic++;
+	}
+}
+
+static const char *const filters[] = {
+	"a",
+	"a/b",
+	"a/b/c",
+	"+",
+	"+/b",
+	"a/+",
+	"a/+/c",
+	"+/+",
+	"#",
+	"a/#",
+	"a/b/#",
+	"+/#",
+	"/",
+	"/a",
+	"/+",
+	"+/",
+	"a//b",
+	"a/+/b",
+	"$SYS/#",
+	"$SYS/+",
+	"$SYS/a",
+	"a/b/c/d",
+	"+/+/+/+",
+	"",
+	"b/#",
+	"//",
+};
+static const char *const topics[] = {
+	"a",
+	"b",
+	"a/b",
+	"a/b/c",
+	"a/b/c/d",
+	"/",
+	"//",
+	"/a",
+	"a/",
+	"a//b",
+	"$SYS/a",
+	"$SYS",
+	"$SYS/a/b",
+	"b",
+	"b/a",
+	"ab",
+	"a/bb",
+	"/a/b",
+};
+
+static uint64_t
+next(uint64_t *seed)
+{
+	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
+	return *seed >> 33;
+}
+
+START_TEST(matching)
+{
+	struct mqtt_router r;
+	struct mqtt_sub *lists[COUNT_OF(filters)] = { 0 };
+	char session;
+
+	mqtt_router_init(&r);
+	for (size_t i = 0; i < COUNT_OF(filters); i++)
+		if (filters[i][0])
+			mqtt_router_subscribe(
+			    &r, (void *)(&session + i), &lists[i], bytes_of_str(filters[i]))
+			    ->id = (uint32_t)i;
+	for (size_t t = 0; t < COUNT_OF(topics); t++) {
+		struct mqtt_sub *const *found;
+		size_t n = mqtt_router_match(&r, bytes_of_str(topics[t]), &found);
+		bool got[COUNT_OF(filters)] = { false };
+
+		for (size_t i = 0; i < n; i++) {
+			ck_assert(!got[found[i]->id]);
+			got[found[i]->id] = true;
+		}
+		for (size_t i = 0; i < COUNT_OF(filters); i++)
+			ck_assert_msg(got[i] == (filters[i][0] && matches(filters[i], topics[t])),
+			    "%s ~ %s", filters[i], topics[t]);
+	}
+	for (size_t i = 0; i < COUNT_OF(filters); i++)
+		if (lists[i])
+			mqtt_router_unsubscribe(&r, lists[i]);
+	ck_assert_uint_eq(r.tree.count, 0);
+	mqtt_router_fini(&r);
+}
+END_TEST
+
+#define CLIENTS 40
+
+/* Random subscribing and leaving: the router always agrees with a plain list, and nothing is left at the end. */
+START_TEST(random_changes)
+{
+	struct mqtt_router r;
+	struct mqtt_sub *lists[CLIENTS] = { 0 };
+	bool has[CLIENTS][COUNT_OF(filters)] = { { false } };
+	char sessions[CLIENTS];
+	uint64_t seed = 7;
+
+	mqtt_router_init(&r);
+	for (unsigned step = 0; step < 20000; step++) {
+		size_t c = next(&seed) % CLIENTS, f = next(&seed) % COUNT_OF(filters);
+		struct bytes filter = bytes_of_str(filters[f]);
+		struct mqtt_sub *sub;
+
+		if (!filter.len)
+			continue;
+		sub = mqtt_router_find(&r, lists[c], filter);
+		ck_assert_int_eq(sub != NULL, has[c][f]);
+		if (sub)
+			mqtt_router_unsubscribe(&r, sub);
+		else
+			mqtt_router_subscribe(&r, (void *)&sessions[c], &lists[c], filter);
+		has[c][f] = !has[c][f];
+		if (step % 50 == 0) {
+			const char *topic = topics[next(&seed) % COUNT_OF(topics)];
+			struct mqtt_sub *const *found;
+			size_t want = 0;
+
+			for (c = 0; c < CLIENTS; c++)
+				for (f = 0; f < COUNT_OF(filters); f++)
+					want += has[c][f] && matches(filters[f], topic);
+			ck_assert_uint_eq(mqtt_router_match(&r, bytes_of_str(topic), &found), want);
+		}
+	}
+	for (size_t c = 0; c < CLIENTS; c++)
+		while (lists[c])
+			mqtt_router_unsubscribe(&r, lists[c]);
+	ck_assert_uint_eq(r.tree.count, 0);
+	ck_assert_uint_eq(r.sub_count, 0);
+	mqtt_router_fini(&r);
+}
+END_TEST
+
+static int
+retain(struct mqtt_retained *r, const char *topic, const char *payload, int64_t expires_us)
+{
+	struct mqtt_message view = { .topic = bytes_of_str(topic),
+		.payload = bytes_of_str(payload),
+		.has_expiry = expires_us != 0,
+		.expires_us = expires_us };
+	struct mqtt_message *m = mqtt_message_new(&view);
+	int err = mqtt_retained_set(r, m);
+
+	mqtt_message_unref(&m);
+	return err;
+}
+
+static void
+count(void *arg, struct mqtt_message *m)
+{
+	(void)m;
+	++*(size_t *)arg;
+}
+
+static size_t
+found(struct mqtt_retained *r, const char *filter, int64_t now_us)
+{
+	size_t n = 0;
+
+	mqtt_retained_match(r, bytes_of_str(filter), now_us, count, &n);
+	return n;
+}
+
+START_TEST(retained_matching)
+{
+	struct mqtt_retained r;
+
+	mqtt_retained_init(&r, 100, 1 << 20);
+	for (size_t t = 0; t < COUNT_OF(topics); t++)
+		ck_assert_int_eq(retain(&r, topics[t], "x", 0), 0);
+	ck_assert_uint_eq(r.count, COUNT_OF(topics) - 1); /* one is there twice */
+	for (size_t i = 0; i < COUNT_OF(filters); i++) {
+		size_t want = 0;
+
+		if (!filters[i][0])
+			continue;
+		for (size_t t = 0; t < COUNT_OF(topics); t++)
+			want += t != 1 && matches(filters[i], topics[t]);
+		ck_assert_msg(found(&r, filters[i], 0) == want, "%s", filters[i]);
+	}
+	for (size_t t = 0; t < COUNT_OF(topics); t++)
+		ck_assert_int_eq(retain(&r, topics[t], "", 0), 0);
+	ck_assert_uint_eq(r.count, 0);
+	ck_assert_uint_eq(r.bytes, 0);
+	ck_assert_uint_eq(r.tree.count, 0);
+	mqtt_retained_fini(&r);
+}
+END_TEST
+
+START_TEST(retained_is_bounded)
+{
+	struct mqtt_retained r;
+	size_t one = sizeof(struct mqtt_message) + 2;
+
+	mqtt_retained_init(&r, 2, 3 * one);
+	ck_assert_int_eq(retain(&r, "a", "1", 0), 0);
+	ck_assert_int_eq(retain(&r, "b", "1", 0), 0);
+	ck_assert_int_eq(retain(&r, "c", "1", 0), ERR_FULL);
+	ck_assert_int_eq(retain(&r, "b", "2", 0), 0);
+	ck_assert_uint_eq(found(&r, "#", 0), 2);
+	ck_assert_int_eq(retain(&r, "a", "", 0), 0);
+	ck_assert_int_eq(retain(&r, "c", "1", 0), 0);
+	mqtt_retained_fini(&r);
+
+	mqtt_retained_init(&r, 100, 2 * one);
+	ck_assert_int_eq(retain(&r, "a", "1", 0), 0);
+	ck_assert_int_eq(retain(&r, "b", "1", 0), 0);
+	ck_assert_int_eq(retain(&r, "c", "1", 0), ERR_FULL);
+	ck_assert_int_eq(retain(&r, "b", "22", 0), ERR_FULL);
+	ck_assert_uint_eq(found(&r, "b", 0), 1);
+	mqtt_retained_fini(&r);
+}
+END_TEST
+
+START_TEST(retained_expires)
+{
+	struct mqtt_retained r;
+
+	mqtt_retained_init(&r, 100, 1 << 20);
+	retain(&r, "a", "1", 10);
+	retain(&r, "a/b/c", "1", 10);
+	retain(&r, "a/b/d", "1", 20);
+	retain(&r, "x/y/z", "1", 10);
+	retain(&r, "e", "1", 0);
+	ck_assert_uint_eq(found(&r, "#", 9), 5);
+	ck_assert_uint_eq(found(&r, "#", 10), 2);
+	mqtt_retained_expire(&r, 10);
+	ck_assert_uint_eq(r.count, 2);
+	ck_assert_uint_eq(r.tree.count, 4);
+	mqtt_retained_expire(&r, 20);
+	ck_assert_uint_eq(r.count, 1);
+	ck_assert_uint_eq(r.tree.count, 1);
+	mqtt_retained_fini(&r);
+}
+END_TEST
+
+UNIT_MAIN("mqtt_router", matching, random_changes, retained_matching, retained_is_bounded,
+    retained_expires)

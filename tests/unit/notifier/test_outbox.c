@@ -1,0 +1,248 @@
+/* test_outbox.c - what is owed survives, once, in order, with the cursor behind it */
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "mem.h"
+#include "outbox.h"
+
+static char *dir;
+
+static void
+setup(void)
+{
+	dir = xstrdup("/tmp/roost-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void
+teardown(void)
+{
+	static const char *const names[] = { "outbox.db", "outbox.db-wal", "outbox.db-shm",
+		"outbox.lock" };
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		char *path = xasprintf("%s/%s", dir, names[i]);
+
+		unlink(path);
+		free(path);
+	}
+	rmdir(dir);
+	free(dir);
+}
+
+static struct outbox *
+open_outbox(void)
+{
+	struct outbox *o;
+
+	ck_assert_int_eq(outbox_open(dir, 2, &o), 0);
+	return o;
+}
+
+static int
+owe(struct outbox *o, const char *id, const char *receiver)
+{
+	return outbox_owe(o, bytes_of_str(id), receiver, bytes_of_str(id), 1000);
+}
+
+START_TEST(owes_with_the_cursor)
+{
+	struct outbox *o = open_outbox(), *second;
+	struct outbox_item item = { 0 };
+	const uint64_t cursors[2] = { 500, 7 };
+
+	ck_assert_int_eq(outbox_open(dir, 2, &second), ERR_AGAIN); /* one at a time */
+	ck_assert_int_eq(outbox_begin(o), 0);
+	ck_assert_int_eq(owe(o, "t1", "a"), 0);
+	ck_assert_int_eq(owe(o, "t1", "b"), 0);
+	ck_assert_int_eq(owe(o, "t1", "a"), ERR_EXISTS);
+	ck_assert_int_eq(owe(o, "t2", "a"), 0);
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	ck_assert_uint_eq(outbox_owed(o), 3);
+	ck_assert_int_eq(outbox_begin(o), 0);
+	ck_assert_int_eq(owe(o, "t3", "a"), 0);
+	outbox_close(&o); /* not committed: as after a crash */
+	o = open_outbox();
+	ck_assert_uint_eq(outbox_owed(o), 3);
+	ck_assert_uint_eq(outbox_cursor(o, 0), 500);
+	ck_assert_uint_eq(outbox_cursor(o, 1), 7);
+	ck_assert_int_eq(outbox_next(o, "a", &item), 0);
+	ck_assert_str_eq(item.key, "t1/a");
+	ck_assert_str_eq(buf_str(&item.body), "t1");
+	ck_assert_uint_eq(item.attempts, 0);
+	ck_assert_int_eq(outbox_next(o, "nobody", &item), ERR_NOT_FOUND);
+	outbox_item_fini(&item);
+	outbox_close(&o);
+}
+END_TEST
+
+START_TEST(in_order_per_receiver)
+{
+	struct outbox *o = open_outbox();
+	struct outbox_item item = { 0 };
+	const uint64_t cursors[2] = { 1, 0 };
+	char id[16];
+
+	ck_assert_int_eq(outbox_begin(o), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(id, sizeof(id), "t%d", i);
+		ck_assert_int_eq(owe(o, id, i % 2 ? "odd" : "even"), 0);
+	}
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	for (int i = 0; i < 10; i += 2) {
+		snprintf(id, sizeof(id), "t%d/even", i);
+		ck_assert_int_eq(outbox_next(o, "even", &item), 0);
+		ck_assert_str_eq(item.key, id);
+		/* One that waits for its next try holds those behind it. */
+		ck_assert_int_eq(outbox_retry(o, item.seq, 1, 99, "HTTP 500"), 0);
+		ck_assert_int_eq(outbox_next(o, "even", &item), 0);
+		ck_assert_str_eq(item.key, id);
+		ck_assert_uint_eq(item.attempts, 1);
+		ck_assert_int_eq(item.next_at, 99);
+		ck_assert_int_eq(i == 4 ? outbox_dead(o, item.seq, 2, "HTTP 404")
+					: outbox_delivered(o, item.seq, 2),
+		    0);
+	}
+	ck_assert_int_eq(outbox_next(o, "even", &item), ERR_NOT_FOUND);
+	ck_assert_uint_eq(outbox_owed(o), 5);
+	/* What was delivered is known, so that a repeat of the journal does not owe it again. */
+	ck_assert_int_eq(outbox_begin(o), 0);
+	ck_assert_int_eq(owe(o, "t2", "even"), ERR_EXISTS);
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	ck_assert_int_eq(outbox_prune(o, 1000 + OUTBOX_KEEP_US), 0);
+	ck_assert_int_eq(outbox_begin(o), 0);
+	ck_assert_int_eq(owe(o, "t2", "even"), ERR_EXISTS);
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	ck_assert_int_eq(outbox_prune(o, 1001 + OUTBOX_KEEP_US), 0);
+	ck_assert_uint_eq(outbox_owed(o), 5); /* what is owed is never forgotten */
+	outbox_item_fini(&item);
+	outbox_close(&o);
+}
+END_TEST
+
+struct listed {
+	int owed, delivered, dead;
+};
+
+static void
+count(void *arg, const struct outbox_row *row)
+{
+	struct listed *l = arg;
+
+	l->owed += row->state == OUTBOX_OWED;
+	l->delivered += row->state == OUTBOX_DELIVERED;
+	l->dead += row->state == OUTBOX_DEAD && strcmp(row->error, "HTTP 404") == 0;
+}
+
+static void
+count_name(void *arg, const char *receiver)
+{
+	*(int *)arg += strcmp(receiver, "a") == 0;
+}
+
+START_TEST(is_listed_for_people)
+{
+	struct outbox *o;
+	struct outbox_item item = { 0 };
+	struct listed l = { 0 };
+	const uint64_t cursors[2] = { 1, 0 };
+	int names = 0;
+
+	ck_assert_int_eq(outbox_list(dir, 10, count, &l), ERR_NOT_FOUND);
+	o = open_outbox();
+	ck_assert_int_eq(outbox_begin(o), 0);
+	ck_assert_int_eq(owe(o, "t1", "a"), 0);
+	ck_assert_int_eq(owe(o, "t2", "a"), 0);
+	ck_assert_int_eq(owe(o, "t3", "a"), 0);
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	ck_assert_int_eq(outbox_next(o, "a", &item), 0);
+	ck_assert_int_eq(outbox_delivered(o, item.seq, 1), 0);
+	ck_assert_int_eq(outbox_next(o, "a", &item), 0);
+	ck_assert_int_eq(outbox_dead(o, item.seq, 3, "HTTP 404"), 0);
+	ck_assert_int_eq(outbox_list(dir, 10, count, &l), 0);
+	ck_assert(l.owed == 1 && l.delivered == 1 && l.dead == 1);
+	ck_assert_int_eq(outbox_receivers(o, count_name, &names), 0);
+	ck_assert_int_eq(names, 1);
+	outbox_item_fini(&item);
+	outbox_close(&o);
+}
+END_TEST
+
+/* Owes one transition per cursor step, telling each, until it is killed. */
+static _Noreturn void
+ower(int fd)
+{
+	struct outbox *o = open_outbox();
+	uint64_t cursors[2] = { outbox_cursor(o, 0), 0 };
+	char id[24];
+
+	while (cursors[0] < 300) {
+		if (outbox_begin(o) != 0)
+			_exit(1);
+		snprintf(id, sizeof(id), "t%llu", (unsigned long long)cursors[0]++);
+		if (owe(o, id, "a") != 0 || outbox_commit(o, cursors) != 0 ||
+		    write(fd, "c", 1) != 1)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+START_TEST(killed_at_any_moment)
+{
+	int status = -1;
+	struct outbox *o;
+
+	for (unsigned round = 0; status != 0; round++) {
+		char c;
+		int fds[2];
+		pid_t pid;
+
+		ck_assert_int_eq(pipe(fds), 0);
+		if ((pid = fork()) == 0)
+			ower(fds[1]);
+		close(fds[1]);
+		/* After some commits, and then some time into the next one. */
+		for (unsigned i = 0; i < 1 + round % 7 && read(fds[0], &c, 1) == 1; i++)
+			;
+		for (volatile unsigned spin = 0; spin < (round * 7919) % 500000; spin++)
+			;
+		kill(pid, SIGKILL);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		close(fds[0]);
+		ck_assert(WIFSIGNALED(status) || status == 0);
+		ck_assert_uint_lt(round, 2000);
+	}
+	o = open_outbox();
+	ck_assert_uint_eq(outbox_cursor(o, 0), 300);
+	ck_assert_uint_eq(outbox_owed(o), 300);
+	outbox_close(&o);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("outbox");
+	TCase *t = tcase_create("all");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, owes_with_the_cursor);
+	tcase_add_test(t, in_order_per_receiver);
+	tcase_add_test(t, is_listed_for_people);
+	tcase_add_test(t, killed_at_any_moment);
+	tcase_set_timeout(t, 60);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,322 @@
+/* test_followers.c - what followers are told by a shard: order, credit, groups, retention, a full quota */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "metrics.h"
+#include "support_shard.h"
+
+START_TEST(test_follower_from_memory_and_files)
+{
+	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq;
+	size_t n;
+
+	for (seq = 1; seq <= 300; seq++) {
+		batch(id, seq, NULL);
+		turn();
+		if (seq % 100 == 0)
+			ck_assert_int_eq(journal_roll(sh->journal, 0, wall), 0);
+	}
+	crash(); /* nothing is in memory now */
+	subscribe("sink-history", "sink-history", false, 1, 0, 1 << 20);
+	turn();
+	n = delivered("sink-history", &upto, seqs);
+	ck_assert_uint_eq(n, 300);
+	ck_assert_uint_eq(seqs[0], 1);
+	ck_assert_uint_eq(seqs[299], 300);
+	fresh();
+	ck_assert_uint_eq(hello_epoch("connectivity-0", 5, 0, id, 300, 0), id);
+	fresh();
+	batch(id, 301, NULL);
+	turn();
+	ck_assert_uint_eq(count("sink-history", MSG_DELIVER), 0); /* it is gathered for a moment */
+	pass(FOLLOWERS_GATHER_US);
+	turn();
+	ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 1);
+	ck_assert_uint_eq(seqs[0], 301);
+	/* From the middle, and from the end. */
+	fresh();
+	subscribe("sink-state", "sink-state", false, 1, UINT64_MAX, 1 << 20);
+	turn();
+	batch(id, 302, NULL);
+	turn();
+	pass(FOLLOWERS_GATHER_US);
+	turn();
+	upto = 0;
+	ck_assert_uint_eq(delivered("sink-state", &upto, seqs), 1);
+	ck_assert_uint_eq(seqs[0], 302);
+}
+END_TEST
+
+START_TEST(test_credit_holds_and_progress_releases)
+{
+	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq, bytes = 0;
+	size_t n;
+
+	for (seq = 1; seq <= 2000; seq++) {
+		batch(id, seq, NULL);
+		if (seq % 10 == 0)
+			turn();
+	}
+	fresh();
+	subscribe("sink-history", "sink-history", false, 1, 0, 1000);
+	turn();
+	n = delivered("sink-history", &upto, seqs);
+	ck_assert_uint_gt(n, 0);
+	fresh();
+	turn();
+	turn();
+	ck_assert_uint_eq(sent_count, 0);
+	for (unsigned round = 0; round < 1000 && n < 2000; round++) {
+		bytes = 1u << 30; /* more than was sent counts as all of it */
+		progress("sink-history", "sink-history", bytes, upto, 0);
+		fresh();
+		pass(FOLLOWERS_GATHER_US);
+		turn();
+		n += delivered("sink-history", &upto, seqs);
+	}
+	ck_assert_uint_eq(n, 2000);
+	/* A receiver that is behind or away: nothing is skipped. */
+	progress("sink-history", "sink-history", bytes, upto, 0);
+	fresh();
+	send_result = ERR_AGAIN;
+	batch(id, 2001, NULL);
+	turn();
+	pass(FOLLOWERS_GATHER_US);
+	turn();
+	send_result = 0;
+	pass(SECOND / 10);
+	turn();
+	ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 1);
+	ck_assert_uint_eq(seqs[0], 2001);
+}
+END_TEST
+
+START_TEST(test_unknown_and_silent_followers)
+{
+	progress("sink-history", "sink-history", 0, 0, 0);
+	ck_assert_uint_eq(count("sink-history", MSG_UNKNOWN), 1);
+	subscribe("sink-history", "sink-history", false, 1, 0, 1000);
+	fresh();
+	for (unsigned i = 0; i < 3; i++) {
+		pass(SECOND);
+		progress("sink-history", "sink-history", 1000, 0, 0);
+		shard_tick(sh);
+		turn();
+		pass(FOLLOWERS_GATHER_US);
+		turn();
+	}
+	ck_assert_uint_ge(count("sink-history", MSG_DELIVER), 3); /* a TICK each second */
+	ck_assert_uint_eq(sh->followers.count, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		pass(SECOND);
+		shard_tick(sh);
+	}
+	ck_assert_uint_eq(sh->followers.count, 0);
+}
+END_TEST
+
+START_TEST(test_shared_group_and_fencing)
+{
+	struct bytes alert = bytes_of_str("an alert");
+	uint64_t id = hello("connectivity-0", 5, 0), epoch, stream, newer;
+	const struct msg_assign *a;
+
+	batch(id, 1, NULL);
+	turn();
+	fresh();
+	subscribe("rules-0", "rules", true, 1, 0, 1 << 20);
+	batch(id, 2, NULL);
+	turn();
+	a = assign_of("rules-0");
+	ck_assert_uint_eq(u64s_count(a->partitions), 4);
+	ck_assert_uint_eq(a->end, sh->journal->end);
+	epoch = a->epoch;
+	ck_assert_uint_eq(count("rules-0", MSG_DELIVER), 0); /* not before it holds its state */
+	resume("rules-0", a, 0);
+	turn();
+	ck_assert_uint_ge(count("rules-0", MSG_DELIVER), 1);
+	ck_assert_uint_eq(last("rules-0", MSG_DELIVER)->any.deliver.epoch, epoch);
+	stream = hello_epoch("rules-0", 1, 0, 0, 0, epoch);
+	ck_assert_uint_ne(stream, 0);
+	ck_assert_uint_eq(
+	    hello_epoch("rules-0", 1, 1, 0, 0, epoch - 1), 0); /* an older assignment */
+	fresh();
+	batch_of("rules-0", stream, 1, 0, ENTRY_ALERT, alert, 0);
+	turn();
+	ck_assert_uint_eq(last("rules-0", MSG_COMMIT)->any.commit.upto, 1);
+
+	/* Its next life: what the old one sends no longer counts, from the SUBSCRIBE on. */
+	subscribe("rules-0", "rules", true, 2, 0, 1 << 20);
+	fresh();
+	batch_of("rules-0", stream, 2, 0, ENTRY_ALERT, alert, 0);
+	turn();
+	ck_assert(!last("rules-0", MSG_COMMIT));
+	ck_assert_uint_eq(last("rules-0", MSG_FENCED)->any.fenced.stream, stream);
+	a = assign_of("rules-0");
+	ck_assert_uint_gt(a->epoch, epoch);
+	ck_assert_uint_eq(u64s_count(a->partitions), 4);
+	newer = hello_epoch("rules-0", 2, 0, 0, 0, a->epoch);
+	ck_assert_uint_gt(newer, stream);
+}
+END_TEST
+
+START_TEST(test_two_members_divide_and_take_over)
+{
+	uint64_t owned[2] = { 0, 0 }, epoch0;
+	const struct msg_assign *a;
+
+	subscribe("rules-0", "rules", true, 1, 0, 1 << 20);
+	subscribe("rules-1", "rules", true, 1, 0, 1 << 20);
+	turn();
+	for (unsigned k = 0; k < 2; k++) {
+		a = assign_of(k ? "rules-1" : "rules-0");
+		for (size_t i = 0; i < u64s_count(a->partitions); i++)
+			owned[k] |= 1ull << u64s_at(a->partitions, i);
+	}
+	ck_assert_uint_eq(owned[0] | owned[1], 15);
+	ck_assert_uint_eq(owned[0] & owned[1], 0);
+	epoch0 = assign_of("rules-0")->epoch;
+	fresh();
+	for (unsigned i = 0; i < 5; i++) {
+		pass(SECOND);
+		progress("rules-0", "rules", 0, 0, epoch0);
+		shard_tick(sh);
+		turn();
+	}
+	if (owned[1]) {
+		a = assign_of("rules-0");
+		ck_assert_uint_eq(u64s_count(a->partitions), 4);
+		ck_assert_uint_gt(a->epoch, epoch0);
+	}
+	/* A standstill of this process is not the followers' silence. */
+	pass(60 * SECOND);
+	shard_tick(sh);
+	ck_assert_uint_eq(sh->followers.count, 1);
+}
+END_TEST
+
+START_TEST(test_retention_waits_for_mandatory_groups)
+{
+	uint64_t id = hello("connectivity-0", 5, 0), seq;
+	uint64_t cut;
+
+	config.retention_us = 0;
+	crash();
+	ck_assert_uint_eq(hello_epoch("connectivity-0", 5, 0, id, 0, 0), id);
+	for (seq = 1; seq <= 3; seq++) {
+		batch(id, seq, NULL);
+		turn();
+		ck_assert_int_eq(journal_roll(sh->journal, 0, wall), 0);
+		pass(SECOND);
+	}
+	ck_assert_uint_ge(sh->journal->segment_count, 4);
+	shard_tick(sh);
+	ck_assert_uint_ge(sh->journal->segment_count, 4);
+	cut = sh->journal->end;
+	subscribe("sink-history", "sink-history", false, 1, 0, 1 << 20);
+	progress("sink-history", "sink-history", 0, cut, 0);
+	shard_tick(sh);
+	ck_assert_uint_ge(sh->journal->segment_count, 4); /* rules never said anything */
+	subscribe("rules-0", "rules", true, 1, 0, 1 << 20);
+	turn();
+	resume("rules-0", assign_of("rules-0"), 0);
+	progress("rules-0", "rules", 0, cut, assign_of("rules-0")->epoch);
+	shard_tick(sh);
+	ck_assert_uint_le(sh->journal->segment_count, 2);
+	/* Cursors are kept over a restart; an optional follower that is too far behind is taken forward and told. */
+	crash();
+	ck_assert_uint_eq(cursors_hold(&sh->followers.cursors), cut);
+	subscribe("sink-state", "sink-state", false, 1, 1, 1 << 20);
+	ck_assert_uint_eq(last("sink-state", MSG_SKIPPED)->any.skipped.from, 1);
+	ck_assert_uint_eq(
+	    last("sink-state", MSG_SKIPPED)->any.skipped.to, journal_oldest(sh->journal));
+}
+END_TEST
+
+START_TEST(test_quota_closes_and_reopens_credit)
+{
+	struct buf big = { 0 };
+	uint64_t id, internal, seq = 0, committed = 0;
+	const struct sent *s = NULL;
+
+	config.quota_bytes = 3 * JOURNAL_SEGMENT_MIN;
+	config.mandatory = "sink-history";
+	crash();
+	id = hello("connectivity-0", 5, 0);
+	internal = hello("notifier-0", 1, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		add_record(&big, &(struct device_message){ .hash = i });
+	for (unsigned i = 0; i < 200 && !sh->closed; i++) {
+		fresh();
+		batch_of("limiter-0", id, ++seq, 0, ENTRY_READINGS, buf_bytes(&big), 0);
+		turn();
+		if (i % 10 == 0)
+			shard_tick(sh);
+		s = last("connectivity-0", MSG_COMMIT);
+		ck_assert(s != NULL);
+		committed = s->any.commit.upto;
+	}
+	ck_assert(sh->closed);
+	ck_assert_uint_eq(s->any.commit.window, 0);
+	ck_assert_uint_le(journal_bytes(sh->journal), config.quota_bytes);
+	/* Not taken, not lost: it is offered again. Alerts still move. */
+	fresh();
+	batch_of("limiter-0", id, committed + 1, 0, ENTRY_READINGS, buf_bytes(&big), 0);
+	batch_of("notifier-0", internal, 1, 0, ENTRY_ALERT, bytes_of_str("alert"), 0);
+	turn();
+	ck_assert_uint_eq(last("connectivity-0", MSG_COMMIT)->any.commit.upto, committed);
+	ck_assert_uint_eq(last("connectivity-0", MSG_COMMIT)->any.commit.window, 0);
+	ck_assert_uint_eq(last("notifier-0", MSG_COMMIT)->any.commit.upto, 1);
+	ck_assert_uint_gt(last("notifier-0", MSG_COMMIT)->any.commit.window, 0);
+	/* A restart changes nothing. */
+	crash();
+	ck_assert_uint_eq(hello_epoch("connectivity-0", 5, 0, id, committed, 0), id);
+	shard_tick(sh);
+	turn();
+	/* Followers catch up: segments go, credit is there again and is told more than once. */
+	subscribe("sink-history", "sink-history", false, 1, 0, 1 << 20);
+	progress("sink-history", "sink-history", 0, sh->journal->end, 0);
+	fresh();
+	for (unsigned i = 0; i < 3; i++) {
+		pass(SECOND);
+		progress("sink-history", "sink-history", 0, sh->journal->end, 0);
+		shard_tick(sh);
+		turn();
+	}
+	ck_assert(!sh->closed);
+	ck_assert_uint_ge(count("connectivity-0", MSG_COMMIT), 2);
+	ck_assert_uint_gt(last("connectivity-0", MSG_COMMIT)->any.commit.window, 0);
+	fresh();
+	batch_of("limiter-0", id, committed + 1, 0, ENTRY_READINGS, buf_bytes(&big), 0);
+	turn();
+	ck_assert_uint_eq(last("connectivity-0", MSG_COMMIT)->any.commit.upto, committed + 1);
+	buf_fini(&big);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("followers");
+	TCase *tc = tcase_create("followers");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_checked_fixture(tc, shard_setup, shard_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_follower_from_memory_and_files);
+	tcase_add_test(tc, test_credit_holds_and_progress_releases);
+	tcase_add_test(tc, test_unknown_and_silent_followers);
+	tcase_add_test(tc, test_shared_group_and_fencing);
+	tcase_add_test(tc, test_two_members_divide_and_take_over);
+	tcase_add_test(tc, test_retention_waits_for_mandatory_groups);
+	tcase_add_test(tc, test_quota_closes_and_reopens_credit);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
