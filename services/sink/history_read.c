@@ -58,6 +58,22 @@ history_read_days(const char *dir, int64_t **ret_days, size_t *ret_n)
 	return 0;
 }
 
+/* ERR_NOT_FOUND: the writer has made the file, but not its tables yet. */
+static int
+check_version(sqlite3 *db, const char *path)
+{
+	int version = 0, err = sql_user_version(db, path, &version);
+
+	if (err != 0)
+		return err;
+	if (version > HISTORY_SCHEMA) {
+		log_error("history.version", LS("file", path), LI("version", version),
+		    LS("fault", "written by a later release"));
+		return ERR_UNSUPPORTED;
+	}
+	return version == 0 ? ERR_NOT_FOUND : 0;
+}
+
 static int
 open_path(const char *path, sqlite3 **ret_db)
 {
@@ -72,6 +88,8 @@ open_path(const char *path, sqlite3 **ret_db)
 	if (err == 0) {
 		sqlite3_busy_timeout(db, BUSY_MS);
 		err = sql_exec(db, path, "BEGIN");
+		if (err == 0)
+			err = check_version(db, path);
 	}
 	if (err != 0) {
 		sqlite3_close(db);

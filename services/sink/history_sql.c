@@ -43,8 +43,8 @@ sql_exec(sqlite3 *db, const char *path, const char *sql)
 	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_fail(db, path, sql);
 }
 
-static int
-user_version(sqlite3 *db, const char *path, int *ret_version)
+int
+sql_user_version(sqlite3 *db, const char *path, int *ret_version)
 {
 	sqlite3_stmt *stmt;
 	int err = sql_prepare(db, path, "PRAGMA user_version", &stmt);
@@ -69,7 +69,7 @@ prepare_file(sqlite3 *db, const char *path, const char *schema)
 	if ((err = sql_exec(db, path,
 		 "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 		 " PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-4096")) != 0 ||
-	    (err = user_version(db, path, &found)) != 0)
+	    (err = sql_user_version(db, path, &found)) != 0)
 		return err;
 	if (found > HISTORY_SCHEMA) {
 		log_error("history.version", LS("file", path), LI("version", found),

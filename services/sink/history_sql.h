@@ -14,6 +14,7 @@ int sql_open(const char *path, const char *schema, sqlite3 **ret_db);
 /* Renames a file that is no database any more, loudly, so that a new one can begin. */
 void sql_set_aside(const char *path);
 int sql_exec(sqlite3 *db, const char *path, const char *sql);
+int sql_user_version(sqlite3 *db, const char *path, int *ret_version);	/* 0: a file without tables yet */
 int sql_prepare(sqlite3 *db, const char *path, const char *sql, sqlite3_stmt **ret_stmt);
 /* Runs to the end and resets. */
 int sql_run(sqlite3 *db, const char *path, sqlite3_stmt *stmt);
