@@ -10,7 +10,7 @@
 #include "record.h"
 
 #define SNAPSHOT_US 2000000 /* of what changed */
-#define CURSOR_US 15000000  /* of the position alone */
+#define CURSOR_US 4000000   /* of the position alone */
 
 static void
 on_transition(void *arg, const struct transition *t)

@@ -346,8 +346,12 @@ state_begin(struct state *s, struct engine *e, const struct rule_index *index, u
 		.arg = s };
 	sqlite3_stmt *q = s->statements[PUT_POSITION];
 
+	const char *sync =
+	    engine_is_dirty(e) ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
+
 	ASSERT(!s->open);
-	if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_exec(s->db, sync, NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
 		return io_error(s, "begin");
 	s->open = true;
 	s->failed = false;

@@ -8,7 +8,8 @@
  *	rule(identity, grp, alert, meaning)		what alert.rule stands for
  *
  * A snapshot is a transaction that may stay open: rows are written when it begins, it is committed when the alerts that
- * led to it are durable in the journal. WAL, synchronous=FULL: what is told to storage as durable survives a power cut. */
+ * led to it are durable in the journal. WAL, synchronous=FULL: what is told to storage as durable survives a power cut. Only a
+ * snapshot of the position alone is not waited for: what a power cut can take back of it, the partition had no part in. */
 #ifndef ROOST_STATE_H
 #define ROOST_STATE_H
 
