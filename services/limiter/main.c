@@ -9,14 +9,14 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
-#include "streams.h"
+#include "charged.h"
 #include "worker.h"
 
 #define EXPIRE_MAX 100000 /* devices forgotten a tick: a few milliseconds */
 
 struct limiter {
 	struct budgets *budgets;
-	struct streams *streams;
+	struct charged *charged;
 	struct bus_link *in;
 	struct bus_link **shards;
 	uint32_t shard_count;
@@ -60,7 +60,7 @@ on_batch(struct worker *w, struct bus_msg *m)
 		reject(m, "no batch of readings of our partitions");
 		return;
 	}
-	if (streams_advance(l->streams, batch->stream, batch->seq) && !batch->retry) {
+	if (charged_advance(l->charged, batch->stream, batch->seq) && !batch->retry) {
 		uint8_t *records = frame_writable(*m->frame, batch->records);
 		int err = admit_batch(
 		    l->budgets, records, batch->records.len, loop_now_us(w->loop), &counts);
@@ -101,7 +101,7 @@ limiter_start(struct worker *w)
 
 	w->state = l;
 	l->budgets = budgets_new(&limits, loop_now_us(w->loop));
-	l->streams = streams_new();
+	l->charged = charged_new();
 	l->partitions = (uint32_t)setting(w, SET_PARTITIONS);
 	l->shard_count = (uint32_t)setting(w, SET_STORAGE_SHARDS);
 	l->shards = xcalloc(l->shard_count, sizeof(struct bus_link *));
@@ -120,7 +120,7 @@ limiter_stop(struct worker *w)
 	struct limiter *l = w->state;
 
 	budgets_free(&l->budgets);
-	streams_free(&l->streams);
+	charged_free(&l->charged);
 	free(l->shards);
 	free(l);
 	w->state = NULL;

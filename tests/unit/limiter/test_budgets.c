@@ -8,7 +8,7 @@
 #include "budgets.h"
 #include "err.h"
 #include "mem.h"
-#include "streams.h"
+#include "charged.h"
 
 #define S 1000000
 
@@ -161,24 +161,24 @@ END_TEST
 
 START_TEST(charged_streams)
 {
-	struct streams *s = streams_new();
+	struct charged *s = charged_new();
 
-	ck_assert(streams_advance(s, 7, 1));
-	ck_assert(!streams_advance(s, 7, 1));
-	ck_assert(streams_advance(s, 7, 3));
-	ck_assert(!streams_advance(s, 7, 2));
-	ck_assert(streams_advance(s, 1ull << 48 | 7, 1));
-	for (uint64_t id = 100; id < 100 + STREAMS_MAX - 2; id++)
-		ck_assert(streams_advance(s, id, 5));
-	for (uint64_t id = 100; id < 100 + STREAMS_MAX - 2; id++)
-		ck_assert(!streams_advance(s, id, 5));
-	ck_assert(!streams_advance(s, 7, 3));
-	ck_assert(streams_advance(s, 99, 1)); /* one more than it holds: it starts anew */
-	ck_assert(!streams_advance(s, 99, 1));
-	ck_assert(streams_advance(s, 7, 3));
-	streams_free(&s);
+	ck_assert(charged_advance(s, 7, 1));
+	ck_assert(!charged_advance(s, 7, 1));
+	ck_assert(charged_advance(s, 7, 3));
+	ck_assert(!charged_advance(s, 7, 2));
+	ck_assert(charged_advance(s, 1ull << 48 | 7, 1));
+	for (uint64_t id = 100; id < 100 + CHARGED_STREAMS_MAX - 2; id++)
+		ck_assert(charged_advance(s, id, 5));
+	for (uint64_t id = 100; id < 100 + CHARGED_STREAMS_MAX - 2; id++)
+		ck_assert(!charged_advance(s, id, 5));
+	ck_assert(!charged_advance(s, 7, 3));
+	ck_assert(charged_advance(s, 99, 1)); /* one more than it holds: it starts anew */
+	ck_assert(!charged_advance(s, 99, 1));
+	ck_assert(charged_advance(s, 7, 3));
+	charged_free(&s);
 	ck_assert_ptr_null(s);
-	streams_free(&s);
+	charged_free(&s);
 }
 END_TEST
 

@@ -1,7 +1,7 @@
-/* streams.c - up to which sequence number each stream's batches were charged; pure
+/* charged.c - up to which sequence number each stream's batches were charged; pure
  *
  * An open-addressed table; stream ids are never 0. */
-#include "streams.h"
+#include "charged.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +15,16 @@ struct slot {
 	uint64_t seq;
 };
 
-struct streams {
+struct charged {
 	struct slot *slots;
 	uint32_t mask;
 	uint32_t count;
 };
 
-struct streams *
-streams_new(void)
+struct charged *
+charged_new(void)
 {
-	struct streams *s = xcalloc(1, sizeof(*s));
+	struct charged *s = xcalloc(1, sizeof(*s));
 
 	s->slots = xcalloc(SLOTS_FIRST, sizeof(*s->slots));
 	s->mask = SLOTS_FIRST - 1;
@@ -32,7 +32,7 @@ streams_new(void)
 }
 
 void
-streams_free(struct streams **s)
+charged_free(struct charged **s)
 {
 	if (!*s)
 		return;
@@ -53,7 +53,7 @@ find(struct slot *slots, uint32_t mask, uint64_t stream)
 }
 
 static void
-grow(struct streams *s)
+grow(struct charged *s)
 {
 	uint32_t mask = s->mask * 2 + 1;
 	struct slot *slots = xcalloc((size_t)mask + 1, sizeof(*slots));
@@ -68,7 +68,7 @@ grow(struct streams *s)
 }
 
 bool
-streams_advance(struct streams *s, uint64_t stream, uint64_t seq)
+charged_advance(struct charged *s, uint64_t stream, uint64_t seq)
 {
 	struct slot *slot = find(s->slots, s->mask, stream);
 
@@ -78,7 +78,7 @@ streams_advance(struct streams *s, uint64_t stream, uint64_t seq)
 		slot->seq = seq;
 		return true;
 	}
-	if (s->count == STREAMS_MAX) {
+	if (s->count == CHARGED_STREAMS_MAX) {
 		memset(s->slots, 0, ((size_t)s->mask + 1) * sizeof(*s->slots));
 		s->count = 0;
 	} else if (s->count > s->mask / 2) {
