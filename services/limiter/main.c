@@ -12,13 +12,21 @@
 #include "charged.h"
 #include "worker.h"
 
+/* Bytes that may wait in a shard's link while the shard is away; senders hold back a window each, so this is rarely met. */
+#define HELD_BYTES_MAX (64u << 20)
+/* How long a new limiter waits for its shards before it lets senders connect: what it got earlier would be dropped. */
+#define SHARDS_WAIT_US 250000
 #define EXPIRE_MAX 100000 /* devices forgotten a tick: a few milliseconds */
 
 struct limiter {
 	struct budgets *budgets;
 	struct charged *charged;
-	struct bus_link *in;
-	struct bus_link **shards;
+	struct bus_link *in; /* NULL until the shards are there, or SHARDS_WAIT_US */
+	struct loop_timer listen_timer;
+	struct limiter_shard {
+		struct bus_link *link;
+		size_t held; /* bytes sent to the link since it went down */
+	} * shards;
 	uint32_t shard_count;
 	uint32_t partitions;
 };
@@ -37,14 +45,22 @@ reject(const struct bus_msg *m, const char *why)
 	    LU("partition", m->any->batch.partition));
 }
 
-/* The same frame goes on whatever the verdicts: no sequence gets a hole here. */
+/* The same frame goes on whatever the verdicts: no sequence gets a hole here. While the shard is away the link keeps a
+ * bounded amount for it: most restarts take less time than a sender's time-out. What is dropped is sent again. */
 static void
 forward(struct limiter *l, struct bus_msg *m)
 {
-	struct bus_link *shard = l->shards[m->any->batch.partition % l->shard_count];
+	struct limiter_shard *shard = &l->shards[m->any->batch.partition % l->shard_count];
+	size_t len = m->any->batch.records.len;
 
-	/* To a shard that is away nothing is queued: the sender sends again, and is heard as soon as the shard is back. */
-	if (!bus_link_is_up(shard) || bus_forward(shard, NULL, m->frame) != 0)
+	if (!bus_link_is_up(shard->link)) {
+		if (len > HELD_BYTES_MAX - shard->held) {
+			metric_add(M_LIMITER_DROPPED, 1);
+			return;
+		}
+		shard->held += len;
+	}
+	if (bus_forward(shard->link, NULL, m->frame) != 0)
 		metric_add(M_LIMITER_DROPPED, 1);
 }
 
@@ -85,6 +101,33 @@ on_tick(struct worker *w)
 	metric_set(M_LIMITER_DEVICES, budgets_devices(l->budgets));
 }
 
+static void
+listen_now(void *arg)
+{
+	struct worker *w = arg;
+	struct limiter *l = w->state;
+
+	loop_timer_clear(w->loop, &l->listen_timer);
+	if (!l->in && bus_bind(w->bus, w->name, &l->in) != 0)
+		worker_exit(w, EXIT_DEPENDENCY);
+}
+
+static void
+on_link(struct worker *w, struct bus_link *link, bool up)
+{
+	struct limiter *l = w->state;
+	bool all_up = true;
+
+	for (uint32_t i = 0; i < l->shard_count; i++) {
+		if (l->shards[i].link == link && up)
+			l->shards[i].held = 0;
+		if (!l->shards[i].link || !bus_link_is_up(l->shards[i].link))
+			all_up = false;
+	}
+	if (all_up)
+		listen_now(w);
+}
+
 static int
 limiter_start(struct worker *w)
 {
@@ -104,14 +147,15 @@ limiter_start(struct worker *w)
 	l->charged = charged_new();
 	l->partitions = (uint32_t)setting(w, SET_PARTITIONS);
 	l->shard_count = (uint32_t)setting(w, SET_STORAGE_SHARDS);
-	l->shards = xcalloc(l->shard_count, sizeof(struct bus_link *));
+	l->shards = xcalloc(l->shard_count, sizeof(l->shards[0]));
 	for (uint32_t i = 0; i < l->shard_count; i++) {
 		snprintf(endpoint, sizeof(endpoint), "shard-%u", i);
-		err = bus_connect(w->bus, endpoint, &l->shards[i]);
+		err = bus_connect(w->bus, endpoint, &l->shards[i].link);
 		if (err)
 			return err;
 	}
-	return bus_bind(w->bus, w->name, &l->in);
+	loop_timer_set(w->loop, &l->listen_timer, SHARDS_WAIT_US, listen_now, w);
+	return 0;
 }
 
 static void
@@ -119,6 +163,7 @@ limiter_stop(struct worker *w)
 {
 	struct limiter *l = w->state;
 
+	loop_timer_clear(w->loop, &l->listen_timer);
 	budgets_free(&l->budgets);
 	charged_free(&l->charged);
 	free(l->shards);
@@ -131,6 +176,7 @@ static const struct worker_spec spec = {
 	.start = limiter_start,
 	.stop = limiter_stop,
 	.on = { [MSG_STREAM_BATCH] = on_batch },
+	.on_link = on_link,
 	.tick = on_tick, /* forgets idle devices */
 	.tick_ms = 1000,
 };
