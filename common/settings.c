@@ -30,9 +30,9 @@ static const char *const env_known[] = {
 static const char *const env_known_prefix[] = { "ROOST_TEST_", "ROOST_SERVICE_", "ROOST_PORT" };
 
 struct setting_value {
-	char *text; /* STR, ENUM, and the text form of every other kind */
+	char *text;	/* STR, ENUM, and the text form of every other kind */
 	int64_t number; /* INT, DURATION (ms), BOOL */
-	char **items; /* LIST */
+	char **items;	/* LIST */
 	size_t count;
 };
 

@@ -12,7 +12,7 @@
 #include "settings_impl.h"
 
 #define FILE_BYTES_MAX 1048576
-#define FILE_DEPTH_MAX 8 /* levels of mappings */
+#define FILE_DEPTH_MAX 8  /* levels of mappings */
 #define FILE_KEYS_MAX 256 /* keys of one mapping */
 #define PLACE_MAX 640
 

@@ -26,6 +26,7 @@ static void raise_event(struct child *c, enum child_event event, const char *why
 /* --- deadlines: one lazy timer; a heartbeat only moves deadline_us --- */
 
 static void on_timer(void *arg);
+static void read_control(struct child *c, uint32_t events);
 
 static void
 set_deadline(struct child *c, int64_t at_us)
@@ -61,6 +62,9 @@ on_timer(void *arg)
 {
 	struct child *c = arg;
 
+	/* If it was us who stood still, its heartbeats lie in the channel: look before condemning it. */
+	if (c->control_watch)
+		read_control(c, 0);
 	if (loop_now_us(c->env->loop) < c->deadline_us)
 		set_deadline(c, c->deadline_us);
 	else
@@ -155,20 +159,32 @@ on_packet(struct child *c, struct bytes packet)
 		    LS("fault", rc ? err_name(rc) : "unexpected message"));
 }
 
+/* All that lies in the channel. */
+static void
+read_control(struct child *c, uint32_t events)
+{
+	static uint8_t packet[CHILD_PACKET_MAX];
+	int fd = c->control_fd;
+	ssize_t n;
+
+	while ((n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
+		on_packet(c, bytes_of(packet, (size_t)n));
+		if (c->control_fd != fd)
+			return;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	/* An empty packet looks like the end; only EPOLLHUP is one. Who closed its end and lives on has the watchdog. */
+	if (n == 0 && !(events & EPOLLHUP))
+		return;
+	loop_fd_del(c->env->loop, &c->control_watch);
+}
+
 static void
 on_control(void *arg, int fd, uint32_t events)
 {
-	struct child *c = arg;
-	static uint8_t packet[CHILD_PACKET_MAX];
-	ssize_t n;
-
-	(void)events;
-	while (c->control_fd == fd && (n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT)) > 0)
-		on_packet(c, bytes_of(packet, (size_t)n));
-	if (c->control_fd != fd || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		return;
-	/* It closed its end; if it still lives, the watchdog ends it. */
-	loop_fd_del(c->env->loop, &c->control_watch);
+	(void)fd;
+	read_control(arg, events);
 }
 
 static void
@@ -510,13 +526,14 @@ child_reap(struct child *c)
 	(void)waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG);
 	/* Its last words: READY may still lie in the channel. */
 	if (c->control_watch)
-		on_control(c, c->control_fd, 0);
+		read_control(c, 0);
 	note_death(c, &info);
 	forget_process(c);
 	if (c->last_death.up_us >= 0)
 		backoff_was_up(&c->backoff, c->last_death.up_us);
+	death_text(&c->last_death, text);
 	raise_event(c, child_fsm_death(c->state, c->last_death.up_us, c->last_death.exit_code),
-	    death_text(&c->last_death, text));
+	    c->state == CHILD_DRAINING && c->last_death.exit_code == 0 ? "stopped" : text);
 }
 
 /* --- the outside --- */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -197,10 +198,9 @@ control_open(struct loop *loop, const char *path, control_fn fn, void *arg, stru
 		control->clients[i].fd = -1;
 	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	(void)unlink(path);
-	/* The umask of the supervisor makes it 0600. */
 	if (control->fd < 0 || sun_of(path, &sun) != 0 ||
 	    bind(control->fd, (struct sockaddr *)&sun, sizeof(sun)) != 0 ||
-	    listen(control->fd, CONTROL_CLIENTS_MAX) != 0) {
+	    chmod(path, 0600) != 0 || listen(control->fd, CONTROL_CLIENTS_MAX) != 0) {
 		buf_addf(err, "%s: %s", path, strerror(errno));
 		control_close(&control);
 		return ERR_IO;
