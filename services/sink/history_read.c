@@ -58,20 +58,17 @@ history_read_days(const char *dir, int64_t **ret_days, size_t *ret_n)
 	return 0;
 }
 
-/* ERR_NOT_FOUND: the writer has made the file, but not its tables yet. */
 static int
 check_version(sqlite3 *db, const char *path)
 {
 	int version = 0, err = sql_user_version(db, path, &version);
 
-	if (err != 0)
-		return err;
-	if (version > HISTORY_SCHEMA) {
+	if (err == 0 && version != HISTORY_SCHEMA) {
 		log_error("history.version", LS("file", path), LI("version", version),
-		    LS("fault", "written by a later release"));
-		return ERR_UNSUPPORTED;
+		    LS("fault", "written by another release"));
+		err = ERR_UNSUPPORTED;
 	}
-	return version == 0 ? ERR_NOT_FOUND : 0;
+	return err;
 }
 
 static int

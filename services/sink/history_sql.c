@@ -1,7 +1,12 @@
 /* history_sql.c - the few SQLite calls that history's files have in common */
 #include "history_sql.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "history_day.h"
@@ -59,30 +64,77 @@ sql_user_version(sqlite3 *db, const char *path, int *ret_version)
 	return err;
 }
 
-static int
-prepare_file(sqlite3 *db, const char *path, const char *schema)
+/* The bytes of an empty file with its tables, made in memory. NULL: logged. */
+static unsigned char *
+empty_file(const char *path, const char *schema, sqlite3_int64 *ret_len)
 {
-	char version[64];
+	char *sql =
+	    xasprintf("PRAGMA page_size=16384; %s; PRAGMA user_version=%d", schema, HISTORY_SCHEMA);
+	unsigned char *bytes = NULL;
+	sqlite3 *db = NULL;
+
+	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+		(void)sql_fail(db, path, "creating");
+	else if (sql_exec(db, path, sql) == 0)
+		bytes = sqlite3_serialize(db, "main", ret_len, 0);
+	sqlite3_close(db);
+	free(sql);
+	/* Bytes 18 and 19 of a database's header: 2 is WAL (sqlite.org/fileformat2.html, 1.3.3). */
+	if (bytes != NULL)
+		bytes[18] = bytes[19] = 2;
+	return bytes;
+}
+
+static int
+write_file(const char *path, const unsigned char *bytes, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, bytes, len) == (ssize_t)len && fsync(fd) == 0;
+
+	if (!ok)
+		log_error("history.create", LS("file", path), LS("fault", strerror(errno)));
+	if (fd >= 0)
+		close(fd);
+	return ok ? 0 : ERR_IO;
+}
+
+/* Whole or not at all, and with one sync: letting SQLite make it in place takes a dozen. */
+static int
+create_file(const char *path, const char *schema)
+{
+	char new_path[SQL_PATH_MAX];
+	sqlite3_int64 len = 0;
+	unsigned char *bytes = empty_file(path, schema, &len);
+	int err;
+
+	if (bytes == NULL)
+		return ERR_IO;
+	snprintf(new_path, sizeof(new_path), "%s.new", path);
+	err = write_file(new_path, bytes, (size_t)len);
+	sqlite3_free(bytes);
+	if (err == 0 && rename(new_path, path) != 0) {
+		log_error("history.create", LS("file", path), LS("fault", strerror(errno)));
+		err = ERR_IO;
+	}
+	return err;
+}
+
+static int
+check_file(sqlite3 *db, const char *path)
+{
 	int found = 0, err;
 
 	sqlite3_busy_timeout(db, BUSY_MS);
-	if ((err = sql_exec(db, path,
-		 "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-		 " PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-4096")) != 0 ||
-	    (err = sql_user_version(db, path, &found)) != 0)
+	err = sql_exec(db, path,
+	    "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-4096");
+	if (err != 0 || (err = sql_user_version(db, path, &found)) != 0)
 		return err;
-	if (found > HISTORY_SCHEMA) {
-		log_error("history.version", LS("file", path), LI("version", found),
-		    LS("fault", "written by a later release"));
-		return ERR_UNSUPPORTED;
-	}
 	if (found == HISTORY_SCHEMA)
 		return 0;
-	snprintf(version, sizeof(version), "PRAGMA user_version=%d", HISTORY_SCHEMA);
-	if ((err = sql_exec(db, path, "BEGIN IMMEDIATE")) != 0 ||
-	    (err = sql_exec(db, path, schema)) != 0 || (err = sql_exec(db, path, version)) != 0)
-		return err;
-	return sql_exec(db, path, "COMMIT");
+	log_error("history.version", LS("file", path), LI("version", found),
+	    LS("fault",
+		found > HISTORY_SCHEMA ? "written by a later release" : "not a file of history"));
+	return found > HISTORY_SCHEMA ? ERR_UNSUPPORTED : ERR_DAMAGED;
 }
 
 int
@@ -91,12 +143,13 @@ sql_open(const char *path, const char *schema, sqlite3 **ret_db)
 	sqlite3 *db = NULL;
 	int err;
 
-	if (sqlite3_open_v2(path, &db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-		NULL) != SQLITE_OK)
+	if (access(path, F_OK) != 0 && (err = create_file(path, schema)) != 0)
+		return err;
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
 		err = sql_fail(db, path, "opening");
 	else
-		err = prepare_file(db, path, schema);
+		err = check_file(db, path);
 	if (err != 0) {
 		sqlite3_close(db);
 		return err;
