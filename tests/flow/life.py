@@ -16,8 +16,8 @@ def test_status_shows_every_process():
         for process in status["processes"]:
             assert process["state"].upper() == "UP" and process["pid"] > 0, process
             assert process["restarts"] == 0 and process["uptime_ms"] >= 0, process
-        groups = {f["group"] for f in status["followers"]}
-        assert {"rules", "notifier", "history", "state"} <= groups, groups
+        r.wait_for(lambda: {f["group"] for f in r.status()["followers"]} >= {"rules", "notifier", "history", "state"}, 5,
+                   "the lag of every follower, which is reported once a second")
         text = r.cli("status")
         assert text.returncode == 0, text
         for name in r.workers:
