@@ -318,6 +318,8 @@ send_hello(struct emit *e)
 		.stream = e->tx.id,
 		.acked = e->tx.id ? e->tx.committed : 0,
 		.epoch = e->epoch,
+		/* Its numbers went with the stream: only a later id will do. */
+		.given_up = e->tx.id ? 0 : e->tx.last_id,
 	};
 
 	(void)bus_send(e->link, NULL, MSG_HELLO, &hello); /* lost: said again at its time-out */
