@@ -40,9 +40,9 @@ START_TEST(test_text)
 	log_debug("not.written", LS("k", "v"));
 	log_info("device.seen", LS("device", "a b\n\"x\"\x1b[2J"), LI("n", -1), LU("u", 2),
 	    LF("f", 1.5), LS("plain", "gh-1"), LS("none", NULL));
-	ck_assert_ptr_nonnull(strstr(
-	    captured(), "Z info limiter-0 device.seen device=\"a b\\u000a\\\"x\\\"\\u001b[2J\" "
-			"n=-1 u=2 f=1.5 plain=gh-1 none=\"\"\n"));
+	ck_assert_ptr_nonnull(strstr(captured(),
+	    "Z info limiter-0 device.seen device=\"a b\\u000a\\\"x\\\"\\u001b[2J\" "
+	    "n=-1 u=2 f=1.5 plain=gh-1 none=\"\"\n"));
 	ck_assert_ptr_null(strstr(line, "not.written"));
 }
 END_TEST
