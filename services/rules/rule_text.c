@@ -60,8 +60,8 @@ text_is(const struct yaml_node *n, enum yaml_kind kind, const char *what, struct
 bool
 text_string(const struct yaml_node *n, struct problems *p, struct bytes *ret_text)
 {
-	static const char *const surprising[] = { "yes", "no", "on", "off", "y", "n", "true",
-		"false", "null" };
+	static const char *const surprising[] = { "yes", "no", "on", "off", "true", "false",
+		"null" };
 	const char *s = (const char *)n->text.data;
 
 	if (!text_is(n, YAML_SCALAR, "a text is expected here", p))
