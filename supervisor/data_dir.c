@@ -11,8 +11,11 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "log.h"
 
 #define PATH_BYTES (DATA_DIR_MAX + 32)
+#define WRITE_MAX 4096	  /* bytes of a file that data_dir_write() writes */
+#define OVERWRITE_MAX 512 /* of those, what is overwritten in place when there is no room */
 
 static int
 make_dir(const char *path, struct buf *err)
@@ -43,7 +46,7 @@ lock(const char *data_dir, const char *hint, int *ret_fd, struct buf *err)
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		n = pread(fd, pid, sizeof(pid) - 1, 0);
-		pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+		pid[n > 0 ? strcspn(pid, " \n") : 0] = '\0';
 		buf_addf(err,
 		    "data_dir %s is served by another Roost already (pid %s); stop that one with "
 		    "`roost "
@@ -52,12 +55,10 @@ lock(const char *data_dir, const char *hint, int *ret_fd, struct buf *err)
 		close(fd);
 		return ERR_AGAIN;
 	}
-	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
-		buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
-		close(fd);
-		return ERR_IO;
-	}
+	/* Only for people: without it, on a full disk, the lock is as good. */
+	n = snprintf(pid, sizeof(pid), "%-10d\n", (int)getpid());
+	if (pwrite(fd, pid, (size_t)n, 0) != n)
+		log_warn("data_dir.pid", LS("path", path), LS("fault", strerror(errno)));
 	*ret_fd = fd;
 	return 0;
 }
@@ -91,24 +92,71 @@ sync_dir(const char *dir)
 	return rc == 0 ? 0 : ERR_IO;
 }
 
-/* New file, synced, renamed over the old one, directory synced: the old or the new is whole at any instant. */
-int
-data_dir_write(const char *data_dir, const char *name, struct bytes text)
+static bool
+holds(const char *path, struct bytes text)
 {
-	char tmp[PATH_BYTES], path[PATH_BYTES];
-	bool ok;
-	int fd;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char have[WRITE_MAX + 1];
+	ssize_t n = fd >= 0 ? read(fd, have, sizeof(have)) : -1;
 
-	snprintf(path, sizeof(path), "%s/%s", data_dir, name);
-	snprintf(tmp, sizeof(tmp), "%s/%s.new", data_dir, name);
+	if (fd >= 0)
+		close(fd);
+	return n >= 0 && bytes_equal(bytes_of(have, (size_t)n), text);
+}
+
+/* New file, synced, renamed over the old one, directory synced: the old or the new is whole at any instant. */
+static int
+replace(const char *data_dir, const char *path, struct bytes text)
+{
+	char tmp[PATH_BYTES + 8];
+	bool ok;
+	int fd, saved;
+
+	snprintf(tmp, sizeof(tmp), "%s.new", path);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return ERR_IO;
 	ok = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0;
+	saved = errno;
 	ok = close(fd) == 0 && ok;
-	if (!ok || rename(tmp, path) != 0)
+	if (ok && rename(tmp, path) == 0)
+		return sync_dir(data_dir);
+	(void)unlink(tmp);
+	errno = saved;
+	return ERR_IO;
+}
+
+/* For a full disk: the same bytes' place, which is less than a disk's sector and so written whole or not at all. */
+static int
+overwrite(const char *path, struct bytes text)
+{
+	struct stat st;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0)
 		return ERR_IO;
-	return sync_dir(data_dir);
+	ok = fstat(fd, &st) == 0 && st.st_size == (off_t)text.len && text.len <= OVERWRITE_MAX &&
+	     pwrite(fd, text.data, text.len, 0) == (ssize_t)text.len && fsync(fd) == 0;
+	ok = close(fd) == 0 && ok;
+	return ok ? 0 : ERR_IO;
+}
+
+int
+data_dir_write(const char *data_dir, const char *name, struct bytes text)
+{
+	char path[PATH_BYTES];
+	int saved;
+
+	ASSERT(text.len <= WRITE_MAX);
+	snprintf(path, sizeof(path), "%s/%s", data_dir, name);
+	if (holds(path, text) || replace(data_dir, path, text) == 0)
+		return 0;
+	saved = errno;
+	if ((errno == ENOSPC || errno == EDQUOT) && overwrite(path, text) == 0)
+		return 0;
+	errno = saved;
+	return ERR_IO;
 }
 
 static int

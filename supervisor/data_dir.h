@@ -16,7 +16,8 @@
 int data_dir_open(const char *data_dir, const char *hint, int *ret_lock_fd, struct buf *err);
 /* Records the format, or compares it with what settings say: ERR_CONFIG if they differ. */
 int data_dir_check_format(const char *data_dir, const struct settings *settings, struct buf *err);
-/* Writes a small file whole or not at all, durably. ERR_IO and errno. */
+/* Makes a small file (at most 4 KiB) hold text, whole or not at all, durably; on a full disk also, if it exists with the
+ * same length. ERR_IO and errno. */
 int data_dir_write(const char *data_dir, const char *name, struct bytes text);
 
 #endif

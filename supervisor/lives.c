@@ -25,12 +25,14 @@ read_bound(const struct lives *l, uint64_t *ret_bound)
 	close(fd);
 	if (n < 0)
 		return ERR_IO;
-	if (n < 2 || n > 20 || text[n - 1] != '\n')
+	if (n < 2 || n > 21 || text[n - 1] != '\n')
 		return ERR_DAMAGED;
 	for (ssize_t i = 0; i < n - 1; i++) {
 		if (text[i] < '0' || text[i] > '9')
 			return ERR_DAMAGED;
-		bound = bound * 10 + (uint64_t)(text[i] - '0');
+		if (__builtin_mul_overflow(bound, 10u, &bound) ||
+		    __builtin_add_overflow(bound, (uint64_t)(text[i] - '0'), &bound))
+			return ERR_DAMAGED;
 	}
 	*ret_bound = bound;
 	return 0;
@@ -40,7 +42,8 @@ static int
 reserve(struct lives *l)
 {
 	char text[32];
-	int len = snprintf(text, sizeof(text), "%" PRIu64 "\n", l->bound + LIVES_RESERVED);
+	/* Always of one length, so that a full disk does not stop a restart. */
+	int len = snprintf(text, sizeof(text), "%020" PRIu64 "\n", l->bound + LIVES_RESERVED);
 	int rc = data_dir_write(l->dir, "lives", bytes_of(text, (size_t)len));
 
 	if (rc == 0)

@@ -2,7 +2,6 @@
 #include "redis.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "data_dir.h"
 #include "err.h"
 
 void
@@ -36,18 +36,6 @@ redis_config(struct buf *out)
 	    "shutdown-timeout 2\n");
 }
 
-static int
-write_file(const char *path, struct bytes text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool ok;
-
-	if (fd < 0)
-		return ERR_IO;
-	ok = write(fd, text.data, text.len) == (ssize_t)text.len;
-	return close(fd) == 0 && ok ? 0 : ERR_IO;
-}
-
 int
 redis_prepare(const char *data_dir, struct buf *err)
 {
@@ -59,9 +47,8 @@ redis_prepare(const char *data_dir, struct buf *err)
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		rc = ERR_IO;
 	redis_config(&text);
-	snprintf(path, sizeof(path), "%s/redis/" REDIS_CONFIG, data_dir);
 	if (rc == 0)
-		rc = write_file(path, buf_bytes(&text));
+		rc = data_dir_write(path, REDIS_CONFIG, buf_bytes(&text));
 	if (rc != 0)
 		buf_addf(err, "%s: %s", path, strerror(errno));
 	buf_fini(&text);

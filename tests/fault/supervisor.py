@@ -1,4 +1,5 @@
 """The supervisor by itself, with workers that misbehave on request (tests/support/fake_worker.c)."""
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import time
 
 import roost
+from disk import as_root
 from roost import ROOT, B, Roost, descendants, pause, reap, wait_for
 
 SERVICES = ["storage", "limiter", "rules", "notifier", "sink", "connectivity"]
@@ -280,6 +282,29 @@ def test_control_socket_refuses_what_is_no_request():
         r.wait_for(lambda: r.cli("status").returncode == 0, 5, "an answer after the crowd")
 
 
+def test_a_full_disk_does_not_stop_a_restart():
+    r = Fake({"redis.url": ""}, workers=["redis", "connectivity-0"])
+    os.makedirs(r.data_dir)
+    as_root("mount", "-t", "tmpfs", "-o", "size=256k,mode=777", "none", r.data_dir)
+    try:
+        with r:
+            life = int(r.given("limiter-0")[-1]["life"])
+            r.proc.kill()
+            r.proc.wait()
+            wait_for(lambda: reap() or not descendants(os.getpid()), 5, "the end of all")
+            with open(os.path.join(r.data_dir, "filler"), "wb", buffering=0) as f:
+                try:
+                    while True:
+                        f.write(b"x" * 4096)
+                except OSError as e:
+                    assert e.errno == errno.ENOSPC, e
+            r.start()
+            assert int(r.given("limiter-0")[-1]["life"]) >= life + 1000
+            r.stop()
+    finally:
+        as_root("umount", "-l", r.data_dir)
+
+
 def test_usage_errors():
     binary = roost.ROOST
     for arguments, code in (([], 64), (["dance"], 64), (["status", "--loud"], 64), (["run", "-c"], 64),
@@ -313,6 +338,7 @@ def test_restart_is_fast_and_the_supervisor_small():
     with Fake({"limiter.replicas": str(count)}) as r:
         pause(1.1)
         pids = r.pids()
+        fds = len(os.listdir("/proc/%d/fd" % r.proc.pid))
         took = []
         for n in range(count):
             name = "limiter-%d" % n
@@ -322,6 +348,7 @@ def test_restart_is_fast_and_the_supervisor_small():
             line = r.wait_log(r"(\S+Z) \S+ \S+ child.state name=%s from=STARTING to=UP" % name, 5, start)
             took.append((roost.time_us(line.group(1)) - before) / 1000)
         took.sort()
+        assert len(os.listdir("/proc/%d/fd" % r.proc.pid)) == fds, "descriptors leak"
         memory = r.status()["supervisor"]["memory_bytes"] / 1024
         roost.note("kill -9 to READY %.1f ms (median of %d), at worst %.1f ms; supervisor %d KiB PSS with %d children" % (
             took[count // 2], count, took[-1], memory, count + 6))

@@ -154,7 +154,7 @@ END_TEST
 START_TEST(test_lives_damage)
 {
 	static const char *const texts[] = { "", "\n", "12", "12x\n", "-1\n", "1\n2\n",
-		"99999999999999999999999\n" };
+		"99999999999999999999\n", "0099999999999999999999\n", "99999999999999999999999\n" };
 	struct lives l;
 
 	begin();
