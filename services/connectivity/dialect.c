@@ -13,12 +13,19 @@
 static const struct dialect {
 	const char *name;
 	const char *pattern;
+	size_t
+	    literal; /* its bytes before the first {: other topics are told apart by these alone */
 	enum payload_format format;
 } dialects[] = {
-	{ "roost", "roost/{device}/telemetry", PAYLOAD_ANY },
-	{ "roost", "roost/{device}/telemetry/{metric}", PAYLOAD_TEXT },
-	{ "thingsboard", "v1/devices/me/telemetry", PAYLOAD_ANY },
-	{ "thingsboard", "v2/t", PAYLOAD_ANY },
+#define DIALECT(name, literal, rest, format)                                                       \
+	{                                                                                          \
+		name, literal rest, sizeof(literal) - 1, format                                    \
+	}
+	DIALECT("roost", "roost/", "{device}/telemetry", PAYLOAD_ANY),
+	DIALECT("roost", "roost/", "{device}/telemetry/{metric}", PAYLOAD_TEXT),
+	DIALECT("thingsboard", "v1/devices/me/telemetry", "", PAYLOAD_ANY),
+	DIALECT("thingsboard", "v2/t", "", PAYLOAD_ANY),
+#undef DIALECT
 };
 
 struct match {
@@ -110,7 +117,9 @@ dialect_match(struct bytes topic, struct bytes identity, struct dialect_target *
 	for (size_t i = 0; i < COUNT_OF(dialects); i++) {
 		const char *fault;
 
-		if (!matches(dialects[i].pattern, topic, &m))
+		if (topic.len < dialects[i].literal ||
+		    memcmp(topic.data, dialects[i].pattern, dialects[i].literal) != 0 ||
+		    !matches(dialects[i].pattern, topic, &m))
 			continue;
 		if (!m.names_device)
 			m.device = identity;

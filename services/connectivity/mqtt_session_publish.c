@@ -395,6 +395,12 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 	answer_ready(c);
 }
 
+static bool
+too_deep(struct bytes topic)
+{
+	return topic.len >= MQTT_LEVELS_MAX && mqtt_levels(topic) > MQTT_LEVELS_MAX;
+}
+
 enum mqtt_done
 mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
@@ -422,7 +428,7 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 		.any_device = c->any_device,
 	};
 	err = dialect_match(p.topic, grant.identity, &target);
-	if (err == ERR_NOT_FOUND && mqtt_levels(p.topic) > MQTT_LEVELS_MAX)
+	if (err == ERR_NOT_FOUND && too_deep(p.topic))
 		refuse(c, &p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
 	else if (err == ERR_NOT_FOUND)
 		on_message(c, &p);
