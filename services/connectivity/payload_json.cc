@@ -1,4 +1,8 @@
 /* payload_json.cc - JSON payloads through simdjson, with a C interface; pure */
+/* gcc gathers the halves of simdjson's iterators into vectors that were just stored one by one, and waits for each. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-slp-vectorize")
+#endif
 #include "payload_build.h"
 
 #include <cstdlib>
@@ -135,14 +139,14 @@ template <typename V>
 int
 number(struct payload_build *b, V &v, struct value *ret)
 {
-	json::number num;
-	simdjson::error_code e = v.get_number().get(num);
+	auto got = v.get_number();
+	const json::number &num = got.value_unsafe();
 
-	if (e != simdjson::SUCCESS) {
+	if (got.error() != simdjson::SUCCESS) {
 		std::string_view token = token_of(v);
 
 		if (!is_number(token))
-			return fail_json(b, e);
+			return fail_json(b, got.error());
 		ret->kind = VALUE_DOUBLE;
 		ret->v.f = std::strtod(token.data(), nullptr);
 	} else if (num.is_int64()) {
@@ -217,12 +221,11 @@ scalar(struct payload_build *b, V &v, json::json_type type, struct value *ret, b
 	return e == simdjson::SUCCESS ? 0 : fail_json(b, e);
 }
 
-int object(struct payload_build *b, json::object o);
-
-int array(struct payload_build *b, json::array a);
+int object(struct payload_build *b, json::object &o);
+int array(struct payload_build *b, json::array &a);
 
 int
-member(struct payload_build *b, struct bytes name, json::value v)
+member(struct payload_build *b, struct bytes name, json::value &v)
 {
 	json::json_type type;
 	json::object o;
@@ -255,21 +258,26 @@ member(struct payload_build *b, struct bytes name, json::value v)
 	return err;
 }
 
+/* The iterators are unpacked by hand: copied as range-for does it, they cost more than the parsing. */
 int
-object(struct payload_build *b, json::object o)
+object(struct payload_build *b, json::object &o)
 {
+	auto begin = o.begin();
+	auto end = o.end();
 	struct bytes name;
-	json::field field;
-	simdjson::error_code e;
 	int err;
 
-	for (auto got : o) {
-		e = std::move(got).get(field);
+	if (begin.error() != simdjson::SUCCESS)
+		return fail_json(b, begin.error());
+	for (auto &it = begin.value_unsafe(); it != end.value_unsafe(); ++it) {
+		auto got = *it;
+		simdjson::error_code e = got.error();
+
 		if (e == simdjson::SUCCESS)
-			e = name_of(field, &name);
+			e = name_of(got.value_unsafe(), &name);
 		if (e != simdjson::SUCCESS)
 			return fail_json(b, e);
-		err = member(b, name, field.value());
+		err = member(b, name, got.value_unsafe().value());
 		if (err)
 			return err;
 	}
@@ -277,19 +285,16 @@ object(struct payload_build *b, json::object o)
 }
 
 int
-array(struct payload_build *b, json::array a)
+array(struct payload_build *b, json::array &a)
 {
 	char text[PAYLOAD_INDEX_MAX];
 	uint32_t index = 0;
-	json::value v;
-	simdjson::error_code e;
 	int err;
 
 	for (auto got : a) {
-		e = std::move(got).get(v);
-		if (e != simdjson::SUCCESS)
-			return fail_json(b, e);
-		err = member(b, payload_index(text, index++), v);
+		if (got.error() != simdjson::SUCCESS)
+			return fail_json(b, got.error());
+		err = member(b, payload_index(text, index++), got.value_unsafe());
 		if (err)
 			return err;
 	}
@@ -297,7 +302,7 @@ array(struct payload_build *b, json::array a)
 }
 
 int
-sample(struct payload_build *b, json::object o)
+sample(struct payload_build *b, json::object &o)
 {
 	int err;
 
@@ -307,7 +312,7 @@ sample(struct payload_build *b, json::object o)
 }
 
 int
-samples(struct payload_build *b, json::array a)
+samples(struct payload_build *b, json::array &a)
 {
 	json::value v;
 	json::object o;
