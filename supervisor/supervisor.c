@@ -449,7 +449,8 @@ run_children(struct supervisor *sup)
 	begin_start_stage(sup);
 	loop_wake(sup->loop);
 	loop_run(sup->loop);
-	log_info("roost.stopped", LI("ms", (loop_now_us(sup->loop) - sup->started_us) / 1000));
+	log_info(
+	    "roost.stopped", LI("uptime_ms", (loop_now_us(sup->loop) - sup->started_us) / 1000));
 	for (size_t i = 0; i < sup->plan.count; i++)
 		child_fini(&sup->children[i]);
 	loop_timer_clear(sup->loop, &sup->config_timer);
