@@ -92,7 +92,7 @@ sync_open(struct journal *j, const char *name, uint64_t at)
 		j->hooks.busy(j->hooks.arg, BUSY_SYNC_MS);
 	if (fdatasync(j->fd) != 0)
 		journal_die(j, "fdatasync", name, at, errno);
-	j->sync_us = (uint64_t)(clock_mono_us() - before);
+	j->sync_us = (uint64_t)(clock_mono_us() - before) + 1; /* 0 is: never yet */
 	metric_add(M_STORAGE_SYNC_US, j->sync_us);
 }
 

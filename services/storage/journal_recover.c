@@ -26,6 +26,7 @@
 #include "segment.h"
 
 #define COPY_CHUNK (1u << 20)
+#define COPY_PAGE 4096u
 #define SNAPSHOT_CHUNK 16384
 #define BUSY_RECOVER_MS 120000
 
@@ -287,6 +288,23 @@ was_clean(const struct journal *j, const struct scan *last)
 }
 
 static int
+write_chunk(int fd, const uint8_t *data, size_t len, uint64_t at)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pwrite(fd, data + done, len - done, (off_t)(at + done));
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			return ERR_IO;
+	}
+	return 0;
+}
+
+/* Unreadable sectors become zeros in a copy (recovery has reported them as damage); in place they are an error. */
+static int
 copy_bytes(int from, int to, uint64_t len)
 {
 	uint8_t *chunk = xmalloc(COPY_CHUNK);
@@ -296,32 +314,21 @@ copy_bytes(int from, int to, uint64_t len)
 	while (at < len && r == 0) {
 		size_t want = len - at < COPY_CHUNK ? (size_t)(len - at) : COPY_CHUNK;
 		ssize_t n = pread(from, chunk, want, (off_t)at);
-		ssize_t done = 0;
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EIO) {
-			/* Unreadable sectors: the copy has zeros there, which recovery has reported as damage. */
-			want = want > 4096 ? 4096 - (size_t)(at % 4096) : want;
+		if (n < 0 && errno == EIO && from != to) {
+			size_t page = COPY_PAGE - (size_t)(at % COPY_PAGE);
+
+			want = want < page ? want : page;
 			n = pread(from, chunk, want, (off_t)at);
 			if (n < 0) {
 				memset(chunk, 0, want);
 				n = (ssize_t)want;
 			}
 		}
-		if (n <= 0) {
-			r = ERR_IO;
-			break;
-		}
-		while (done < n && r == 0) {
-			ssize_t w = pwrite(to, chunk + done, (size_t)(n - done), (off_t)at + done);
-
-			if (w > 0)
-				done += w;
-			else if (errno != EINTR)
-				r = ERR_IO;
-		}
-		at += (uint64_t)n;
+		r = n > 0 ? write_chunk(to, chunk, (size_t)n, at) : ERR_IO;
+		at += n > 0 ? (uint64_t)n : 0;
 	}
 	free(chunk);
 	return r;
@@ -329,32 +336,62 @@ copy_bytes(int from, int to, uint64_t len)
 
 /* The copy is written into next.seg, which has its room already, so a full disk does not stand in the way. */
 static int
-copy_segment(struct journal *j, const struct journal_segment *s, uint64_t len)
+copy_segment(struct journal *j, const char *name, uint64_t len)
 {
-	char name[JOURNAL_NAME_MAX];
-	int from = open_for_read(j, s), to = -1, r = ERR_IO;
+	int from = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC), to = -1, r = ERR_IO;
 
-	journal_segment_name(s->base, name);
-	if (j->hooks.busy)
-		j->hooks.busy(j->hooks.arg, BUSY_RECOVER_MS);
 	if (j->spare && renameat(j->dir_fd, "next.seg", j->dir_fd, copy_tmp) == 0)
 		j->spare = false;
 	to = openat(j->dir_fd, copy_tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (from < 0 || to < 0)
-		goto out;
-	if (copy_bytes(from, to, len) != 0 || ftruncate(to, (off_t)len) != 0 || fsync(to) != 0)
-		goto out;
-	if (renameat(j->dir_fd, copy_tmp, j->dir_fd, name) != 0 || fsync(j->dir_fd) != 0)
-		goto out;
-	r = 0;
-out:
-	if (r != 0)
-		log_error("journal.copy_failed", LS("dir", j->dir), LS("file", name),
-		    LS("error", strerror(errno)));
+	if (from >= 0 && to >= 0 && copy_bytes(from, to, len) == 0 &&
+	    ftruncate(to, (off_t)len) == 0 && fsync(to) == 0 &&
+	    renameat(j->dir_fd, copy_tmp, j->dir_fd, name) == 0 && fsync(j->dir_fd) == 0)
+		r = 0;
+	else
+		log_warn("journal.copy_failed", LS("dir", j->dir), LS("file", name),
+		    LS("error", strerror(errno)), LS("then", "written again in place"));
 	if (from >= 0)
 		close(from);
 	if (to >= 0)
 		close(to);
+	if (r != 0)
+		unlinkat(j->dir_fd, copy_tmp, 0);
+	return r;
+}
+
+/* Without room for a copy (the disk was full, so there was no next.seg either) the same bytes are written over themselves:
+ * all of them are then dirty again, and a sync that returns 0 has written each. */
+static int
+rewrite_segment(struct journal *j, const char *name, uint64_t len)
+{
+	int fd = openat(j->dir_fd, name, O_RDWR | O_CLOEXEC), r = ERR_IO;
+
+	if (fd >= 0 && copy_bytes(fd, fd, len) == 0 && ftruncate(fd, (off_t)len) == 0 &&
+	    fsync(fd) == 0)
+		r = 0;
+	else
+		log_error("journal.rewrite_failed", LS("dir", j->dir), LS("file", name),
+		    LS("error", strerror(errno)));
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int
+renew_segment(struct journal *j, const struct journal_segment *s, uint64_t len)
+{
+	char name[JOURNAL_NAME_MAX];
+	int r;
+
+	journal_segment_name(s->base, name);
+	if (j->hooks.busy)
+		j->hooks.busy(j->hooks.arg, BUSY_RECOVER_MS);
+	r = copy_segment(j, name, len);
+	if (r != 0)
+		r = rewrite_segment(j, name, len);
+	if (r == 0)
+		log_info(
+		    "journal.renewed", LS("dir", j->dir), LU("base", s->base), LU("bytes", len));
 	return r;
 }
 
@@ -391,13 +428,7 @@ settle_last(struct journal *j, const struct scan *sc)
 		    LU("from", sc->bad_from), LU("to", sc->bad_to),
 		    LS("means",
 			"a block that was not acknowledged to anybody, or damage to the last one"));
-	if (clean) {
-		r = cut_segment(j, s, used);
-	} else {
-		r = copy_segment(j, s, used);
-		log_info(
-		    "journal.copied", LS("dir", j->dir), LU("base", s->base), LU("bytes", used));
-	}
+	r = clean ? cut_segment(j, s, used) : renew_segment(j, s, used);
 	s->end = sc->good;
 	s->size = used;
 	j->base_next = s->base + (size > j->config.segment_bytes ? size : j->config.segment_bytes);

@@ -101,6 +101,8 @@ shard_on_hello(struct shard *s, const char *from, const struct msg_hello *m)
 		malformed(from, "HELLO", "partition of another shard");
 		return;
 	}
+	stream_table_seen(&s->streams, m->stream);
+	stream_table_seen(&s->streams, m->given_up);
 	if ((o && o->life > m->life) ||
 	    (m->epoch && !followers_owns(&s->followers, from, m->life, partition, m->epoch))) {
 		say_fenced(s, from, partition, m->stream, m->life);

@@ -8,6 +8,7 @@
 #include "err.h"
 #include "le.h"
 #include "mem.h"
+#include "record.h"
 
 #define BUCKETS_MIN 256
 #define ID_BITS 48
@@ -269,20 +270,26 @@ stream_table_put_bytes(const struct stream_table *s)
 	return bytes;
 }
 
-/* Adds the pairs that are not there yet. */
+/* Adds the pairs that are not there yet, as far as they can be the stream's: that also bounds them. */
 static void
 replay_pairs(struct stream *st, struct bytes pairs)
 {
+	uint64_t committed = st->rx.committed;
+	uint64_t after = committed > STREAM_WINDOW_BATCHES ? committed - STREAM_WINDOW_BATCHES : 0;
+
+	if (after < st->rx.acked)
+		after = st->rx.acked;
 	for (; pairs.len; pairs = bytes_of(pairs.data + PAIR_SIZE, pairs.len - PAIR_SIZE)) {
 		const struct buf *have = &st->rx.refusals;
 		const uint8_t *last = have->len ? have->data + have->len - PAIR_SIZE : NULL;
-		uint64_t seq = le_get64(pairs.data), index = le_get64(pairs.data + 8);
+		uint64_t seq = le_get64(pairs.data), index = le_get64(pairs.data + 8) >> 32;
 
-		if (last && (seq < le_get64(last) ||
-				(seq == le_get64(last) && index <= le_get64(last + 8))))
+		if (seq <= after || seq > committed || index >= BATCH_RECORDS_MAX)
 			continue;
-		if (have->len / PAIR_SIZE < STREAM_REFUSALS_MAX)
-			buf_add(&st->rx.refusals, pairs.data, PAIR_SIZE);
+		if (last && (seq < le_get64(last) ||
+				(seq == le_get64(last) && index <= le_get64(last + 8) >> 32)))
+			continue;
+		buf_add(&st->rx.refusals, pairs.data, PAIR_SIZE);
 	}
 }
 
@@ -322,6 +329,15 @@ stream_table_replay(struct stream_table *s, const struct entry *e, int64_t now_u
 	}
 	replay_pairs(st, bytes_of(b + BODY_FIXED + name_len, e->body.len - BODY_FIXED - name_len));
 	return 0;
+}
+
+void
+stream_table_seen(struct stream_table *s, uint64_t id)
+{
+	uint64_t n = id & ((1ull << ID_BITS) - 1);
+
+	if (id >> ID_BITS == s->shard && n > s->issued)
+		s->issued = n;
 }
 
 void

@@ -442,6 +442,31 @@ START_TEST(test_clean_stop_is_trusted_once)
 }
 END_TEST
 
+/* There is no room for a copy: the segment is written again in place. */
+START_TEST(test_no_copy_possible)
+{
+	struct journal *j = open_at(dir, WALL);
+	char path[160];
+
+	append(j, 1);
+	append(j, 2);
+	journal_abandon(&j);
+	snprintf(path, sizeof(path), "%s/next.seg", dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/copy.tmp", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	j = open_at(dir, WALL + 1000);
+	check_seen("rewritten", 0, 1, 2, 0);
+	read_all(j);
+	check_seen("rewritten", 0, 1, 2, 0);
+	journal_abandon(&j);
+	j = open_at(dir, WALL + 2000);
+	read_all(j);
+	check_seen("rewritten, next start", 0, 1, 2, 0);
+	journal_close(&j, WALL);
+}
+END_TEST
+
 START_TEST(test_time_never_goes_back)
 {
 	struct journal *j = open_at(dir, WALL);
@@ -556,6 +581,7 @@ main(void)
 	tcase_add_test(tc, test_warm_replay_reaches_back);
 	tcase_add_test(tc, test_damaged_snapshot);
 	tcase_add_test(tc, test_clean_stop_is_trusted_once);
+	tcase_add_test(tc, test_no_copy_possible);
 	tcase_add_test(tc, test_time_never_goes_back);
 	tcase_add_test(tc, test_quota_and_large_blocks);
 	tcase_add_test(tc, test_write_error_ends_the_process);
