@@ -244,9 +244,10 @@ storage_tick(struct worker *w)
 	for (size_t i = 0; i < st->count; i++) {
 		struct shard *s = st->served[i].shard;
 
+		/* Before the TICK, which nobody can have yet. */
+		followers_lag(&s->followers, report_lag, w);
 		shard_clock(s, clock_wall_us(), clock_mono_us());
 		shard_tick(s);
-		followers_lag(&s->followers, report_lag, w);
 		bytes += journal_bytes(s->journal);
 		segments += s->journal->segment_count;
 		streams += s->streams.count;
