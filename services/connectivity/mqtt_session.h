@@ -94,6 +94,7 @@ struct mqtt_conn {
 struct mqtt_delivery {
 	struct mqtt_delivery *next;
 	struct mqtt_message *message;	/* NULL: in flight, and never sent again */
+	uint64_t serial;		/* counts what this session was sent; gives packet_id */
 	uint16_t packet_id;		/* 0: queued */
 	uint8_t qos;
 	bool retain;
@@ -118,6 +119,7 @@ struct mqtt_session {
 	struct mqtt_will *will;		/* delayed */
 	int64_t will_us;		/* when it is due */
 	int64_t expires_us;		/* meaningful while away */
+	uint64_t serial;		/* of the last delivery */
 	uint64_t match_stamp;		/* scratch of routing: which message, ... */
 	uint32_t match_subs;		/* ... how many subscriptions */
 	uint8_t match_qos;		/* ... and the highest QoS */
@@ -125,8 +127,8 @@ struct mqtt_session {
 	uint32_t expiry_s;		/* 0: ends with the connection; UINT32_MAX: as long as allowed */
 	uint32_t sub_count;
 	uint32_t queued_bytes;
-	uint16_t next_packet_id;
 	uint16_t id_len;
+	bool drop_logged;		/* since its queue was empty last */
 	char id[];			/* NUL-terminated */
 };
 

@@ -67,26 +67,38 @@ outgoing(const struct mqtt_broker *b, const struct mqtt_message *m, unsigned qos
 	return o;
 }
 
-/* An id that is not in flight; there always is one, for in flight are at most MQTT_IN_FLIGHT_MAX. */
-static uint16_t
-new_packet_id(struct mqtt_session *s)
+static bool
+is_in_flight(const struct mqtt_session *s, uint16_t packet_id)
 {
-	for (;;) {
-		const struct mqtt_delivery *d = s->in_flight.head;
+	const struct mqtt_delivery *d = s->in_flight.head;
 
-		if (++s->next_packet_id == 0)
-			s->next_packet_id = 1;
-		while (d && d->packet_id != s->next_packet_id)
-			d = d->next;
-		if (!d)
-			return s->next_packet_id;
-	}
+	while (d && d->packet_id != packet_id)
+		d = d->next;
+	return d != NULL;
+}
+
+/* Gives d a packet id that is not in flight; there always is one, for in flight are at most MQTT_IN_FLIGHT_MAX. In flight is
+ * in the order of serials: only when its oldest is a whole round behind may an id be taken. */
+static void
+put_in_flight(struct mqtt_session *s, struct mqtt_delivery *d)
+{
+	do {
+		d->serial = ++s->serial;
+		d->packet_id = (uint16_t)((d->serial - 1) % UINT16_MAX + 1);
+	} while (s->in_flight.head && d->serial - s->in_flight.head->serial >= UINT16_MAX &&
+		 is_in_flight(s, d->packet_id));
+	append(&s->in_flight, d);
 }
 
 static void
-drop(uint64_t n)
+drop(struct mqtt_session *s)
 {
-	metric_add(M_MQTT_DROPPED, n);
+	metric_add(M_MQTT_DROPPED, 1);
+	if (s->drop_logged)
+		return;
+	s->drop_logged = true;
+	log_warn("mqtt.dropping", LB("client", mqtt_session_id(s)), LU("queued", s->queued_bytes),
+	    LS("why", "it takes its messages more slowly than they come"));
 }
 
 /* Moves queued messages into flight as far as the client's receive maximum allows. */
@@ -105,17 +117,19 @@ pump(struct mqtt_broker *b, struct mqtt_session *s)
 		b->queued_bytes -= bytes;
 		if (mqtt_message_expired(d->message, b->now_us) ||
 		    mqtt_publish_size(c->version, &o) > c->out_packet_max) {
-			drop(1);
+			drop(s);
 			delivery_free(d);
 			continue;
 		}
-		d->packet_id = o.packet_id = new_packet_id(s);
+		put_in_flight(s, d);
+		o.packet_id = d->packet_id;
 		mqtt_put_publish(conn_out(&c->io), c->version, &o);
 		metric_add(M_MQTT_SENT, 1);
 		if (s->expiry_s == 0)
 			mqtt_message_unref(&d->message);
-		append(&s->in_flight, d);
 	}
+	if (!s->queue.head)
+		s->drop_logged = false;
 }
 
 static struct mqtt_message *
@@ -143,7 +157,7 @@ enqueue(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, b
 	if (bytes > b->config.outbound_max ||
 	    s->queued_bytes + out > b->config.outbound_max - bytes ||
 	    b->queued_bytes + bytes > b->config.offline_bytes_max) {
-		drop(1);
+		drop(s);
 		return;
 	}
 	d = xmalloc(sizeof(*d) + id_count * sizeof(ids[0]));
@@ -166,7 +180,8 @@ mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival 
 	struct mqtt_outgoing o;
 	size_t size;
 
-	if (qos) {
+	if (qos &&
+	    (!c || s->expiry_s || s->queue.head || s->in_flight.count >= c->out_receive_max)) {
 		enqueue(b, s, a, retain, ids, id_count);
 		if (c)
 			pump(b, s);
@@ -174,12 +189,18 @@ mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival 
 	}
 	if (!c)
 		return;
-	o = outgoing(b, &a->view, 0, retain, ids, id_count);
+	o = outgoing(b, &a->view, qos, retain, ids, id_count);
 	size = mqtt_publish_size(c->version, &o);
 	if (size > c->out_packet_max || size > b->config.outbound_max ||
 	    s->queued_bytes + conn_out_len(&c->io) > b->config.outbound_max - size) {
-		drop(1);
+		drop(s);
 		return;
+	}
+	if (qos) {
+		struct mqtt_delivery *d = xcalloc(1, sizeof(*d));
+
+		put_in_flight(s, d);
+		o.packet_id = d->packet_id;
 	}
 	mqtt_put_publish(conn_out(&c->io), c->version, &o);
 	metric_add(M_MQTT_SENT, 1);
@@ -362,7 +383,7 @@ owe(struct mqtt_broker *b, struct mqtt_will **will)
 {
 	if (b->owed_will_count == OWED_WILLS_MAX) {
 		log_warn("mqtt.will_dropped", LB("topic", (*will)->message->topic));
-		drop(1);
+		metric_add(M_MQTT_DROPPED, 1);
 		mqtt_will_free(will);
 		return;
 	}

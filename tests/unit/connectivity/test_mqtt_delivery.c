@@ -35,6 +35,36 @@ START_TEST(publish_subscribe)
 }
 END_TEST
 
+/* Id 1 is never acknowledged: the second round of ids leaves it out. */
+START_TEST(packet_ids_go_round)
+{
+	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s");
+	unsigned want = 1;
+
+	put_subscribe(&in, 4, 1, "#", 1);
+	feed(s);
+	ignore_out(s);
+	for (unsigned i = 0; i < 70000; i++) {
+		unsigned id;
+
+		put_publish(&in, 4, 2, 1, "a", "x");
+		feed(p);
+		ignore_out(p);
+		id = (unsigned)s->io.out->data[5] << 8 | s->io.out->data[6];
+		ck_assert_uint_eq(id, want);
+		ignore_out(s);
+		if (id != 1) {
+			put_puback(&in, id);
+			feed(s);
+		}
+		want = want == 65535 ? 2 : want + 1;
+	}
+	ck_assert_uint_eq(s->session->in_flight.count, 1);
+	gone(p);
+	gone(s);
+}
+END_TEST
+
 START_TEST(readings_reach_subscribers_too)
 {
 	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s");
@@ -348,6 +378,7 @@ main(void)
 {
 	const TTest *const tests[] = {
 		publish_subscribe,
+		packet_ids_go_round,
 		readings_reach_subscribers_too,
 		overlapping_subscriptions_deliver_once,
 		subscriptions_are_checked,
