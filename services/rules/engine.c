@@ -335,6 +335,18 @@ make_columns(struct engine *e, struct device *d)
 	return err;
 }
 
+/* The rule's condition is not true, and there is no alert that this could end. */
+static bool
+cannot_matter(const struct device *d, const struct shape_trigger *t)
+{
+	const struct alert *a;
+
+	if (t->mask == 0 || expr_passes(&d->values[t->column], t->number, t->mask))
+		return false;
+	a = d->alert_count ? device_alert(d, t->rule) : NULL;
+	return a == NULL || a->fsm.state == ALERT_INACTIVE || a->fsm.state == ALERT_CLEARED;
+}
+
 /* What arrived under one time takes effect together, then the rules that it triggers are looked at, each once. */
 static void
 apply(struct engine *e, struct device *d, struct incoming *in, size_t n)
@@ -359,7 +371,14 @@ apply(struct engine *e, struct device *d, struct incoming *in, size_t n)
 		const struct shape_column *column = &d->shape->columns[c];
 
 		for (uint32_t k = 0; k < column->trigger_count; k++) {
-			struct shape_rule *sr = &d->shape->rules[column->triggers[k]];
+			const struct shape_trigger *t = &column->triggers[k];
+			struct shape_rule *sr;
+
+			if (cannot_matter(d, t)) {
+				e->counts.evaluations++;
+				continue;
+			}
+			sr = &d->shape->rules[t->position];
 			if (sr->mark == round ||
 			    (!in[i].news &&
 				rule_index_at(e->index, sr->rule)->kind != RULE_ABSENCE))

@@ -86,6 +86,27 @@ enum expr_truth { TRUTH_FALSE, TRUTH_TRUE, TRUTH_MISSING };
 
 enum expr_truth expr_truth(const struct expr *e, const struct expr_input *in);
 
+/* One comparison of an operand with a number. */
+struct expr_compare {
+	double number;
+	uint16_t slot;
+	uint8_t mask;	/* bits: 1 less, 2 equal, 4 greater */
+};
+
+/* A comparison that is true whenever the whole is: where it is not, the rest need not be looked at. False: there is none. */
+bool expr_filter(const struct expr *e, struct expr_compare *ret_compare);
+
+/* True, not missing: the comparison of v with number. */
+static inline bool
+expr_passes(const struct expr_value *v, double number, unsigned mask)
+{
+	double x = v->kind == EXPR_NUMBER ? v->v.n : v->v.b;
+
+	if (v->kind != EXPR_NUMBER && v->kind != EXPR_BOOL)
+		return false;
+	return 1u << ((x > number) + (x >= number)) & mask;
+}
+
 /* The expression fully parenthesised and spelled one way: equal texts mean the same. Borrowed from e. */
 struct bytes expr_canonical(const struct expr *e);
 /* The text it was parsed from. */

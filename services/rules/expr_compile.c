@@ -218,6 +218,53 @@ compile(struct compiler *c, const struct node *n)
 	}
 }
 
+/* The comparisons of a chain of n's kind; false if there is anything else in it. */
+static bool
+collect_chain(
+    const struct node *n, enum node_kind kind, struct expr_compare *chain, uint32_t *count)
+{
+	struct insn fused = { .op = 0 };
+
+	if (n->kind == kind)
+		return collect_chain(n->left, kind, chain, count) &&
+		       collect_chain(n->right, kind, chain, count);
+	if (!is_fused(n, &fused))
+		return false;
+	chain[(*count)++] = (struct expr_compare){ fused.number, fused.slot, fused.mask };
+	return true;
+}
+
+static void
+find_chain(struct expr *e, const struct node *root)
+{
+	struct expr_compare chain[EXPR_NODES_MAX];
+	enum node_kind kind = root->kind == NODE_OR ? NODE_OR : NODE_AND;
+	const struct node *n = root;
+	struct insn fused = { .op = 0 };
+	uint32_t count = 0;
+
+	if (collect_chain(root, kind, chain, &count)) {
+		e->chain = xmemdup(chain, count * sizeof(chain[0]));
+		e->chain_count = count;
+		e->chain_is_or = kind == NODE_OR;
+	}
+	for (; n->kind == NODE_AND && !e->filtered; n = n->left) {
+		if (is_fused(n->right, &fused))
+			e->filtered = true;
+	}
+	/* the first of a chain filters as well as any */
+	e->filtered |= is_fused(n, &fused);
+	e->filter = (struct expr_compare){ fused.number, fused.slot, fused.mask };
+}
+
+bool
+expr_filter(const struct expr *e, struct expr_compare *ret_compare)
+{
+	if (e->filtered)
+		*ret_compare = e->filter;
+	return e->filtered;
+}
+
 /* A jump that lands on a jump of the same kind goes on to where that one goes: the value on the stack is the same. */
 static void
 thread_jumps(struct compiler *c)
@@ -335,6 +382,7 @@ ast_compile(struct bytes text, const struct ast *ast, const struct expr_slots *s
 	e->const_count = c->const_count;
 	e->text = xstrndup((const char *)text.data, text.len);
 	write_node(ast->root, slots, &e->canonical);
+	find_chain(e, ast->root);
 	copy_strings(e, ast);
 out:
 	free(c);
@@ -366,6 +414,7 @@ expr_free(struct expr **e)
 	if (*e == NULL)
 		return;
 	free((*e)->insns);
+	free((*e)->chain);
 	free((*e)->consts);
 	free((*e)->strings);
 	free((*e)->text);

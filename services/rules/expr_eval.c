@@ -208,11 +208,32 @@ expr_eval(const struct expr *e, const struct expr_input *in)
 	}
 }
 
+static enum expr_truth
+chain_truth(const struct expr *e, const struct expr_input *in)
+{
+	enum expr_truth decides = e->chain_is_or ? TRUTH_TRUE : TRUTH_FALSE;
+	enum expr_truth result = e->chain_is_or ? TRUTH_FALSE : TRUTH_TRUE;
+
+	for (uint32_t i = 0; i < e->chain_count; i++) {
+		const struct expr_compare *c = &e->chain[i];
+		const struct expr_value *v = &in->values[in->columns[c->slot]];
+
+		if (v->kind != EXPR_NUMBER && v->kind != EXPR_BOOL)
+			result = TRUTH_MISSING;
+		else if (expr_passes(v, c->number, c->mask) == e->chain_is_or)
+			return decides;
+	}
+	return result;
+}
+
 enum expr_truth
 expr_truth(const struct expr *e, const struct expr_input *in)
 {
-	struct expr_value v = expr_eval(e, in);
+	struct expr_value v;
 
+	if (e->chain_count)
+		return chain_truth(e, in);
+	v = expr_eval(e, in);
 	if (v.kind != EXPR_BOOL)
 		return TRUTH_MISSING;
 	return v.v.b ? TRUTH_TRUE : TRUTH_FALSE;

@@ -35,6 +35,12 @@ struct insn {
 };
 
 struct expr {
+	/* A chain of comparisons of operands with numbers, joined by one kind of and/or, needs no machine. */
+	struct expr_compare *chain;
+	uint32_t chain_count;	/* 0: it is something else */
+	bool chain_is_or;
+	bool filtered;
+	struct expr_compare filter;
 	struct insn *insns;
 	uint32_t insn_count;
 	uint32_t const_count;

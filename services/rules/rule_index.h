@@ -21,10 +21,20 @@ struct shape_rule {
 	uint16_t *columns;	/* slot -> column */
 };
 
+/* A rule that a new value triggers. What filters it stands here, so that a reading that cannot make it true does not touch
+ * the rule at all. */
+struct shape_trigger {
+	double number;
+	uint32_t rule;		/* number in the index */
+	uint32_t position;	/* in shape.rules */
+	uint16_t column;	/* of the operand that filters */
+	uint8_t mask;		/* 0: nothing filters */
+};
+
 struct shape_column {
 	uint32_t operand;
 	uint32_t trigger_count;
-	uint32_t *triggers;	/* positions in shape.rules */
+	struct shape_trigger *triggers;
 };
 
 struct shape {
@@ -37,7 +47,7 @@ struct shape {
 	struct shape_column *columns;	/* 1.. by operand; 0 is nobody's */
 	struct shape_rule *rules;	/* by number */
 	uint16_t *column_pool;		/* behind shape_rule.columns */
-	uint32_t *trigger_pool;
+	struct shape_trigger *trigger_pool;
 };
 
 struct rule_index;

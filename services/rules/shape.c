@@ -90,10 +90,26 @@ fill_rules(struct rule_index *x, struct shape *s, const uint32_t *rules)
 	}
 }
 
+static struct shape_trigger
+trigger_of(const struct rule_index *x, const struct shape *s, uint32_t position)
+{
+	const struct shape_rule *sr = &s->rules[position];
+	const struct rule *r = x->rules[sr->rule].rule;
+	struct shape_trigger t = { .rule = sr->rule, .position = position };
+	struct expr_compare filter;
+
+	if (r->kind == RULE_THRESHOLD && expr_filter(r->when, &filter)) {
+		t.number = filter.number;
+		t.column = sr->columns[filter.slot];
+		t.mask = filter.mask;
+	}
+	return t;
+}
+
 static void
 fill_triggers(struct rule_index *x, struct shape *s)
 {
-	uint32_t *at = s->trigger_pool;
+	struct shape_trigger *at = s->trigger_pool;
 
 	for (uint32_t c = 1; c < s->column_count; c++) {
 		const struct operand *o = &x->operands[s->columns[c].operand];
@@ -101,7 +117,7 @@ fill_triggers(struct rule_index *x, struct shape *s)
 		s->columns[c].triggers = at;
 		for (uint32_t k = 0; k < o->rule_count; k++) {
 			if (x->seen[o->rules[k]])
-				*at++ = x->seen[o->rules[k]] - 1;
+				*at++ = trigger_of(x, s, x->seen[o->rules[k]] - 1);
 		}
 		s->columns[c].trigger_count = (uint32_t)(at - s->columns[c].triggers);
 	}
