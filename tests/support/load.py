@@ -1,6 +1,7 @@
 """load.py - runs the load generator (load.c) and verifies afterwards what became of its readings"""
 import json
 import os
+import struct
 import subprocess
 import tempfile
 
@@ -34,7 +35,10 @@ class Load:
         return self.proc.poll() is None
 
     def acked(self):
-        return ledger.Ledger(self.path).acked
+        try:
+            return ledger.Ledger(self.path).acked
+        except (FileNotFoundError, struct.error):  # not written yet
+            return 0
 
     def finish(self, seconds):
         """Waits for the end; returns what it reported. Everything it sent must have been acknowledged."""
