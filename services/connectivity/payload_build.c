@@ -128,7 +128,8 @@ payload_enter(
 		return payload_fail(b, ERR_MALFORMED, "objects are nested more than 8 deep");
 	if (name.len == 0)
 		return payload_fail(b, ERR_MALFORMED, "a name is empty");
-	if (name.len > METRIC_NAME_MAX - b->prefix_len)
+	/* A dot and one byte of the name below must fit too, so prefix_len stays under the maximum. */
+	if (name.len > METRIC_NAME_MAX - 2 || b->prefix_len > METRIC_NAME_MAX - 2 - name.len)
 		return payload_fail(
 		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
 	memcpy(b->prefix + b->prefix_len, name.data, name.len);
@@ -168,7 +169,7 @@ add_point(struct payload_build *b, struct bytes name, const struct value *v)
 		return payload_fail(b, ERR_TOO_BIG, "there are more than 4096 values");
 	if (name.len == 0)
 		return payload_fail(b, ERR_MALFORMED, "a name is empty");
-	if (b->prefix_len > METRIC_NAME_MAX || name.len > METRIC_NAME_MAX - b->prefix_len)
+	if (name.len > METRIC_NAME_MAX - b->prefix_len)
 		return payload_fail(
 		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
 	if (v->kind == VALUE_STRING && v->v.s.len > POINT_STRING_MAX)

@@ -330,6 +330,8 @@ static const struct {
 	{ "name", "{\"", "n", METRIC_NAME_MAX, "\":1}" },
 	{ "name with prefix", "{\"p\":{\"", "n", METRIC_NAME_MAX - 2, "\":1}}" },
 	{ "prefix", "{\"", "n", METRIC_NAME_MAX - 2, "\":{\"b\":1}}" },
+	{ "prefix of an object", "{\"", "n", METRIC_NAME_MAX - 4, "\":{\"b\":{\"c\":1}}}" },
+	{ "prefix of an array", "{\"", "n", METRIC_NAME_MAX - 2, "\":[1]}" },
 	{ "text", "{\"a\":\"", "x", POINT_STRING_MAX, "\"}" },
 	{ "payload", "{\"a\":1}", " ", PAYLOAD_BYTES_MAX - 7, "" },
 };
@@ -348,6 +350,27 @@ START_TEST(maxima)
 		ck_assert_msg(
 		    decode(PAYLOAD_ANY, buf_bytes(&json), "", &out) == (over ? ERR_TOO_BIG : 0),
 		    "%s + %zu: %s", bounds[_i].label, over, over ? buf_str(&out) : "");
+	}
+	buf_fini(&json);
+	buf_fini(&out);
+}
+END_TEST
+
+/* Names of every length around the maximum, with objects below: the prefix never outgrows its room. */
+START_TEST(prefix_lengths)
+{
+	struct buf json = { 0 }, out = { 0 };
+
+	for (int len = METRIC_NAME_MAX - 8; len <= METRIC_NAME_MAX + 2; len++) {
+		buf_clear(&json);
+		buf_clear(&out);
+		buf_addf(&json, "{\"%0*d\":{\"bcdefghi\":{\"c\":{\"d\":1}}}}", len, 0);
+		ck_assert_int_eq(decode(PAYLOAD_ANY, buf_bytes(&json), "", &out), ERR_TOO_BIG);
+		buf_clear(&json);
+		buf_clear(&out);
+		buf_addf(&json, "{\"%0*d\":{\"b\":1}}", len, 0);
+		ck_assert_int_eq(decode(PAYLOAD_ANY, buf_bytes(&json), "", &out),
+		    len + 2 > METRIC_NAME_MAX ? ERR_TOO_BIG : 0);
 	}
 	buf_fini(&json);
 	buf_fini(&out);
@@ -471,6 +494,7 @@ main(void)
 	tcase_add_test(t, result);
 	tcase_add_test(t, depth);
 	tcase_add_loop_test(t, maxima, 0, (int)COUNT_OF(bounds));
+	tcase_add_test(t, prefix_lengths);
 	tcase_add_test(t, msgpack);
 	tcase_add_loop_test(t, msgpack_cases, 0, (int)COUNT_OF(packed));
 	suite_add_tcase(s, t);
