@@ -83,8 +83,8 @@ drop(struct mqtt_retained *r, struct mqtt_node *node)
 void
 mqtt_retained_fini(struct mqtt_retained *r)
 {
-	while (r->tree.root.children) {
-		struct mqtt_node *node = r->tree.root.children;
+	while (r->tree.root->children) {
+		struct mqtt_node *node = r->tree.root->children;
 
 		while (!node->value)
 			node = node->children;
@@ -145,7 +145,7 @@ static bool
 hidden(const struct match *match, const struct mqtt_node *child)
 {
 	/* Topics that begin with $ are not matched by a wildcard (4.7.2). */
-	return child->parent == &match->r->tree.root && child->len > 0 && child->level[0] == '$';
+	return child->parent == match->r->tree.root && child->len > 0 && child->level[0] == '$';
 }
 
 static void
@@ -178,7 +178,7 @@ mqtt_retained_match(
 {
 	const struct match match = { .r = r, .now_us = now_us, .fn = fn, .arg = arg };
 
-	walk(&match, &r->tree.root, filter);
+	walk(&match, r->tree.root, filter);
 }
 
 static void
@@ -200,5 +200,5 @@ expire_under(struct mqtt_retained *r, struct mqtt_node *node, int64_t now_us)
 void
 mqtt_retained_expire(struct mqtt_retained *r, int64_t now_us)
 {
-	expire_under(r, &r->tree.root, now_us);
+	expire_under(r, r->tree.root, now_us);
 }

@@ -122,7 +122,7 @@ mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_sub *co
 	r->match_count = 0;
 	/* A wildcard as the first level does not match topics that begin with $ (4.7.2). */
 	if (r->sub_count && topic.len)
-		walk(r, &r->tree.root, topic, topic.data[0] != '$');
+		walk(r, r->tree.root, topic, topic.data[0] != '$');
 	*ret = r->matches;
 	return r->match_count;
 }

@@ -14,7 +14,7 @@
 void
 mqtt_tree_init(struct mqtt_tree *t)
 {
-	*t = (struct mqtt_tree){ .table_size = 0 };
+	*t = (struct mqtt_tree){ .root = xcalloc(1, sizeof(struct mqtt_node)) };
 }
 
 void
@@ -22,6 +22,7 @@ mqtt_tree_fini(struct mqtt_tree *t)
 {
 	ASSERT(t->count == 0);
 	free(t->table);
+	free(t->root);
 	*t = (struct mqtt_tree){ .table_size = 0 };
 }
 
@@ -69,7 +70,7 @@ mqtt_tree_child(const struct mqtt_tree *t, const struct mqtt_node *parent, struc
 struct mqtt_node *
 mqtt_tree_find(struct mqtt_tree *t, struct bytes topic)
 {
-	struct mqtt_node *n = &t->root;
+	struct mqtt_node *n = t->root;
 	struct bytes level;
 
 	while (n && mqtt_level_next(&topic, &level))
@@ -133,7 +134,7 @@ add_child(struct mqtt_tree *t, struct mqtt_node *parent, struct bytes level)
 struct mqtt_node *
 mqtt_tree_insert(struct mqtt_tree *t, struct bytes topic)
 {
-	struct mqtt_node *n = &t->root;
+	struct mqtt_node *n = t->root;
 	struct bytes level;
 
 	while (mqtt_level_next(&topic, &level)) {
@@ -166,7 +167,7 @@ remove_node(struct mqtt_tree *t, struct mqtt_node *n)
 void
 mqtt_tree_prune(struct mqtt_tree *t, struct mqtt_node *node)
 {
-	while (node != &t->root && !node->value && !node->children) {
+	while (node != t->root && !node->value && !node->children) {
 		struct mqtt_node *parent = node->parent;
 
 		remove_node(t, node);

@@ -27,7 +27,7 @@ struct mqtt_node {
 };
 
 struct mqtt_tree {
-	struct mqtt_node root;
+	struct mqtt_node *root;		/* of no level */
 	struct mqtt_node **table;
 	size_t table_size;		/* a power of two, or 0 */
 	size_t count;
