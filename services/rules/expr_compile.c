@@ -191,7 +191,7 @@ compile(struct compiler *c, const struct node *n)
 			*emit(c, OP_END, 1) = fused;
 			break;
 		}
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case NODE_ADD:
 	case NODE_SUBTRACT:
 	case NODE_MULTIPLY:

@@ -51,8 +51,7 @@ static const char *const sqls[STATEMENT_COUNT] = {
 	    "INSERT INTO block(series, t_first, t_last, n, data) VALUES(?1, ?2, ?3, ?4, ?5)",
 	[DROP_BLOCK] = "DELETE FROM block WHERE id=?1",
 	[ADD_MASKED] = "INSERT INTO masked(series, time, reason, value) VALUES(?1, ?2, ?3, ?4)",
-	[SET_CURSOR] = "INSERT INTO cursor(shard, upto) VALUES(?1, ?2) ON CONFLICT(shard) DO "
-		       "UPDATE SET upto=?2",
+	[SET_CURSOR] = "REPLACE INTO cursor(shard, upto) VALUES(?1, ?2)",
 };
 
 struct tail_block {
