@@ -546,6 +546,29 @@ print_lines(struct query *q)
 	free(l.at);
 }
 
+/* The number of shards is the data_dir's own, whatever the settings at hand say. */
+static void
+take_format(struct query *q)
+{
+	char *path = xasprintf("%s/format", settings_str(q->settings, SET_DATA_DIR)), *set;
+	FILE *f = fopen(path, "re");
+	struct buf why = { 0 };
+	char line[128];
+	unsigned shards;
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "shards %u", &shards) != 1)
+			continue;
+		set = xasprintf("storage.shards=%u", shards);
+		check_settings(settings_set(q->settings, set, path, &why), &why);
+		free(set);
+	}
+	if (f != NULL)
+		fclose(f);
+	buf_fini(&why);
+	free(path);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -557,6 +580,7 @@ main(int argc, char **argv)
 	if (access(settings_str(q.settings, SET_DATA_DIR), X_OK) != 0)
 		fail(1, settings_str(q.settings, SET_DATA_DIR),
 		    "no such data_dir; name it with -c FILE or --set data_dir=DIR");
+	take_format(&q);
 	q.dir = xasprintf("%s/history", settings_str(q.settings, SET_DATA_DIR));
 	q.shards = (uint32_t)settings_int(q.settings, SET_STORAGE_SHARDS);
 	q.codec = history_codec_new();

@@ -12,6 +12,7 @@
 #include "record.h"
 #include "worker.h"
 
+#define CONNECT_US 500000  /* no shard to talk to by then: storage is not running */
 #define SILENCE_US 2000000 /* nothing new for so long: storage is not there */
 #define ALL_US 60000000	   /* however much there is */
 #define TURN_US 50000
@@ -112,6 +113,17 @@ static const struct follower_spec spec = {
 	.cursor = cursor,
 };
 
+static bool
+goes_on(const struct reader *r, struct follower *f, int64_t start, int64_t now)
+{
+	bool up = false;
+
+	for (uint32_t i = 0; i < r->shards; i++)
+		up = up || bus_link_is_up(follower_link(f, i));
+	return r->done < r->shards && (up || now - start < CONNECT_US) &&
+	       now - r->heard_us < SILENCE_US && now - start < ALL_US;
+}
+
 int
 tail_read(struct tail *tail, const struct settings *settings)
 {
@@ -131,8 +143,7 @@ tail_read(struct tail *tail, const struct settings *settings)
 		r.end[i] = UINT64_MAX;
 	r.heard_us = start;
 	f = follower_new(&w, &spec, &r);
-	while (f != NULL && r.done < r.shards && now - r.heard_us < SILENCE_US &&
-	       now - start < ALL_US) {
+	while (f != NULL && goes_on(&r, f, start, now)) {
 		loop_turn(w.loop, TURN_US);
 		now = clock_mono_us();
 	}
