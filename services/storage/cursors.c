@@ -114,9 +114,11 @@ cursors_save(struct cursors *c)
 	if (f && fclose(f) != 0)
 		ok = false;
 	if (ok && rename(tmp, c->path) == 0)
-		c->changed = false;
-	else
+		c->changed = c->failed = false;
+	else if (!c->failed)
 		log_warn(
 		    "storage.cursors_not_saved", LS("file", c->path), LS("error", strerror(errno)));
+	if (c->changed)
+		c->failed = true;
 	free(tmp);
 }

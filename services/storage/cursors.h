@@ -23,6 +23,7 @@ struct cursors {
 	struct cursor all[CURSORS_MAX];
 	size_t count;
 	bool changed;
+	bool failed; /* to be saved: it was said */
 };
 
 /* mandatory: names, comma separated. */

@@ -4,6 +4,7 @@ The disk is a small ext4 image in a tmpfs of its own. Filling the file system ma
 tmpfs below it makes its writes fail late, in fdatasync (EIO), where a second sync would return 0 and lie.
 """
 import os
+import signal
 import subprocess
 import tempfile
 
@@ -82,22 +83,42 @@ def quiet_for(load, seconds):
     return load.acked() == acked
 
 
-def test_full_disk():
+def fill_and_free(while_full):
     disk = SmallDisk(64, 96)
     try:
-        with OnDisk(disk) as r, Load(r, connections=20, rate=2000, seconds=30, per_device=4000, stall=60, drain=90) as load:
+        with OnDisk(disk, {"supervisor.watchdog": "10m"}) as r, \
+                Load(r, connections=20, rate=2000, seconds=30, per_device=4000, stall=60, drain=90) as load:
             r.wait_for(lambda: load.acked() > 2000, 10, "the first acknowledgements")
             errors = len(r.log_lines("error"))
+            # A follower that retention waits for stands still: else old segments would make room again and again.
+            os.kill(r.pids()["rules-0"], signal.SIGSTOP)
             disk.fill(disk.path)
             r.wait_for(lambda: quiet_for(load, 1), 30, "no more acknowledgements")
             r.wait_for(lambda: [e for e in r.log_lines("error")[errors:] if "storage-0" in e], 10, "a loud log")
             acked = load.acked()
+            while_full(r)
             disk.free()
             r.wait_for(lambda: load.acked() > acked + 1000, 30, "acknowledgements after space returned")
             print(load.finish(120))
             load.assert_accounted_for()
     finally:
         disk.close()
+
+
+def test_full_disk():
+    fill_and_free(lambda r: None)
+
+
+def test_killed_on_a_full_disk():
+    """It starts without room for anything, also for a copy of its last segment, and serves followers meanwhile."""
+    def kill_twice(r):
+        for _ in range(2):
+            pid = r.pids()["storage-0"]
+            os.kill(pid, signal.SIGKILL)
+            r.wait_for(lambda: r.pids().get("storage-0") not in (None, pid) and r.all_up(), 20, "storage UP again")
+            roost.pause(1.5)
+
+    fill_and_free(kill_twice)
 
 
 def test_failing_sync_of_a_full_device():
