@@ -12,7 +12,8 @@ import roost
 from load import Load
 from roost import Roost, run
 
-SEGMENT = {"storage.segment_mib": "1", "storage.quota_mib": "64", "storage.retention": "0s"}
+# Segments are kept: letting go of old ones would make room again.
+SEGMENT = {"storage.segment_mib": "1", "storage.quota_mib": "1024", "storage.retention": "1h"}
 
 
 def as_root(*argv):

@@ -18,6 +18,7 @@ struct ledger_header {
 	uint32_t flip;	/* every flip readings the value crosses 0; 0: never */
 	uint32_t reserved;
 	char prefix[LEDGER_PREFIX_MAX]; /* device d is "<prefix>-%04u" */
+	uint64_t acked;			/* so far, of all devices */
 };
 
 struct ledger_entry {

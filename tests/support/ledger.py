@@ -2,8 +2,15 @@
 import array
 import struct
 
-HEADER = struct.Struct("=8sIIII32s")
+HEADER = struct.Struct("=8sIIII32sQ")
 ENTRY_SIZE = 16
+
+
+def acked_so_far(path):
+    """Of a ledger that is being written."""
+    with open(path, "rb") as f:
+        data = f.read(HEADER.size)
+    return HEADER.unpack(data)[-1] if len(data) == HEADER.size else 0
 
 
 class Ledger:
@@ -11,7 +18,7 @@ class Ledger:
 
     def __init__(self, path):
         with open(path, "rb") as f:
-            magic, count, per_device, self.flip, _, prefix = HEADER.unpack(f.read(HEADER.size))
+            magic, count, per_device, self.flip, _, prefix, _ = HEADER.unpack(f.read(HEADER.size))
             if magic != b"ROOSTLG1":
                 raise ValueError("%s is no ledger" % path)
             prefix = prefix.split(b"\0", 1)[0].decode()

@@ -357,7 +357,7 @@ on_puback(struct load *l, struct conn *c, uint16_t id, int64_t now)
 			continue;
 		s->acked = true;
 		entry_of(l, c, n)->acked++;
-		l->acked++;
+		l->ledger->acked = ++l->acked;
 		count_latency(l, now - s->first_us);
 		if (l->last_ack_us != 0 && now - l->last_ack_us > l->longest_quiet_us)
 			l->longest_quiet_us = now - l->last_ack_us;
