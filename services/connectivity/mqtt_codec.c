@@ -84,7 +84,8 @@ mqtt_peek_level(struct bytes in)
 struct mqtt_reader
 mqtt_reader_of(struct bytes body)
 {
-	return (struct mqtt_reader){ .at = body.data, .end = body.data + body.len };
+	return (struct mqtt_reader){ .at = body.data,
+		.end = body.len ? body.data + body.len : body.data };
 }
 
 void
