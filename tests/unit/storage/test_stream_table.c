@@ -175,6 +175,17 @@ START_TEST(test_lost_ids_are_not_issued_again)
 }
 END_TEST
 
+START_TEST(test_ids_that_senders_name_are_not_issued)
+{
+	uint64_t id = issue("connectivity-0", 5, 0, 0)->rx.id;
+
+	stream_table_seen(&s, id + 40);
+	stream_table_seen(&s, id + 20);
+	stream_table_seen(&s, 7ull << 48 | 9999); /* another shard's */
+	ck_assert_uint_eq(issue("connectivity-0", 5, 1, 0)->rx.id, id + 41);
+}
+END_TEST
+
 START_TEST(test_owners_are_bounded)
 {
 	struct stream *st;
@@ -205,6 +216,7 @@ main(void)
 	tcase_add_test(tc, test_snapshot_round_trip);
 	tcase_add_test(tc, test_every_cut_entry_is_refused);
 	tcase_add_test(tc, test_lost_ids_are_not_issued_again);
+	tcase_add_test(tc, test_ids_that_senders_name_are_not_issued);
 	tcase_add_test(tc, test_owners_are_bounded);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
