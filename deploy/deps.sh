@@ -2,8 +2,8 @@
 # Installs what is missing of the named package groups (build, test) with apt. Debian 12; root, or a user with sudo.
 set -eu
 build="gcc g++ make libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev redis-server libyaml-dev libsqlite3-dev
-	libsimdjson-dev libxxhash-dev libzstd-dev libcurl4-openssl-dev libjansson-dev libmosquitto-dev"
-test="check clang clang-format mosquitto-clients redis-tools sqlite3 curl python3 spin strace git"
+	libsimdjson-dev libxxhash-dev libzstd-dev libcurl4-openssl-dev libjansson-dev libmosquitto-dev mosquitto-clients"
+test="check clang clang-format redis-tools sqlite3 curl python3 spin strace git"
 want=""
 for group in "$@"; do
 	case $group in
