@@ -53,7 +53,7 @@ mqtt_broker_room(struct mqtt_broker *b)
 	/* Each tries again on its own: room may be in one partition and not in another. */
 	for (struct mqtt_conn *c = b->room_first; c; c = next) {
 		next = c->room_next;
-		c->waits_for_room = false;
+		c->room_link = NULL;
 		c->last_in_us = b->now_us;
 		conn_resume(&c->io, MQTT_PAUSED_ROOM);
 	}

@@ -70,14 +70,12 @@ mqtt_conn_new(struct mqtt_broker *b, bool loopback)
 static void
 leave_room_list(struct mqtt_conn *c)
 {
-	for (struct mqtt_conn **at = &c->broker->room_first; c->waits_for_room && *at;
-	     at = &(*at)->room_next) {
-		if (*at == c) {
-			*at = c->room_next;
-			break;
-		}
-	}
-	c->waits_for_room = false;
+	if (!c->room_link)
+		return;
+	*c->room_link = c->room_next;
+	if (c->room_next)
+		c->room_next->room_link = c->room_link;
+	c->room_link = NULL;
 }
 
 /* The will is published, delayed (5.0), or forgotten; the session goes away or ends. */

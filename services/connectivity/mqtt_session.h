@@ -73,6 +73,7 @@ struct mqtt_conn {
 	char **aliases;			/* MQTT_ALIASES_MAX, or NULL */
 	char *username;
 	struct mqtt_conn *room_next;	/* those paused for room */
+	struct mqtt_conn **room_link;	/* what points to this one among them; NULL: not paused for room */
 	int64_t last_in_us;
 	uint32_t ring_size;
 	uint32_t ring_head;		/* seq of the oldest that waits */
@@ -87,7 +88,6 @@ struct mqtt_conn {
 	bool loopback;
 	bool problem_info;
 	bool any_device;
-	bool waits_for_room;
 };
 
 /* A message on its way to one client. */

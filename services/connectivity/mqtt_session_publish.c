@@ -174,10 +174,12 @@ static void
 wait_for_room(struct mqtt_conn *c)
 {
 	conn_pause(&c->io, MQTT_PAUSED_ROOM);
-	if (c->waits_for_room)
+	if (c->room_link)
 		return;
-	c->waits_for_room = true;
 	c->room_next = c->broker->room_first;
+	c->room_link = &c->broker->room_first;
+	if (c->room_next)
+		c->room_next->room_link = &c->room_next;
 	c->broker->room_first = c;
 }
 
