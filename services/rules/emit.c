@@ -25,7 +25,8 @@ struct pending {
 	bool pushed;
 	bool durable; /* met in the journal; COMMIT is still to come */
 	char id[ALERT_ID_MAX];
-	struct buf encoded; /* empty once it is pushed */
+	struct buf encoded;
+	char *label; /* for the log */
 };
 
 struct emit {
@@ -80,6 +81,7 @@ pending_free(struct emit *e, struct pending *p)
 	e->count--;
 	e->held -= !p->pushed;
 	buf_fini(&p->encoded);
+	free(p->label);
 	free(p);
 }
 
@@ -122,6 +124,8 @@ push(struct emit *e, struct pending *p)
 	b->owner_data = p;
 	p->pushed = true;
 	e->held--;
+	metric_add(M_RULES_TRANSITIONS, 1);
+	log_info("rules.transition", LS("alert", p->label), LS("id", p->id));
 	stream_tx_push(&e->tx, &b);
 	/* The first alert opens the stream. */
 	if (e->tx.id == 0 && e->tx.hello_at_us == 0)
@@ -179,6 +183,9 @@ emit_add(struct emit *e, const struct transition *t)
 	};
 
 	codec_encode(MSG_ALERT, &m, &p->encoded);
+	p->label = xasprintf("%s %.*s %s %s: %.*s", t->alert, (int)t->device.len,
+	    (const char *)t->device.data, alert_state_name(t->state), severity_name(t->severity),
+	    (int)t->summary.len, (const char *)t->summary.data);
 	memcpy(p->id, t->id, sizeof(p->id));
 	p->number = e->added++;
 	p->older = e->newest;

@@ -48,6 +48,24 @@ static const char *const functions[] = {
 	"share",
 };
 
+/* What they are called elsewhere. */
+static const struct {
+	const char *word;
+	const char *name;
+} elsewhere[] = {
+	{ "average", "avg" },
+	{ "mean", "avg" },
+	{ "maximum", "max" },
+	{ "minimum", "min" },
+	{ "total", "sum" },
+	{ "quantile", "percentile" },
+	{ "median", "percentile" },
+	{ "increase", "delta" },
+	{ "derivative", "rate" },
+	{ "forecast", "predict" },
+	{ "latest", "last" },
+};
+
 static const char *
 type_name(enum node_type type)
 {
@@ -109,10 +127,29 @@ need(struct parser *p, const struct node *n, enum node_type type, size_t at, str
 
 static int parse_or(struct parser *p, struct node **ret_node);
 
+/* The function that is meant by a name; NULL if none is near. */
+static const char *
+function_near(struct bytes name)
+{
+	const char *words[COUNT_OF(elsewhere)],
+	    *near = suggest(name, functions, COUNT_OF(functions));
+
+	if (near)
+		return near;
+	for (size_t i = 0; i < COUNT_OF(elsewhere); i++)
+		words[i] = elsewhere[i].word;
+	near = suggest(name, words, COUNT_OF(words));
+	for (size_t i = 0; near && i < COUNT_OF(elsewhere); i++) {
+		if (strcmp(near, elsewhere[i].word) == 0)
+			return elsewhere[i].name;
+	}
+	return NULL;
+}
+
 static int
 parse_function(struct parser *p, const struct token *name)
 {
-	const char *near = suggest(name->text, functions, COUNT_OF(functions));
+	const char *near = function_near(name->text);
 	int len = (int)name->text.len;
 
 	if (near && bytes_equal_str(name->text, near))

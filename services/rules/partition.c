@@ -17,10 +17,6 @@ on_transition(void *arg, const struct transition *t)
 {
 	struct partition *p = arg;
 
-	metric_add(M_RULES_TRANSITIONS, 1);
-	log_info("rules.transition", LS("alert", t->alert), LB("device", t->device),
-	    LS("state", alert_state_name(t->state)), LS("severity", severity_name(t->severity)),
-	    LB("summary", t->summary), LS("id", t->id));
 	emit_add(p->emit, t);
 }
 

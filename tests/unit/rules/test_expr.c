@@ -274,7 +274,8 @@ START_TEST(errors)
 	static const struct row rows[] = {
 		{ "", "1: the expression is empty" },
 		{ "   ", "1: the expression is empty" },
-		{ "averge(temperature, 10m) > 3", "1: unknown function \"averge\"" },
+		{ "averge(temperature, 10m) > 3",
+		    "1: unknown function \"averge\", did you mean \"avg\"?" },
 		{ "agv(temperature, 10m) > 3",
 		    "1: unknown function \"agv\", did you mean \"avg\"?" },
 		{ "1 < avg(temperature, 10m)", "5: avg() is not supported by this version: rules "

@@ -162,7 +162,7 @@ static const struct {
 	    "here",
 	    0 },
 	{ HEAD "  - alert: A\n    when: temperature > averge(t, 1m)\n",
-	    "4:25: unknown function \"averge\"", 0 },
+	    "4:25: unknown function \"averge\", did you mean \"avg\"?", 0 },
 	{ HEAD "  - alert: A\n    when: \"temperature > agv(t, 1m)\"\n",
 	    "4:26: unknown function \"agv\", did you mean \"avg\"?", 0 },
 	{ HEAD "  - alert: A\n    when: '\xc3\xa4\xc3\xb6 > & 1'\n",
