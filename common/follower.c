@@ -17,12 +17,13 @@
 #define RESYNC_US 50000
 #define SILENCE_US 3000000 /* storage says something at least once a second */
 #define PARTITIONS_MAX 1024
+#define SUBSCRIPTION_BITS 24 /* of SUBSCRIBE's number; the rest is the life */
 
 struct shard {
 	struct follower *f;
 	uint32_t number;
 	struct bus_link *link;
-	uint64_t epoch;	   /* shared: of the last ASSIGN */
+	uint64_t epoch;	   /* shared: of the last ASSIGN; else of the last SUBSCRIBE */
 	bool resumed;	   /* shared: RESUME was sent for epoch */
 	uint64_t expected; /* where the next delivery begins */
 	uint64_t received; /* bytes since SUBSCRIBE */
@@ -39,6 +40,7 @@ struct follower {
 	struct shard *shards;
 	uint32_t shard_count;
 	struct loop_timer progress;
+	uint64_t subscriptions;
 	bool paused;
 };
 
@@ -68,6 +70,8 @@ subscribe(struct shard *s)
 	if (!spec->shared) {
 		s->expected = spec->cursor(s->f->arg, s->number);
 		msg.from = s->expected;
+		/* What storage sends until it has read this is for an earlier one, maybe of an earlier life. */
+		s->epoch = msg.number = ++s->f->subscriptions | s->f->w->life << SUBSCRIPTION_BITS;
 	}
 	s->received = s->reported = 0;
 	s->resumed = false;
@@ -155,7 +159,7 @@ on_deliver(struct shard *s, const struct msg_deliver *d)
 	bool any_start = s->expected == FOLLOWER_FROM_OLDEST || s->expected == FOLLOWER_FROM_END;
 
 	s->heard_us = loop_now_us(s->f->w->loop);
-	if (spec->shared && (d->epoch != s->epoch || !s->resumed))
+	if (d->epoch != s->epoch || (spec->shared && !s->resumed))
 		return;
 	if (any_start)
 		s->expected = d->from;
@@ -299,6 +303,8 @@ follower_resume(struct follower *f, uint32_t shard, uint64_t epoch, const uint32
 		if (offsets[i] < s->expected)
 			s->expected = offsets[i];
 	}
+	/* What was said of other partitions would let retention remove what these still need. */
+	s->durable = n ? s->expected : 0;
 	msg.partitions = buf_bytes(&list);
 	msg.offsets = buf_bytes(&at);
 	s->resumed = bus_send(s->link, NULL, MSG_RESUME, &msg) == 0;

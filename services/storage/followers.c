@@ -147,7 +147,7 @@ followers_on_subscribe(
 		}
 		return;
 	}
-	s->epoch = 0;
+	s->epoch = m->number;
 	subscriber_rewind(s, subscriber_clamp(f, s, m->from));
 	log_info("follower.subscribe", LS("group", group), LS("name", from), LU("shard", f->shard),
 	    LU("from", s->at), LU("behind", journal_distance(f->journal, s->at, f->journal->end)));

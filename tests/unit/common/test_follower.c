@@ -20,7 +20,7 @@ struct fixture {
 	struct bus *bus;
 	struct bus_link *shard;
 	int subscribes, resumes, progresses;
-	uint64_t last_from, last_cursor, last_received;
+	uint64_t last_from, last_number, last_cursor, last_received;
 	/* what the follower saw */
 	uint64_t cursor;
 	int blocks, uptos, skips, assigns;
@@ -36,6 +36,7 @@ shard_on_msg(void *arg, struct bus_msg *m)
 	if (m->type == MSG_SUBSCRIBE) {
 		x->subscribes++;
 		x->last_from = m->any->subscribe.from;
+		x->last_number = m->any->subscribe.number;
 		ck_assert(bytes_equal_str(m->any->subscribe.group, "test"));
 	} else if (m->type == MSG_RESUME) {
 		x->resumes++;
@@ -152,13 +153,16 @@ teardown(struct fixture *x)
 	ck_assert_int_eq(system(text), 0);
 }
 
-/* Blocks of 100 bytes each: at from, from + 100, ... */
+/* Blocks of 100 bytes each: at from, from + 100, ... epoch 0: the number of the last SUBSCRIBE. */
 static void
 deliver(struct fixture *x, uint64_t from, unsigned count, uint64_t epoch)
 {
 	struct buf blocks = { 0 };
 	struct msg_deliver d = {
-		.epoch = epoch, .from = from, .upto = from + 100ull * count, .end = 10000
+		.epoch = epoch ? epoch : x->last_number,
+		.from = from,
+		.upto = from + 100ull * count,
+		.end = 10000,
 	};
 
 	for (unsigned i = 0; i < count; i++)
@@ -202,6 +206,28 @@ START_TEST(test_hole_and_repeat)
 	deliver(&x, 600, 3, 0); /* 600 is known */
 	wait_for(&x, &x.blocks, 4);
 	ck_assert_uint_eq(x.last_block, 800);
+	teardown(&x);
+}
+END_TEST
+
+/* Of a subscription that is over, by this process or the one before it: storage sends on until it has read SUBSCRIBE. */
+START_TEST(test_earlier_subscription)
+{
+	struct fixture x;
+
+	setup(&x, &spec);
+	ck_assert_uint_eq(x.last_from, FOLLOWER_FROM_OLDEST);
+	deliver(&x, 5000, 1, x.last_number + 1000);
+	deliver(&x, 100, 2, 0);
+	wait_for(&x, &x.blocks, 2);
+	ck_assert_int_eq(x.blocks, 2);
+	ck_assert_uint_eq(x.last_block, 200);
+	follower_restart(x.f, 0);
+	wait_for(&x, &x.subscribes, 2);
+	deliver(&x, 300, 1, x.last_number - 1);
+	deliver(&x, 300, 1, 0);
+	wait_for(&x, &x.blocks, 3);
+	ck_assert_uint_eq(x.last_upto, 400);
 	teardown(&x);
 }
 END_TEST
@@ -290,9 +316,16 @@ START_TEST(test_shared)
 	deliver(&x, 500, 1, 100);
 	wait_for(&x, &x.blocks, 3);
 	ck_assert_uint_eq(x.last_block, 500);
+	/* What was durable of other partitions is not durable of these. */
+	follower_durable(x.f, 0, 5000);
+	assign(&x, 101);
+	wait_for(&x, &x.resumes, 3);
+	x.progresses = 0;
+	wait_for(&x, &x.progresses, 1);
+	ck_assert_uint_eq(x.last_cursor, 500);
 	teardown(&x);
 }
 END_TEST
 
-UNIT_MAIN("follower", test_in_order_and_progress, test_hole_and_repeat, test_storage_restarts,
-    test_skipped, test_shared)
+UNIT_MAIN("follower", test_in_order_and_progress, test_hole_and_repeat,
+    test_earlier_subscription, test_storage_restarts, test_skipped, test_shared)

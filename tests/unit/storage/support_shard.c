@@ -246,6 +246,7 @@ subscribe(
 		.from = from,
 		.credit = credit,
 		.life = life,
+		.number = shared ? 0 : SUBSCRIBE_NUMBER,
 	};
 
 	shard_on_subscribe(sh, name, &m);

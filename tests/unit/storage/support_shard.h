@@ -7,6 +7,7 @@
 
 #define SENT_MAX 4096
 #define SECOND 1000000ll
+#define SUBSCRIBE_NUMBER 77 /* of every subscription that is not shared */
 
 struct sent {
 	char to[BUS_NAME_MAX];
