@@ -68,10 +68,14 @@ class SmallDisk:
 
 
 class OnDisk(Roost):
-    """A Roost whose journal alone lies on the small disk."""
+    """A Roost that has everything on the small disk, or only its journal."""
 
-    def __init__(self, disk, settings=None):
-        super().__init__(dict(SEGMENT, **(settings or {})))
+    def __init__(self, disk, journal_only=False):
+        super().__init__(SEGMENT)
+        if not journal_only:
+            self.data_dir = os.path.join(disk.path, "data")
+            self.settings["data_dir"] = self.data_dir
+            return
         os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(disk.path, "journal"), mode=0o700, exist_ok=True)
         os.symlink(os.path.join(disk.path, "journal"), os.path.join(self.data_dir, "journal"))
@@ -107,25 +111,32 @@ def fill_and_free(while_full):
 
 
 def test_full_disk():
-    fill_and_free(lambda r: None)
-
-
-def test_killed_on_a_full_disk():
-    """It starts without room for anything, also for a copy of its last segment, and serves followers meanwhile."""
-    def kill_twice(r):
-        for _ in range(2):
-            pid = r.pids()["storage-0"]
-            os.kill(pid, signal.SIGKILL)
-            r.wait_for(lambda: r.pids().get("storage-0") not in (None, pid) and r.all_up(), 20, "storage UP again")
-            roost.pause(1.5)
-
-    fill_and_free(kill_twice)
+    """History cannot be written either, so no segment may go: the intake stops, and goes on when there is room."""
+    disk = SmallDisk(64, 96)
+    try:
+        with OnDisk(disk) as r, Load(r, connections=20, rate=2000, seconds=40, per_device=4000, stall=90, drain=90) as load:
+            r.wait_for(lambda: load.acked() > 2000, 10, "the first acknowledgements")
+            errors = len(r.log_lines("error"))
+            disk.fill(disk.path)
+            r.wait_for(lambda: quiet_for(load, 2), 30, "no more acknowledgements")
+            r.wait_for(lambda: [e for e in r.log_lines("error")[errors:] if "storage-0" in e], 10, "a loud log")
+            assert r.process_of(r.status(), "connectivity-0")["restarts"] == 0
+            assert load.is_running(), "the load ended before the disk was full"
+            acked = load.acked()
+            disk.free()
+            r.wait_for(lambda: load.acked() > acked + 1000, 60, "acknowledgements after space returned")
+            result = load.finish(120)
+            assert result["lost"] == 0, result
+            r.wait_up(40)
+            load.assert_accounted_for()
+    finally:
+        disk.close()
 
 
 def test_failing_sync_of_a_full_device():
     disk = SmallDisk(64, 24)
     try:
-        with OnDisk(disk) as r, Load(r, connections=20, rate=2000, seconds=30, per_device=4000, stall=60, drain=90) as load:
+        with OnDisk(disk, journal_only=True) as r, Load(r, connections=20, rate=2000, seconds=30, per_device=4000, stall=60, drain=90) as load:
             r.wait_for(lambda: load.acked() > 2000, 10, "the first acknowledgements")
             errors = len(r.log_lines("error"))
             disk.fill(disk.below)
