@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "err.h"
+#include "expr_functions.h"
 #include "mem.h"
-#include "suggest.h"
 
 struct parser {
 	struct lexer lex;
@@ -18,52 +18,6 @@ struct parser {
 	struct expr_slots *slots;
 	struct expr_error *err;
 	unsigned depth;
-};
-
-/* Known to the language; what they need (windows, groups, places) is not in this version. */
-static const char *const functions[] = {
-	"avg",
-	"min",
-	"max",
-	"sum",
-	"count",
-	"last",
-	"first",
-	"stddev",
-	"percentile",
-	"rate",
-	"delta",
-	"changes",
-	"stuck",
-	"zscore",
-	"predict",
-	"age",
-	"distance",
-	"inside",
-	"avg_over",
-	"min_over",
-	"max_over",
-	"sum_over",
-	"count_over",
-	"share",
-};
-
-/* What they are called elsewhere. */
-static const struct {
-	const char *word;
-	const char *name;
-} elsewhere[] = {
-	{ "average", "avg" },
-	{ "mean", "avg" },
-	{ "maximum", "max" },
-	{ "minimum", "min" },
-	{ "total", "sum" },
-	{ "quantile", "percentile" },
-	{ "median", "percentile" },
-	{ "increase", "delta" },
-	{ "derivative", "rate" },
-	{ "forecast", "predict" },
-	{ "latest", "last" },
 };
 
 static const char *
@@ -127,29 +81,10 @@ need(struct parser *p, const struct node *n, enum node_type type, size_t at, str
 
 static int parse_or(struct parser *p, struct node **ret_node);
 
-/* The function that is meant by a name; NULL if none is near. */
-static const char *
-function_near(struct bytes name)
-{
-	const char *words[COUNT_OF(elsewhere)],
-	    *near = suggest(name, functions, COUNT_OF(functions));
-
-	if (near)
-		return near;
-	for (size_t i = 0; i < COUNT_OF(elsewhere); i++)
-		words[i] = elsewhere[i].word;
-	near = suggest(name, words, COUNT_OF(words));
-	for (size_t i = 0; near && i < COUNT_OF(elsewhere); i++) {
-		if (strcmp(near, elsewhere[i].word) == 0)
-			return elsewhere[i].name;
-	}
-	return NULL;
-}
-
 static int
 parse_function(struct parser *p, const struct token *name)
 {
-	const char *near = function_near(name->text);
+	const char *near = expr_function_near(name->text);
 	int len = (int)name->text.len;
 
 	if (near && bytes_equal_str(name->text, near))

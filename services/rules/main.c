@@ -312,6 +312,20 @@ rules_turn(struct worker *w)
 	}
 }
 
+/* Alerts on their way are waited for, while there is somebody to take them; what is left is computed again at the next start. */
+static bool
+rules_drained(struct worker *w)
+{
+	struct rules *r = w->state;
+
+	for (uint32_t n = 0; n < r->partitions; n++) {
+		const struct partition *p = r->owned[n];
+		if (p && emit_sent(p->emit) && bus_link_is_up(follower_link(r->follower, p->shard)))
+			return false;
+	}
+	return true;
+}
+
 static void
 rules_tick(struct worker *w)
 {
@@ -390,6 +404,7 @@ static const struct worker_spec spec = {
 	.start = rules_start,
 	.stop = rules_stop,
 	.turn = rules_turn,
+	.drained = rules_drained,
 	.tick = rules_tick,
 	.tick_ms = 1000,
 	.on_link = on_link,

@@ -10,6 +10,7 @@
 #include "engine.h"
 #include "err.h"
 #include "mem.h"
+#include "rule_fields.h"
 
 #define START_US 1700000000000000 /* virtual time begins here: any time that is no special one */
 #define TICK_US 1000000
@@ -40,13 +41,6 @@ struct test {
 	size_t expect_count;
 	int64_t end;
 };
-
-static bool
-error_at(struct problems *p, const struct yaml_node *n, const char *text)
-{
-	problem_add(p, false, n->line, n->column, "%s", text);
-	return false;
-}
 
 static struct value
 value_of_text(const char *text, size_t len)
@@ -81,7 +75,7 @@ add_samples(struct test *t, struct problems *p, const struct yaml_node *n, const
 	}
 	if (count == 0 || count > TEST_SAMPLES_MAX - t->sample_count ||
 	    every > (TEST_LENGTH_MAX_US - *at) / (int64_t)count)
-		return error_at(p, n, "a feed has 1 to 1000000 samples and lasts 366d at most");
+		return text_error(p, n, "a feed has 1 to 1000000 samples and lasts 366d at most");
 	bool none = value_len == 1 && word[0] == '_';
 	if (!none)
 		t->samples =
@@ -107,7 +101,7 @@ read_feed(struct test *t, struct problems *p, const struct yaml_node *n)
 	if (strncmp(s, "every ", 6) != 0 || colon == NULL ||
 	    clock_parse_duration(bytes_of(s + 6, (size_t)(colon - s) - 6), &every) != 0 ||
 	    every <= 0)
-		return error_at(p, n, shape);
+		return text_error(p, n, shape);
 	for (s = colon + 1; *s;) {
 		size_t space = strspn(s, " "), len = strcspn(s + space, " ");
 		if (len && !add_samples(t, p, n, s + space, len, every, &at))
@@ -132,7 +126,7 @@ read_device(struct test *t, struct problems *p, const struct yaml_node *n)
 	if (id && !text_string(id, p, &t->device))
 		return false;
 	if (t->device.len == 0 || t->device.len > DEVICE_ID_MAX)
-		return error_at(p, n, "a device id has 1 to 128 bytes");
+		return text_error(p, n, "a device id has 1 to 128 bytes");
 	t->attr = yaml_child(n, "attr");
 	t->tags = yaml_child(n, "tags");
 	return (!t->attr || text_is(t->attr, YAML_MAP, "names and values are expected here", p)) &&
@@ -149,7 +143,7 @@ read_state(struct problems *p, const struct yaml_node *n, enum alert_state *ret_
 			return true;
 		}
 	}
-	return error_at(
+	return text_error(
 	    p, n, "a state is expected here: inactive, pending, firing, clearing or cleared");
 }
 
@@ -172,16 +166,16 @@ read_expectation(
 	state = yaml_child(n, "state");
 	severity = yaml_child(n, "severity");
 	if (at == NULL || alert == NULL || state == NULL)
-		return error_at(p, n, "an expectation needs at, alert and state");
+		return text_error(p, n, "an expectation needs at, alert and state");
 	if (!text_duration(at, p, &x.at) || !text_string(alert, p, &name) ||
 	    !read_state(p, state, &x.state))
 		return false;
 	for (size_t i = 0; i < file->count; i++)
 		found |= file->entries[i].alert && bytes_equal_str(name, file->entries[i].alert);
 	if (!found)
-		return error_at(p, alert, "no rule of this file has that name");
+		return text_error(p, alert, "no rule of this file has that name");
 	if (severity && (severity->kind != YAML_SCALAR || severity_of(severity->text, &level) != 0))
-		return error_at(
+		return text_error(
 		    p, severity, "a severity is expected here: info, warning or critical");
 	if (severity)
 		x.severity = (int)level;
@@ -226,7 +220,7 @@ read_test(
 	feed = yaml_child(n, "feed");
 	expect = yaml_child(n, "expect");
 	if (name == NULL || feed == NULL || expect == NULL)
-		return error_at(p, n, "a test needs name, feed and expect");
+		return text_error(p, n, "a test needs name, feed and expect");
 	if (!text_string(name, p, &text) || (device && !read_device(t, p, device)) ||
 	    !text_is(feed, YAML_MAP, "metrics and their samples are expected here", p) ||
 	    !text_is(expect, YAML_LIST, "a list of expectations is expected here", p))
@@ -234,18 +228,18 @@ read_test(
 	t->name = (const char *)text.data;
 	for (const struct yaml_node *c = feed->first; c; c = c->next) {
 		if (++count > FEEDS_MAX)
-			return error_at(p, c, "a test feeds 64 metrics at most");
+			return text_error(p, c, "a test feeds 64 metrics at most");
 		if (!read_feed(t, p, c))
 			return false;
 	}
 	for (const struct yaml_node *c = expect->first; c; c = c->next) {
 		if (t->expect_count == EXPECTS_MAX)
-			return error_at(p, c, "a test has 1000 expectations at most");
+			return text_error(p, c, "a test has 1000 expectations at most");
 		if (!read_expectation(t, p, c, file))
 			return false;
 	}
 	if (t->expect_count == 0)
-		return error_at(p, n, "a test without an expectation tests nothing");
+		return text_error(p, n, "a test without an expectation tests nothing");
 	if (t->sample_count)
 		qsort(t->samples, t->sample_count, sizeof(t->samples[0]), by_time);
 	qsort(t->expects, t->expect_count, sizeof(t->expects[0]), by_expected_time);

@@ -5,14 +5,11 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "clock.h"
 #include "err.h"
 #include "mem.h"
-#include "suggest.h"
+#include "rule_fields.h"
 
-#define GLOBS_MAX 64
 #define RUNBOOK_MAX 1024
-#define RECEIVERS_MAX 1024
 
 /* What the rules of a file inherit. */
 struct inherited {
@@ -25,255 +22,20 @@ struct inherited {
 };
 
 static bool
-error_at(struct problems *p, const struct yaml_node *n, const char *text)
-{
-	problem_add(p, false, n->line, n->column, "%s", text);
-	return false;
-}
-
-static bool
-error_at_key(struct problems *p, const struct yaml_node *n, const char *text)
-{
-	problem_add(p, false, n->key_line, n->key_column, "%s", text);
-	return false;
-}
-
-static bool
-error_in(struct problems *p, const struct yaml_node *n, const struct expr_error *err)
-{
-	uint32_t line, column;
-
-	yaml_place(n, err->at, &line, &column);
-	problem_add(p, false, line, column, "%s", err->text);
-	return false;
-}
-
-bool
-text_is(const struct yaml_node *n, enum yaml_kind kind, const char *what, struct problems *p)
-{
-	if (n->kind == kind)
-		return true;
-	problem_add(p, false, n->line, n->column, "%s", what);
-	return false;
-}
-
-bool
-text_string(const struct yaml_node *n, struct problems *p, struct bytes *ret_text)
-{
-	static const char *const surprising[] = { "yes", "no", "on", "off", "true", "false",
-		"null" };
-	const char *s = (const char *)n->text.data;
-
-	if (!text_is(n, YAML_SCALAR, "a text is expected here", p))
-		return false;
-	for (size_t i = 0; i < COUNT_OF(surprising) && !n->quoted; i++) {
-		if (strcasecmp(s, surprising[i]) != 0)
-			continue;
-		problem_add(p, false, n->line, n->column,
-		    "write \"%s\" in quotes: without them YAML does not read it as a text", s);
-		return false;
-	}
-	if (!n->quoted && (n->text.len == 0 || strcmp(s, "~") == 0))
-		return error_at(p, n, "a text is expected here, nothing is given");
-	*ret_text = n->text;
-	return true;
-}
-
-bool
-text_duration(const struct yaml_node *n, struct problems *p, int64_t *ret_us)
-{
-	int64_t us;
-
-	if (!text_is(n, YAML_SCALAR, "a duration is expected here, like 90s, 10m, 2h or 7d", p))
-		return false;
-	if (clock_parse_duration(n->text, &us) != 0 || us < 0) {
-		bool digits = n->text.len > 0 &&
-			      strspn((const char *)n->text.data, "0123456789.") == n->text.len;
-		problem_add(p, false, n->line, n->column,
-		    digits
-			? "duration \"%s\" has no unit, write %ss, %sm or %sh"
-			: "\"%.40s\" is no duration; durations are written like 90s, 10m, 2h or 7d",
-		    (const char *)n->text.data, (const char *)n->text.data,
-		    (const char *)n->text.data, (const char *)n->text.data);
-		return false;
-	}
-	if (us > RULE_DURATION_MAX_US)
-		return error_at(p, n, "a duration may be 366d at most");
-	*ret_us = us;
-	return true;
-}
-
-bool
-text_keys(const struct yaml_node *map, const char *const *known, size_t n, const char *where,
-    struct problems *p)
-{
-	bool ok = true;
-
-	for (const struct yaml_node *c = map->first; c; c = c->next) {
-		const char *key = (const char *)c->key.data;
-		const char *near = suggest(c->key, known, n);
-		bool found = false;
-
-		for (size_t i = 0; i < n; i++)
-			found |= strcmp(known[i], key) == 0;
-		if (found)
-			continue;
-		ok = false;
-		if (near)
-			problem_add(p, false, c->key_line, c->key_column,
-			    "unknown key \"%.60s\" in %s, did you mean \"%s\"?", key, where, near);
-		else
-			problem_add(p, false, c->key_line, c->key_column,
-			    "unknown key \"%.60s\" in %s", key, where);
-	}
-	return ok;
-}
-
-static bool
-is_printable(struct bytes text)
-{
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] < 0x20 || text.data[i] == 0x7f)
-			return false;
-	}
-	return true;
-}
-
-static bool
-read_name(const struct yaml_node *n, struct problems *p, char **ret_name)
-{
-	struct bytes text;
-
-	if (!text_string(n, p, &text))
-		return false;
-	if (text.len == 0 || text.len > RULE_NAME_MAX || !is_printable(text))
-		return error_at(p, n, "a name has 1 to 128 bytes and no control characters");
-	*ret_name = xstrndup((const char *)text.data, text.len);
-	return true;
-}
-
-static bool
-read_severity(const struct yaml_node *n, struct problems *p, enum severity *ret_severity)
-{
-	static const char *const names[] = { "info", "warning", "critical" };
-	const char *near;
-
-	if (!text_is(n, YAML_SCALAR, "a severity is expected here: info, warning or critical", p))
-		return false;
-	if (severity_of(n->text, ret_severity) == 0)
-		return true;
-	near = suggest(n->text, names, COUNT_OF(names));
-	if (near)
-		problem_add(p, false, n->line, n->column,
-		    "unknown severity \"%.40s\", did you mean \"%s\"?", (const char *)n->text.data,
-		    near);
-	else
-		problem_add(p, false, n->line, n->column,
-		    "unknown severity \"%.40s\"; there are info, warning and critical",
-		    (const char *)n->text.data);
-	return false;
-}
-
-/* One text or a list of texts -> joined by separator. */
-static bool
-read_texts(
-    const struct yaml_node *n, struct problems *p, char separator, size_t max, char **ret_joined)
-{
-	const struct yaml_node *item = n->kind == YAML_LIST ? n->first : n;
-	struct buf joined = { 0 };
-	struct bytes text;
-	size_t count = 0;
-	bool ok = true;
-
-	if (n->kind == YAML_MAP)
-		return error_at(p, n, "a text or a list of texts is expected here");
-	for (; item && ok; item = n->kind == YAML_LIST ? item->next : NULL) {
-		ok = text_string(item, p, &text);
-		if (!ok)
-			break;
-		if (text.len == 0 || !is_printable(text) ||
-		    memchr(text.data, separator, text.len) || ++count > GLOBS_MAX ||
-		    text.len >= max - joined.len) {
-			ok = error_at(p, item,
-			    "this text is empty, too long, one too many or has characters that "
-			    "do not belong here");
-			break;
-		}
-		if (joined.len)
-			buf_add_u8(&joined, (uint8_t)separator);
-		buf_add(&joined, text.data, text.len);
-	}
-	if (ok && joined.len == 0)
-		ok = error_at(p, n, "the list is empty");
-	if (ok)
-		*ret_joined = xstrdup(buf_str(&joined));
-	buf_fini(&joined);
-	return ok;
-}
-
-static bool
-read_match(const struct yaml_node *n, struct problems *p, char **ret_match)
-{
-	static const char *const known[] = { "device", "profile", "tags" };
-	const struct yaml_node *device;
-	bool ok = true;
-
-	if (!text_is(n, YAML_MAP, "what devices it is about is expected here: { device: \"gh-*\" }",
-		p) ||
-	    !text_keys(n, known, COUNT_OF(known), "match", p))
-		return false;
-	for (size_t i = 1; i < COUNT_OF(known); i++) {
-		const struct yaml_node *c = yaml_child(n, known[i]);
-		if (c == NULL)
-			continue;
-		problem_add(p, false, c->key_line, c->key_column,
-		    "devices have no %s in this version: match by "
-		    "device id, like { device: \"gh-*\" }",
-		    i == 1 ? "profile" : "tags");
-		ok = false;
-	}
-	device = yaml_child(n, "device");
-	if (ok && device == NULL)
-		return error_at(
-		    p, n, "no device is named; write { device: \"gh-*\" } or leave match out");
-	return ok && read_texts(device, p, '\n', RECEIVERS_MAX * 8, ret_match);
-}
-
-static bool
-read_expr(
-    const struct yaml_node *n, struct problems *p, struct expr_slots *slots, struct expr **ret_expr)
-{
-	static const char *const surprising[] = { "yes", "no", "on", "off" };
-	struct expr_error err;
-
-	if (!text_is(n, YAML_SCALAR, "an expression is expected here", p))
-		return false;
-	for (size_t i = 0; i < COUNT_OF(surprising) && !n->quoted; i++) {
-		if (strcasecmp((const char *)n->text.data, surprising[i]) == 0)
-			return error_at(p, n,
-			    "yes, no, on and off are no conditions; write true or false, or a "
-			    "comparison");
-	}
-	if (expr_parse(n->text, EXPR_WANT_CONDITION, slots, ret_expr, &err) != 0)
-		return error_in(p, n, &err);
-	return true;
-}
-
-static bool
 read_levels(const struct yaml_node *n, struct problems *p, struct rule *r)
 {
 	static const char *const names[] = { "info", "warning", "critical" };
 	bool ok = true;
 
 	if (n->kind == YAML_SCALAR)
-		return read_severity(n, p, &r->severity);
+		return text_severity(n, p, &r->severity);
 	if (!text_is(
 		n, YAML_MAP, "a severity, or a map of severity: condition, is expected here", p) ||
 	    !text_keys(n, names, COUNT_OF(names), "severity", p))
 		return false;
 	for (unsigned i = 0; i < SEVERITY_COUNT; i++) {
 		const struct yaml_node *c = yaml_child(n, names[i]);
-		if (c && !read_expr(c, p, &r->slots, &r->levels[i]))
+		if (c && !text_expr(c, p, &r->slots, &r->levels[i]))
 			ok = false;
 	}
 	return ok;
@@ -288,7 +50,7 @@ read_summary(const struct yaml_node *n, struct problems *p, struct rule *r)
 	if (!text_string(n, p, &text))
 		return false;
 	if (template_parse(text, &r->slots, &r->summary, &err) != 0)
-		return error_in(p, n, &err);
+		return text_error_in(p, n, &err);
 	return true;
 }
 
@@ -308,7 +70,8 @@ read_after(const struct yaml_node *map, struct problems *p, struct rule *r)
 			expect, YAML_SCALAR, "an interval is expected here, like every 60s", p))
 			return false;
 		if (strncmp((const char *)expect->text.data, "every ", 6) != 0)
-			return error_at(p, expect, "an interval is expected here, like every 60s");
+			return text_error(
+			    p, expect, "an interval is expected here, like every 60s");
 		every_node.text = bytes_of(expect->text.data + 6, expect->text.len - 6);
 		every_node.column += 6;
 		if (!text_duration(&every_node, p, &every))
@@ -324,16 +87,16 @@ read_after(const struct yaml_node *map, struct problems *p, struct rule *r)
 	    after->kind == YAML_SCALAR ? strtol((const char *)after->text.data, &end, 10) : 0;
 	if (intervals > 0 && (strcmp(end, " intervals") == 0 || strcmp(end, " interval") == 0)) {
 		if (expect == NULL)
-			return error_at(
+			return text_error(
 			    p, after, "how long an interval is must be said: expect: every 60s");
 		if (intervals > 1000000 || every > RULE_DURATION_MAX_US / intervals)
-			return error_at(p, after, "a duration may be 366d at most");
+			return text_error(p, after, "a duration may be 366d at most");
 		r->after_us = every * intervals;
 	} else if (!text_duration(after, p, &r->after_us)) {
 		return false;
 	}
 	if (r->after_us < 1000000)
-		return error_at(p, after, "absence is seen once a second: write 1s or more");
+		return text_error(p, after, "absence is seen once a second: write 1s or more");
 	return true;
 }
 
@@ -359,9 +122,9 @@ read_absence(const struct yaml_node *map, const struct yaml_node *missing, struc
 	if (!text_string(missing, p, &name))
 		return false;
 	if (name.len == 0 || name.len > EXPR_NAME_MAX || memchr(name.data, ' ', name.len))
-		return error_at(p, missing, "the name of one metric is expected here");
+		return text_error(p, missing, "the name of one metric is expected here");
 	if (expr_slots_add(&r->slots, EXPR_METRIC, name, true, &r->absent) != 0)
-		return error_at(p, missing, "the rule names too many metrics");
+		return text_error(p, missing, "the rule names too many metrics");
 	return read_after(map, p, r) && ok;
 }
 
@@ -374,17 +137,17 @@ read_threshold(const struct yaml_node *map, struct problems *p, struct rule *r)
 
 	r->kind = RULE_THRESHOLD;
 	if (c == NULL)
-		ok = error_at(p, map,
+		ok = text_error(p, map,
 		    "the rule has neither \"when\" nor \"missing\": write its condition, like "
 		    "when: temperature > 35");
 	else
-		ok = read_expr(c, p, &r->slots, &r->when);
+		ok = text_expr(c, p, &r->slots, &r->when);
 	for (size_t i = 0; i < COUNT_OF(with_missing); i++) {
 		if ((c = yaml_child(map, with_missing[i])) != NULL)
-			ok = error_at_key(p, c, "this key goes with \"missing\" only");
+			ok = text_error_key(p, c, "this key goes with \"missing\" only");
 	}
 	if ((c = yaml_child(map, "clear")) != NULL)
-		ok &= read_expr(c, p, &r->slots, &r->clear);
+		ok &= text_expr(c, p, &r->slots, &r->clear);
 	if ((c = yaml_child(map, "for")) != NULL)
 		ok &= text_duration(c, p, &r->for_us);
 	if ((c = yaml_child(map, "clear_for")) != NULL)
@@ -412,7 +175,7 @@ refuse_unsupported(const struct yaml_node *map, struct problems *p)
 	for (size_t i = 0; i < COUNT_OF(keys); i++) {
 		const struct yaml_node *c = yaml_child(map, keys[i].key);
 		if (c)
-			ok = error_at_key(p, c, keys[i].text);
+			ok = text_error_key(p, c, keys[i].text);
 	}
 	return ok;
 }
@@ -444,18 +207,18 @@ read_presentation(const struct yaml_node *map, struct problems *p, struct rule *
 	if ((c = yaml_child(map, "repeat")) != NULL) {
 		ok &= text_duration(c, p, &r->repeat_us);
 		if (r->repeat_us > 0 && r->repeat_us < 1000000)
-			ok = error_at(p, c, "write 1s or more");
+			ok = text_error(p, c, "write 1s or more");
 	}
 	if ((c = yaml_child(map, "notify")) != NULL) {
 		free(r->receivers);
 		r->receivers = NULL;
-		ok &= read_texts(c, p, ',', RECEIVERS_MAX, &r->receivers);
+		ok &= text_list(c, p, ',', RECEIVERS_MAX, &r->receivers);
 	}
 	if ((c = yaml_child(map, "runbook")) != NULL) {
 		if (!text_string(c, p, &text))
 			ok = false;
-		else if (text.len > RUNBOOK_MAX || !is_printable(text))
-			ok = error_at(p, c, "a runbook is one line of at most 1024 bytes");
+		else if (text.len > RUNBOOK_MAX || !text_is_printable(text))
+			ok = text_error(p, c, "a runbook is one line of at most 1024 bytes");
 		else
 			r->runbook = xstrndup((const char *)text.data, text.len);
 	}
@@ -502,15 +265,15 @@ read_rule(const struct yaml_node *map, struct problems *p, const struct inherite
 	r->repeat_us = from->repeat_us;
 	r->receivers = from->receivers ? xstrdup(from->receivers) : NULL;
 	if (alert == NULL && yaml_child(map, "alert") == NULL)
-		ok = error_at(p, map, "the rule has no name: write alert: Name");
+		ok = text_error(p, map, "the rule has no name: write alert: Name");
 	ok &= alert != NULL;
 	ok &= refuse_unsupported(map, p);
 	if (match)
-		ok &= read_match(match, p, &r->own_match);
+		ok &= text_match(match, p, &r->own_match);
 	ok &= missing ? read_absence(map, missing, p, r) : read_threshold(map, p, r);
 	ok &= read_presentation(map, p, r);
 	if (ok && r->kind == RULE_THRESHOLD && r->slots.count == 0)
-		ok = error_at(p, map,
+		ok = text_error(p, map,
 		    "no condition of this rule names a metric: it would never be looked at");
 	if (!ok) {
 		rule_unref(&r);
@@ -533,9 +296,9 @@ read_defaults(const struct yaml_node *n, struct problems *p, struct inherited *i
 		return false;
 	ok = text_keys(n, known, COUNT_OF(known), "defaults", p);
 	if ((c = yaml_child(n, "severity")) != NULL)
-		ok &= read_severity(c, p, &in->severity);
+		ok &= text_severity(c, p, &in->severity);
 	if ((c = yaml_child(n, "notify")) != NULL)
-		ok &= read_texts(c, p, ',', RECEIVERS_MAX, &in->receivers);
+		ok &= text_list(c, p, ',', RECEIVERS_MAX, &in->receivers);
 	if ((c = yaml_child(n, "repeat")) != NULL)
 		ok &= text_duration(c, p, &in->repeat_us);
 	return ok;
@@ -554,14 +317,14 @@ read_head(
 	ok &= refuse_unsupported(root, p);
 	c = yaml_child(root, "version");
 	if (c == NULL)
-		ok = error_at(p, root,
+		ok = text_error(p, root,
 		    "the file does not say which version of the language it is in: write "
 		    "version: 1");
 	else if (c->kind != YAML_SCALAR || !bytes_equal_str(c->text, "1"))
-		ok = error_at(p, c, "this version of the language is unknown here; there is 1");
+		ok = text_error(p, c, "this version of the language is unknown here; there is 1");
 	if ((c = yaml_child(root, "group")) != NULL) {
 		char *group = NULL;
-		if (read_name(c, p, &group)) {
+		if (text_name(c, p, &group)) {
 			free(file->group);
 			file->group = group;
 		} else {
@@ -569,7 +332,7 @@ read_head(
 		}
 	}
 	if ((c = yaml_child(root, "match")) != NULL)
-		ok &= read_match(c, p, &in->match);
+		ok &= text_match(c, p, &in->match);
 	if ((c = yaml_child(root, "defaults")) != NULL)
 		ok &= read_defaults(c, p, in);
 	in->group = file->group;
@@ -608,7 +371,7 @@ read_rules(const struct yaml_node *list, struct problems *p, struct rule_file *f
 	for (const struct yaml_node *n = list->first; n; n = n->next)
 		count++;
 	if (count > RULE_FILE_RULES_MAX)
-		return error_at(p, list, "the file has more than 100000 rules");
+		return text_error(p, list, "the file has more than 100000 rules");
 	while (names.mask < count * 2)
 		names.mask = names.mask * 2 + 1;
 	names.slots = xcalloc(names.mask + 1, sizeof(names.slots[0]));
@@ -620,7 +383,7 @@ read_rules(const struct yaml_node *list, struct problems *p, struct rule_file *f
 		if (!text_is(n, YAML_MAP, "a rule is expected here, beginning with alert: Name", p))
 			continue;
 		name = yaml_child(n, "alert");
-		if (name && !read_name(name, p, &entry.alert))
+		if (name && !text_name(name, p, &entry.alert))
 			entry.alert = NULL;
 		if (entry.alert && !names_add(&names, entry.alert)) {
 			problem_add(p, false, name->line, name->column,
@@ -670,8 +433,9 @@ rule_file_parse(
 	if (ok) {
 		rules = yaml_child(file.tree.root, "rules");
 		file.tests = yaml_child(file.tree.root, "tests");
-		ok = rules == NULL ? error_at(problems, file.tree.root, "the file has no \"rules\"")
-				   : read_rules(rules, problems, &file, &in);
+		ok = rules == NULL
+			 ? text_error(problems, file.tree.root, "the file has no \"rules\"")
+			 : read_rules(rules, problems, &file, &in);
 	}
 	free(in.match);
 	free(in.receivers);

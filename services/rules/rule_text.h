@@ -29,11 +29,4 @@ struct rule_file {
 int rule_file_parse(const char *name, struct bytes text, struct rule_file *ret_file, struct problems *problems);
 void rule_file_fini(struct rule_file *file);
 
-/* For the sections that other modules read. Each returns false with a problem added. */
-bool text_string(const struct yaml_node *n, struct problems *p, struct bytes *ret_text);
-bool text_duration(const struct yaml_node *n, struct problems *p, int64_t *ret_us);
-/* Every key of map must be one of known[0..n). */
-bool text_keys(const struct yaml_node *map, const char *const *known, size_t n, const char *where, struct problems *p);
-bool text_is(const struct yaml_node *n, enum yaml_kind kind, const char *what, struct problems *p);
-
 #endif
