@@ -1,7 +1,7 @@
 /* state.c - sink driver: latest values and alerts into Redis
  *
- * Values gather in a map, the newest of each metric; when Redis has answered the last lot they go out together, the
- * cursors behind them. While Redis is away nothing is gathered: the journal keeps it, and when Redis is back reading goes
+ * Values gather in a map, the newest of each metric; every tick, if Redis has answered the last lot, they go out together,
+ * the cursors behind them: so a device costs Redis one write a tick however much it says. While Redis is away nothing is gathered: the journal keeps it, and when Redis is back reading goes
  * on at the cursors found there (none: from the oldest kept). So memory is bounded by one lot and what is under way. */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,6 @@
 #include "state_map.h"
 #include "value_text.h"
 
-#define LOT_DEVICES 100	      /* so many go at once; fewer wait a tick */
 #define MAP_BYTES_MAX 4194304 /* above it no more is taken until Redis has answered */
 #define CURSOR_US 1000000     /* cursors alone are written this often */
 #define ALERTS_MAX 10000      /* transitions in one lot */
@@ -278,7 +277,7 @@ on_block(void *arg, uint32_t shard, const struct block_view *v)
 				take_record(s, &r);
 	}
 	s->seen[shard] = v->next;
-	if (s->map.devices >= LOT_DEVICES)
+	if (is_full(s))
 		send_lot(s);
 	pause_if_needed(s);
 }
@@ -324,7 +323,7 @@ turn(struct worker *w)
 {
 	struct state *s = w->state;
 
-	if (s->map.devices >= LOT_DEVICES || is_full(s))
+	if (is_full(s))
 		send_lot(s);
 }
 
