@@ -149,12 +149,10 @@ make_room(struct engine *e)
 }
 
 struct device *
-device_add(struct engine *e, struct bytes id)
+device_restore(struct engine *e, struct bytes id)
 {
 	struct device *d;
 
-	if (e->device_count >= e->spec.devices_max && !make_room(e))
-		return NULL;
 	if ((e->device_count + 1) * 2 > e->mask)
 		table_grow(e);
 	d = xcalloc(1, sizeof(*d) + id.len);
@@ -169,6 +167,14 @@ device_add(struct engine *e, struct bytes id)
 		return NULL;
 	}
 	return d;
+}
+
+struct device *
+device_add(struct engine *e, struct bytes id)
+{
+	if (e->device_count >= e->spec.devices_max && !make_room(e))
+		return NULL;
+	return device_restore(e, id);
 }
 
 void

@@ -294,7 +294,7 @@ engine_load_device(struct engine *e, struct bytes id, struct bytes latest)
 
 	if (id.len == 0 || id.len > DEVICE_ID_MAX || device_find(e, id))
 		return ERR_MALFORMED;
-	d = device_add(e, id);
+	d = device_restore(e, id);
 	if (d == NULL)
 		return ERR_FULL;
 	for (uint32_t i = 0; i < n && !c.failed; i++) {
@@ -353,10 +353,13 @@ engine_load_alert(struct engine *e, const struct engine_saved_alert *saved)
 	r = rule_index_at(e->index, number);
 	a = device_alert_add(e, d, number);
 	a->fsm = saved->fsm;
-	if (saved->meaning != r->meaning)
+	if (saved->meaning != r->meaning) {
 		begin_anew(&a->fsm, r);
-	else
+		/* Or the next start finds the old times under the new meaning. */
+		device_dirty(e, d);
+	} else {
 		go_on(&a->fsm, r);
+	}
 	if (alert_is_firing(&a->fsm))
 		e->firing++;
 	return 0;

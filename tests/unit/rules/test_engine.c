@@ -519,6 +519,41 @@ START_TEST(restart_under_other_rules)
 }
 END_TEST
 
+/* What a changed rule resets is written with the rule's new meaning, or the start after this one takes it for the new
+ * rule's. */
+START_TEST(restart_under_a_changed_rule_is_saved)
+{
+	struct rule_index *index;
+	uint64_t identity = 0;
+
+	world_init(&w, HEAD "  - { alert: A, when: t > 1, for: 5s }\n");
+	world_read(&w, 1, "d", "t=2");
+	ck_assert_str_eq(world_state(&w, "A", "d"), "pending");
+	index = w.index;
+	identity = rule_index_at(index, 0)->identity;
+	struct engine_saved_alert a = { .device = bytes_of_str("d"),
+		.group = "g",
+		.alert = "A",
+		.identity = identity,
+		.meaning = rule_index_at(index, 0)->meaning,
+		.fsm = *engine_alert(w.engine, "g", "A", bytes_of_str("d")) };
+	struct world n = { 0 };
+	world_init(&n, HEAD "  - { alert: A, when: t > 1, for: 1h }\n");
+	engine_load_position(n.engine, T0 + 2 * S, 9, 0);
+	static const uint8_t latest[] = { 0x91, 0x95, 0x00, 0xa1, 't', 0xcb, 0x40, 0, 0, 0, 0, 0, 0,
+		0, 0x01, 0x01 };
+	ck_assert_int_eq(
+	    engine_load_device(n.engine, bytes_of_str("d"), bytes_of(latest, sizeof(latest))), 0);
+	ck_assert_int_eq(engine_load_alert(n.engine, &a), 0);
+	engine_load_end(n.engine);
+	ck_assert(engine_is_dirty(n.engine));
+	world_restart(&n);
+	world_tick_to(&n, 60);
+	ck_assert_str_eq(world_told(&n), "");
+	world_fini(&n);
+}
+END_TEST
+
 START_TEST(bad_saved_state_is_refused)
 {
 	/* every prefix of a good latest, and wrong shapes */
@@ -579,6 +614,30 @@ START_TEST(room_is_made_for_new_devices)
 		snprintf(id, sizeof(id), "d%d", i);
 		ck_assert_str_eq(world_state(&w, "Hot", id), "firing");
 	}
+}
+END_TEST
+
+/* rules.devices_max bounds who comes new; what is on disk was let in by an earlier one. */
+START_TEST(a_smaller_bound_loses_nothing_at_a_restart)
+{
+	char id[16];
+
+	w.devices_max = 50;
+	world_init(&w, HEAD "  - { alert: Hot, when: t > 35 }\n");
+	for (int i = 0; i < 30; i++) {
+		snprintf(id, sizeof(id), "d%d", i);
+		world_read(&w, 1, id, "t=40");
+	}
+	w.devices_max = 10;
+	world_restart(&w);
+	ck_assert_uint_eq(engine_devices(w.engine), 30);
+	ck_assert_uint_eq(engine_firing(w.engine), 30);
+	(void)world_told(&w);
+	world_read(&w, 2, "d29", "t=20");
+	ck_assert_str_eq(world_told(&w), "Hot d29 cleared warning @2;");
+	world_read(&w, 3, "n1", "t=40"); /* d29 was heard last, but is not saved; the others fire */
+	ck_assert_str_eq(world_told(&w), "");
+	ck_assert_uint_eq(engine_counts(w.engine)->refused, 1);
 }
 END_TEST
 
@@ -646,8 +705,10 @@ main(int argc, char **argv)
 	tcase_add_test(tc, reload_that_adds_an_absence);
 	tcase_add_test(tc, a_restart_at_any_moment_changes_nothing);
 	tcase_add_test(tc, restart_under_other_rules);
+	tcase_add_test(tc, restart_under_a_changed_rule_is_saved);
 	tcase_add_test(tc, bad_saved_state_is_refused);
 	tcase_add_test(tc, room_is_made_for_new_devices);
+	tcase_add_test(tc, a_smaller_bound_loses_nothing_at_a_restart);
 	tcase_add_test(tc, many_devices_and_rules);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
