@@ -100,9 +100,13 @@ bool expr_filter(const struct expr *e, struct expr_compare *ret_compare);
 static inline bool
 expr_passes(const struct expr_value *v, double number, unsigned mask)
 {
-	double x = v->kind == EXPR_NUMBER ? v->v.n : v->v.b;
+	double x;
 
-	if (v->kind != EXPR_NUMBER && v->kind != EXPR_BOOL)
+	if (v->kind == EXPR_NUMBER)
+		x = v->v.n;
+	else if (v->kind == EXPR_BOOL)
+		x = v->v.b;
+	else
 		return false;
 	return 1u << ((x > number) + (x >= number)) & mask;
 }
