@@ -225,7 +225,9 @@ on_signal(void *arg, int fd, uint32_t events)
 	}
 	log_info("roost.signal", LS("signal", signal_text((int)info.ssi_signo, text)));
 	if (info.ssi_signo == SIGHUP) {
-		retry_all(sup);
+		/* A terminal that closes sends it too, maybe while everything ends. */
+		if (!sup->stop_wanted)
+			retry_all(sup);
 		return;
 	}
 	sup->kill_wanted = sup->stop_wanted;

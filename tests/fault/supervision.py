@@ -98,5 +98,19 @@ def test_a_worker_that_dies_at_start_is_not_given_up():
         r.wait_for(lambda: r.query("gh-1", "temperature", "--since", "1h"), 10, "the reading in history")
 
 
+def test_nothing_is_started_while_everything_stops():
+    with Roost(notify="version: 1\nbogus: 3\n", workers=[w for w in roost.WORKERS if w != "notifier-0"]) as r:
+        r.wait_log(r"child\.held name=notifier-0", 10)
+        held = len(r.log_text())
+        os.kill(r.pid_of("sink-history"), signal.SIGSTOP)  # so that the end takes a while
+        r.proc.send_signal(signal.SIGTERM)
+        r.wait_log(r"name=rules-0 from=DRAINING to=DOWN", 10, held)
+        r.write(r.notify_file, "version: 1\n")
+        r.proc.send_signal(signal.SIGHUP)
+        r.wait_log(r"signal=SIGHUP", 5, held)
+        r.proc.wait(20 * roost.SLOW)
+        assert "to=STARTING" not in r.log_text()[held:], r.log_tail()
+
+
 if __name__ == "__main__":
     roost.main(globals())
