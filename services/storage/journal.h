@@ -16,8 +16,8 @@
  * Recovery reads the newest segment whose snapshot is whole and all behind it, so old segments can be unlinked.
  *
  * Any failed write or sync ends the process at once (exit 75), without an answer to anybody: a second fsync after an error
- * returns 0 and lies. Unless the stop was clean, the next start copies the written part of the last segment to a new file
- * and syncs that, since what a read returns may be page cache that never reached the disk. */
+ * returns 0 and lies. Unless the stop was clean, the next start writes the last block over itself and syncs that, since
+ * what a read returns may be page cache that never reached the disk (journal_recover.c). */
 #ifndef ROOST_STORAGE_JOURNAL_H
 #define ROOST_STORAGE_JOURNAL_H
 

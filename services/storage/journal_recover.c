@@ -3,8 +3,10 @@
  * In this order, all of it before the shard is served:
  *   1. segment files are listed; where each ends is written in the snapshot of the one behind it
  *   2. blocks are replayed from the newest whole snapshot on (and, for what is remembered for a while, from before it)
- *   3. the last segment: after a clean stop it is cut to its length; after any other its written part is copied to a new
- *      file, which is synced, named like the old one, and the directory synced
+ *   3. the last segment: after a clean stop it is cut to its length. After any other, what no sync has vouched for (its
+ *      last block, since a process writes none after a sync that failed; or its snapshot) is written over itself and synced:
+ *      what a read returns may be page cache that never reached the disk. If the disk does not take that, the whole
+ *      written part is copied to a new file, which is synced, named like the old one, and the directory synced
  *   4. appending goes on in a new segment */
 #include "journal.h"
 
@@ -149,7 +151,8 @@ read_snapshot(struct journal *j, size_t i, bool asked_whole)
 }
 
 struct scan {
-	uint64_t good;	   /* end of the last good block */
+	uint64_t good;	/* end of the last good block */
+	uint64_t doubt; /* blocks before this offset were synced: another was written behind them */
 	uint64_t bad_from; /* damage behind it */
 	uint64_t bad_to;   /* 0: none */
 };
@@ -172,8 +175,10 @@ replay_segment(
 	struct journal_segment *s = &j->segments[i];
 	bool last = i + 1 == j->segment_count;
 	struct segment_reader r;
-	struct scan sc = { .good = s->base };
+	struct scan sc = { .good = s->base, .doubt = s->base };
+	struct segment_entry mark;
 	struct block b;
+	bool snapshot_over = at != 0; /* its blocks share one sync */
 	int fd = open_for_read(j, s);
 	int rc;
 
@@ -196,6 +201,10 @@ replay_segment(
 		}
 		scan_damage(j, &sc);
 		sc.good = b.next;
+		if (snapshot_over)
+			sc.doubt = b.offset;
+		else
+			snapshot_over = block_mark(&b, &mark, SEGMENT_MARK_END);
 		if (b.time > j->time)
 			j->time = b.time;
 		if (j->hooks.replay)
@@ -305,10 +314,9 @@ write_chunk(int fd, const uint8_t *data, size_t len, uint64_t at)
 
 /* Unreadable sectors become zeros in a copy (recovery has reported them as damage); in place they are an error. */
 static int
-copy_bytes(int from, int to, uint64_t len)
+copy_bytes(int from, int to, uint64_t at, uint64_t len)
 {
 	uint8_t *chunk = xmalloc(COPY_CHUNK);
-	uint64_t at = 0;
 	int r = 0;
 
 	while (at < len && r == 0) {
@@ -343,13 +351,13 @@ copy_segment(struct journal *j, const char *name, uint64_t len)
 	if (j->spare && renameat(j->dir_fd, "next.seg", j->dir_fd, copy_tmp) == 0)
 		j->spare = false;
 	to = openat(j->dir_fd, copy_tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (from >= 0 && to >= 0 && copy_bytes(from, to, len) == 0 &&
+	if (from >= 0 && to >= 0 && copy_bytes(from, to, 0, len) == 0 &&
 	    ftruncate(to, (off_t)len) == 0 && fsync(to) == 0 &&
 	    renameat(j->dir_fd, copy_tmp, j->dir_fd, name) == 0 && fsync(j->dir_fd) == 0)
 		r = 0;
 	else
-		log_warn("journal.copy_failed", LS("dir", j->dir), LS("file", name),
-		    LS("error", strerror(errno)), LS("then", "written again in place"));
+		log_error("journal.copy_failed", LS("dir", j->dir), LS("file", name),
+		    LS("error", strerror(errno)));
 	if (from >= 0)
 		close(from);
 	if (to >= 0)
@@ -359,26 +367,25 @@ copy_segment(struct journal *j, const char *name, uint64_t len)
 	return r;
 }
 
-/* Without room for a copy (the disk was full, so there was no next.seg either) the same bytes are written over themselves:
- * all of them are then dirty again, and a sync that returns 0 has written each. */
+/* Bytes that are written over themselves are dirty again, and a sync that returns 0 has written each. */
 static int
-rewrite_segment(struct journal *j, const char *name, uint64_t len)
+rewrite_segment(struct journal *j, const char *name, uint64_t from, uint64_t len)
 {
 	int fd = openat(j->dir_fd, name, O_RDWR | O_CLOEXEC), r = ERR_IO;
 
-	if (fd >= 0 && copy_bytes(fd, fd, len) == 0 && ftruncate(fd, (off_t)len) == 0 &&
+	if (fd >= 0 && copy_bytes(fd, fd, from, len) == 0 && ftruncate(fd, (off_t)len) == 0 &&
 	    fsync(fd) == 0)
 		r = 0;
 	else
-		log_error("journal.rewrite_failed", LS("dir", j->dir), LS("file", name),
-		    LS("error", strerror(errno)));
+		log_warn("journal.rewrite_failed", LS("dir", j->dir), LS("file", name),
+		    LS("error", strerror(errno)), LS("then", "copy to a new file"));
 	if (fd >= 0)
 		close(fd);
 	return r;
 }
 
 static int
-renew_segment(struct journal *j, const struct journal_segment *s, uint64_t len)
+renew_segment(struct journal *j, const struct journal_segment *s, uint64_t from, uint64_t len)
 {
 	char name[JOURNAL_NAME_MAX];
 	int r;
@@ -386,12 +393,12 @@ renew_segment(struct journal *j, const struct journal_segment *s, uint64_t len)
 	journal_segment_name(s->base, name);
 	if (j->hooks.busy)
 		j->hooks.busy(j->hooks.arg, BUSY_RECOVER_MS);
-	r = copy_segment(j, name, len);
+	r = rewrite_segment(j, name, from, len);
 	if (r != 0)
-		r = rewrite_segment(j, name, len);
+		r = copy_segment(j, name, len);
 	if (r == 0)
-		log_info(
-		    "journal.renewed", LS("dir", j->dir), LU("base", s->base), LU("bytes", len));
+		log_info("journal.renewed", LS("dir", j->dir), LU("base", s->base),
+		    LU("from", from), LU("bytes", len - from));
 	return r;
 }
 
@@ -428,7 +435,7 @@ settle_last(struct journal *j, const struct scan *sc)
 		    LU("from", sc->bad_from), LU("to", sc->bad_to),
 		    LS("means",
 			"a block that was not acknowledged to anybody, or damage to the last one"));
-	r = clean ? cut_segment(j, s, used) : renew_segment(j, s, used);
+	r = clean ? cut_segment(j, s, used) : renew_segment(j, s, sc->doubt - s->base, used);
 	s->end = sc->good;
 	s->size = used;
 	j->base_next = s->base + (size > j->config.segment_bytes ? size : j->config.segment_bytes);

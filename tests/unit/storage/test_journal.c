@@ -1,10 +1,12 @@
 /* test_journal.c - what is on disk after any cut or flipped byte is delivered right, or reported, and nothing else changes */
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <signal.h>
 #include <unistd.h>
@@ -32,6 +34,20 @@ struct seen {
 
 static char dir[64];
 static struct seen seen;
+
+/* The libraries under test get this one: the disk says no to so many of the next syncs. */
+static unsigned fsyncs_to_fail;
+
+int
+fsync(int fd)
+{
+	if (fsyncs_to_fail > 0) {
+		fsyncs_to_fail--;
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static void
 body_of(uint64_t seq, char out[64])
@@ -427,7 +443,7 @@ START_TEST(test_clean_stop_is_trusted_once)
 	j = open_at(dir, WALL);
 	ck_assert_int_eq(stat(path, &after), 0);
 	ck_assert(before.st_ino == after.st_ino);
-	/* The mark is gone: after a kill the last segment is another file with the same content. */
+	/* The mark is gone: after a kill the last block of the same file is written again. */
 	append(j, 2);
 	journal_segment_name(j->segments[1].base, name);
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -436,13 +452,61 @@ START_TEST(test_clean_stop_is_trusted_once)
 	j = open_at(dir, WALL + 1000);
 	check_seen("after a kill", 0, 2, 2, 0);
 	ck_assert_int_eq(stat(path, &after), 0);
-	ck_assert(before.st_ino != after.st_ino);
+	ck_assert(before.st_ino == after.st_ino);
+	ck_assert(before.st_mtim.tv_sec != after.st_mtim.tv_sec ||
+		  before.st_mtim.tv_nsec != after.st_mtim.tv_nsec);
 	ck_assert_int_lt(after.st_size, 4096);
 	journal_close(&j, WALL);
 }
 END_TEST
 
-/* There is no room for a copy: the segment is written again in place. */
+/* The disk does not take the last block where it lies: the segment goes to a new file with the same content. */
+START_TEST(test_copy_where_rewriting_fails)
+{
+	struct journal *j = open_at(dir, WALL);
+	char name[JOURNAL_NAME_MAX], path[160];
+	struct stat before, after;
+
+	append(j, 1);
+	append(j, 2);
+	journal_segment_name(j->segments[0].base, name);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	journal_abandon(&j);
+	ck_assert_int_eq(stat(path, &before), 0);
+	fsyncs_to_fail = 1;
+	j = open_at(dir, WALL + 1000);
+	ck_assert_uint_eq(fsyncs_to_fail, 0);
+	check_seen("copied", 0, 1, 2, 0);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert(before.st_ino != after.st_ino);
+	ck_assert_int_lt(after.st_size, 4096);
+	journal_abandon(&j);
+	j = open_at(dir, WALL + 2000);
+	read_all(j);
+	check_seen("copied, next start", 0, 1, 2, 0);
+	journal_close(&j, WALL);
+}
+END_TEST
+
+/* Nor a new file: there is no start, and nothing is answered. */
+START_TEST(test_no_start_where_nothing_can_be_synced)
+{
+	struct journal *j = open_at(dir, WALL);
+	struct journal_config c;
+
+	append(j, 1);
+	c = j->config;
+	c.dir = dir;
+	journal_abandon(&j);
+	fsyncs_to_fail = 2;
+	ck_assert_int_eq(journal_open(&c, &hooks, WALL + 1000, &j), ERR_IO);
+	j = open_at(dir, WALL + 2000);
+	check_seen("next start", 0, 1, 1, 0);
+	journal_close(&j, WALL);
+}
+END_TEST
+
+/* There would be no room for a copy: none is needed. */
 START_TEST(test_no_copy_possible)
 {
 	struct journal *j = open_at(dir, WALL);
@@ -581,6 +645,8 @@ main(void)
 	tcase_add_test(tc, test_warm_replay_reaches_back);
 	tcase_add_test(tc, test_damaged_snapshot);
 	tcase_add_test(tc, test_clean_stop_is_trusted_once);
+	tcase_add_test(tc, test_copy_where_rewriting_fails);
+	tcase_add_test(tc, test_no_start_where_nothing_can_be_synced);
 	tcase_add_test(tc, test_no_copy_possible);
 	tcase_add_test(tc, test_time_never_goes_back);
 	tcase_add_test(tc, test_quota_and_large_blocks);
