@@ -31,6 +31,7 @@ struct conn {
 	enum conn_close closing;
 	bool touched;
 	bool lingering;			/* from here: the listener's own */
+	bool waits;			/* the protocol left what is kept because it is paused */
 	int fd;
 	uint32_t events;		/* what epoll waits for */
 	uint32_t kept;			/* of in, as it is counted in the listener's totals */

@@ -1,8 +1,9 @@
 /* listener.c - accept, read, write, close; knows no protocol
  *
  * Memory: a connection that is idle has no buffer. Kept input is of two kinds: incomplete packets, and what waits because
- * the protocol paused the connection. Together they are bounded by LISTENER_INPUT_MAX: above half of it nothing is read
- * any more as long as paused connections are the cause; above all of it a connection that needs more is closed. */
+ * the protocol paused the connection. Together they are bounded by LISTENER_INPUT_MAX. As long as paused connections are
+ * the cause: above a quarter of it reads are small, so that those who are held back fill no more of it soon and the others
+ * go on; above half of it nothing is read. Above all of it a connection that needs more is closed. */
 #include "listener.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include "metrics.h"
 
 #define SMALL_REST 4096 /* an incomplete packet up to here is copied in front of the next read */
+#define SMALL_READ 4096
 #define OUT_HIGH 262144 /* unread output above which a connection is not read */
 #define ACCEPT_PAUSE_US 100000 /* after accept() found no descriptor */
 
@@ -263,9 +265,11 @@ give(struct listener *l, struct conn *c, struct bytes in)
 	size_t took;
 
 	c->need = 0;
+	c->waits = false;
 	if (in.len == 0 || c->closing != CONN_OPEN)
 		return bytes_of(NULL, 0);
 	took = l->protocol.input(c, in, &c->need);
+	c->waits = c->paused && took < in.len;
 	return bytes_of(in.data + took, in.len - took);
 }
 
@@ -288,6 +292,12 @@ give_kept(struct listener *l, struct conn *c)
 	}
 }
 
+static size_t
+read_max(const struct listener *l)
+{
+	return l->kept_paused > LISTENER_INPUT_MAX / 4 ? SMALL_READ : LISTENER_READ_BYTES;
+}
+
 /* A large incomplete packet is completed where it is kept, in a buffer that grows with what has come, not with what its
  * header claims. */
 static ssize_t
@@ -304,7 +314,7 @@ read_behind_kept(struct listener *l, struct conn *c)
 	buf_consume(c->in, c->in_at);
 	c->in_at = 0;
 	v[0] = (struct iovec){ .iov_base = buf_reserve(c->in, room), .iov_len = room };
-	v[1] = (struct iovec){ .iov_base = to, .iov_len = LISTENER_READ_BYTES };
+	v[1] = (struct iovec){ .iov_base = to, .iov_len = read_max(l) };
 	n = readv(c->fd, v, room == missing ? 2 : 1);
 	if (n <= 0)
 		return n;
@@ -326,7 +336,7 @@ read_shared(struct listener *l, struct conn *c)
 {
 	size_t have = kept_of(c);
 	uint8_t *to = l->shared + SMALL_REST;
-	ssize_t n = recv(c->fd, to, LISTENER_READ_BYTES, 0);
+	ssize_t n = recv(c->fd, to, read_max(l), 0);
 
 	if (n <= 0)
 		return n;
@@ -454,7 +464,7 @@ settle(struct listener *l, struct conn *c)
 {
 	bool said_something;
 
-	if (c->closing == CONN_OPEN && c->kept && !c->paused && c->kept_paused)
+	if (c->closing == CONN_OPEN && c->waits && !c->paused)
 		give_kept(l, c);
 	said_something = c->out != NULL;
 	send_some(l, c);
@@ -471,6 +481,8 @@ settle(struct listener *l, struct conn *c)
 		c->paused |= CONN_PAUSED_OUT;
 	else if (conn_out_len(c) < OUT_HIGH / 2)
 		c->paused &= ~CONN_PAUSED_OUT;
+	if (c->waits && !c->paused)
+		conn_touch(c);
 	watch(l, c);
 	arm(l, c);
 }
