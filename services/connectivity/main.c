@@ -13,6 +13,7 @@
 #define MIB (1024 * 1024)
 
 struct connectivity {
+	struct loop *loop;
 	struct ingest *ingest;
 	struct mqtt_broker mqtt;
 	struct listener *mqtt_listener;
@@ -22,10 +23,19 @@ struct connectivity {
 /* --- what the parts know of each other --- */
 
 static void
+mqtt_now(void *arg, int64_t now_us)
+{
+	struct connectivity *s = arg;
+
+	s->mqtt.now_us = now_us;
+}
+
+static void
 on_answer(void *arg, uint64_t token, uint32_t verdict, const struct bytes *record)
 {
 	struct connectivity *s = arg;
 
+	mqtt_now(s, loop_now_us(s->loop));
 	mqtt_broker_answer(&s->mqtt, token, verdict, record);
 }
 
@@ -34,6 +44,7 @@ on_room(void *arg)
 {
 	struct connectivity *s = arg;
 
+	mqtt_now(s, loop_now_us(s->loop));
 	mqtt_broker_room(&s->mqtt);
 }
 
@@ -88,14 +99,6 @@ mqtt_gone(struct conn *c)
 	mqtt_conn_free(&mc);
 }
 
-static void
-mqtt_now(void *arg, int64_t now_us)
-{
-	struct connectivity *s = arg;
-
-	s->mqtt.now_us = now_us;
-}
-
 /* --- the worker --- */
 
 static struct mqtt_config
@@ -138,6 +141,7 @@ connectivity_start(struct worker *w)
 	};
 
 	w->state = s;
+	s->loop = w->loop;
 	mqtt_broker_init(&s->mqtt, &config, &ops);
 	mqtt_now(s, loop_now_us(w->loop));
 	s->ingest = ingest_new(w, on_answer, on_room, s);

@@ -284,7 +284,8 @@ mqtt_conn_arm(struct mqtt_conn *c)
 
 	if (c->keep_alive_s)
 		at_us = c->last_in_us + c->keep_alive_s * (SECOND_US * 3 / 2);
-	if (c->held && !c->broker->draining && (at_us == 0 || c->held->due_us < at_us))
+	if (c->held && c->reoffered < c->reoffers_max && !c->broker->draining &&
+	    (at_us == 0 || c->held->due_us < at_us))
 		at_us = c->held->due_us;
 	conn_deadline(&c->io, at_us);
 }

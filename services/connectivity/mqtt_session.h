@@ -20,6 +20,7 @@
 #define MQTT_CONNECT_MAX 16384		/* bytes of a packet before CONNECT is accepted */
 #define MQTT_ALIASES_MAX 16		/* topic aliases a client may set */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
+#define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 messages towards one client */
 
 /* Why input waits: bits of conn.paused. */
@@ -43,7 +44,7 @@ struct mqtt_pending {
 	char *text;		/* reason string, or NULL */
 };
 
-enum mqtt_pending_state { MQTT_WAITING, MQTT_HELD, MQTT_READY };
+enum mqtt_pending_state { MQTT_WAITING, MQTT_HELD, MQTT_REOFFERED, MQTT_READY };
 
 /* A refused record of a 3.1.1 client, to be offered again. */
 struct mqtt_held {
@@ -68,7 +69,7 @@ struct mqtt_conn {
 	struct mqtt_broker *broker;
 	struct mqtt_session *session;	/* set while UP */
 	struct mqtt_pending *ring;	/* entry of seq is ring[seq & (ring_size - 1)] */
-	struct mqtt_held *held;		/* in the order of their refusal */
+	struct mqtt_held *held;		/* in the order of their PUBLISHes */
 	struct mqtt_will *will;
 	char **aliases;			/* MQTT_ALIASES_MAX, or NULL */
 	char *username;
@@ -78,6 +79,8 @@ struct mqtt_conn {
 	uint32_t ring_size;
 	uint32_t ring_head;		/* seq of the oldest that waits */
 	uint32_t ring_tail;		/* seq of the next */
+	uint16_t reoffered;		/* held ones that are offered again, not answered yet */
+	uint16_t reoffers_max;		/* at most so many: grows while they are accepted */
 	uint32_t slot;			/* in the broker's table; with generation it names the connection in a token */
 	uint32_t generation;
 	uint32_t out_packet_max;	/* the client's maximum packet size */

@@ -4,10 +4,14 @@
  *
  *	reading			WAITING -COMMIT-> READY
  *				WAITING -refused, 5.0-> READY with 0x97
- *				WAITING -refused, 3.1.1-> HELD -offered again when due-> WAITING
+ *				WAITING -refused, 3.1.1-> HELD -offered again when due-> REOFFERED
+ *				REOFFERED -COMMIT-> READY, -refused-> HELD
  *	anything else		READY at once
  *
- * and leaves it with its PUBACK when it is READY and the oldest. */
+ * and leaves it with its PUBACK when it is READY and the oldest.
+ *
+ * Each refusal is journalled. So of those held the oldest is offered first and alone, and more at a time only while they
+ * are accepted: the journal gets about as many refusals as readings, however many are held. */
 #include "mqtt_session_impl.h"
 
 #include <stdio.h>
@@ -25,9 +29,10 @@
 #define ALIAS_TOPIC_MAX 1024
 #define REASON_ROOM 1100 /* an acknowledgement with a reason string is at most this long */
 #define REOFFER_MIN_US 10000
-/* token: slot 20 bits, generation 20, seq 24 */
-#define GENERATION_BITS 20
-#define SEQ_BITS 24
+/* token: slot 20 bits, generation 27, seq 17: more than one connection can have in its ring. A slot's generation comes again
+ * only after more connections than a token can outlive. */
+#define GENERATION_BITS 27
+#define SEQ_BITS 17
 #define GENERATION_MASK ((1u << GENERATION_BITS) - 1)
 #define SEQ_MASK ((1u << SEQ_BITS) - 1)
 
@@ -133,6 +138,7 @@ mqtt_pending_clear(struct mqtt_conn *c)
 	c->ring = NULL;
 	c->ring_size = 0;
 	c->ring_head = c->ring_tail;
+	c->reoffered = 0;
 	while (c->held) {
 		struct mqtt_held *h = c->held;
 
@@ -183,6 +189,7 @@ wait_for_room(struct mqtt_conn *c)
 	c->broker->room_first = c;
 }
 
+/* Keeps a refused record, in the place of its PUBLISH. */
 static void
 hold(struct mqtt_conn *c, uint32_t seq, uint32_t verdict, struct bytes record)
 {
@@ -201,14 +208,14 @@ hold(struct mqtt_conn *c, uint32_t seq, uint32_t verdict, struct bytes record)
 		.due_us = b->now_us + verdict_retry_ms(verdict) * 1000ll };
 	memcpy(h->record, record.data, record.len);
 	b->held_bytes += sizeof(*h) + h->len;
-	while (*at && (*at)->due_us <= h->due_us)
+	while (*at && (*at)->seq - c->ring_head < seq - c->ring_head)
 		at = &(*at)->next;
 	h->next = *at;
 	*at = h;
 	entry(c, seq)->state = MQTT_HELD;
+	c->reoffers_max = 1;
 	conn_pause(&c->io, MQTT_PAUSED_HELD);
-	if (c->held == h)
-		mqtt_conn_arm(c);
+	mqtt_conn_arm(c);
 }
 
 void
@@ -216,7 +223,7 @@ mqtt_held_offer(struct mqtt_conn *c)
 {
 	struct mqtt_broker *b = c->broker;
 
-	while (c->held && c->held->due_us <= b->now_us) {
+	while (c->held && c->held->due_us <= b->now_us && c->reoffered < c->reoffers_max) {
 		struct mqtt_held *h = c->held;
 		int err =
 		    b->ops.reoffer(b->ops.arg, bytes_of(h->record, h->len), token_of(c, h->seq));
@@ -225,15 +232,28 @@ mqtt_held_offer(struct mqtt_conn *c)
 			h->due_us = b->now_us + REOFFER_MIN_US;
 			break;
 		}
-		entry(c, h->seq)->state = MQTT_WAITING;
+		entry(c, h->seq)->state = MQTT_REOFFERED;
+		c->reoffered++;
 		c->held = h->next;
 		b->held_bytes -= sizeof(*h) + h->len;
 		free(h);
 	}
-	if (c->held)
-		return;
-	c->last_in_us = b->now_us;
-	conn_resume(&c->io, MQTT_PAUSED_HELD);
+}
+
+/* A held message is answered: the next ones follow, or reading goes on. */
+static void
+reoffer_accepted(struct mqtt_conn *c)
+{
+	if (c->reoffers_max < MQTT_REOFFERS_MAX)
+		c->reoffers_max = (uint16_t)(c->reoffers_max * 2);
+	if (c->held) {
+		if (!c->broker->draining)
+			mqtt_held_offer(c);
+		mqtt_conn_arm(c);
+	} else if (c->reoffered == 0) {
+		c->last_in_us = c->broker->now_us;
+		conn_resume(&c->io, MQTT_PAUSED_HELD);
+	}
 }
 
 void
@@ -243,12 +263,15 @@ mqtt_broker_answer(
 	uint32_t seq;
 	struct mqtt_conn *c = token ? conn_of(b, token, &seq) : NULL;
 	struct mqtt_pending *p;
+	bool again;
 
 	if (!c)
 		return;
 	p = entry(c, seq);
-	if (p->state != MQTT_WAITING)
+	if (p->state != MQTT_WAITING && p->state != MQTT_REOFFERED)
 		return;
+	again = p->state == MQTT_REOFFERED;
+	c->reoffered = (uint16_t)(c->reoffered - again);
 	if (verdict_is_refusal(verdict)) {
 		if (!mqtt_is_v5(c)) {
 			ASSERT(record);
@@ -260,6 +283,8 @@ mqtt_broker_answer(
 	}
 	p->state = MQTT_READY;
 	answer_ready(c);
+	if (again)
+		reoffer_accepted(c);
 }
 
 /* Topic aliases of 5.0 (3.3.2.3.4); false if the connection failed. */

@@ -260,10 +260,11 @@ START_TEST(refused_messages_of_3_1_1_are_held)
 	fake.room = 1;
 	mqtt_conn_on_deadline(c);
 	ck_assert_uint_eq(fake.reoffered, 1);
-	ck_assert_uint_eq(c->io.paused, 0);
+	ck_assert_uint_eq(c->io.paused, MQTT_PAUSED_HELD);
 	ck_assert_uint_eq(b.held_bytes, 0);
 	CHECK_OUT(c, "");
 	mqtt_broker_answer(&b, fake.tokens[2], 0, NULL);
+	ck_assert_uint_eq(c->io.paused, 0);
 	CHECK_OUT(c, "\x40\2\0\1\x40\2\0\2");
 	/* Held when the connection ends: given back. */
 	put_publish(&in, 4, 2, 3, "roost/d1/telemetry", "{}");
@@ -273,6 +274,70 @@ START_TEST(refused_messages_of_3_1_1_are_held)
 	ck_assert(b.held_bytes > 0);
 	gone(c);
 	ck_assert_uint_eq(b.held_bytes, 0);
+}
+END_TEST
+
+/* Each refusal is journalled: as many as are held must not be refused again each time that one may pass. */
+START_TEST(held_messages_are_offered_as_they_are_accepted)
+{
+	struct mqtt_conn *c = connected(4, 1, "a");
+	struct bytes record = bytes_of_str("record");
+	uint32_t refusal = verdict_make(VERDICT_DEVICE_LIMIT, 500);
+
+	for (unsigned id = 1; id <= 8; id++)
+		put_publish(&in, 4, 2, id, "roost/d1/telemetry", "{}");
+	feed(c);
+	for (size_t i = 8; i-- > 0;)
+		mqtt_broker_answer(&b, fake.tokens[i], refusal, &record);
+	b.now_us += 500000;
+	mqtt_conn_on_deadline(c);
+	ck_assert_uint_eq(fake.reoffered, 1); /* 1 */
+	mqtt_broker_answer(&b, fake.tokens[8], 0, NULL);
+	CHECK_OUT(c, "\x40\2\0\1");
+	ck_assert_uint_eq(fake.reoffered, 3); /* 2, 3 */
+	mqtt_broker_answer(&b, fake.tokens[9], 0, NULL);
+	CHECK_OUT(c, "\x40\2\0\2");
+	ck_assert_uint_eq(fake.reoffered, 6); /* 4, 5, 6 */
+	/* 4 is refused, then 3, 5 and 6: all wait again, in their order. */
+	mqtt_broker_answer(&b, fake.tokens[11], refusal, &record);
+	mqtt_broker_answer(&b, fake.tokens[10], refusal, &record);
+	mqtt_broker_answer(&b, fake.tokens[12], refusal, &record);
+	mqtt_broker_answer(&b, fake.tokens[13], refusal, &record);
+	ck_assert_int_eq(c->io.deadline_us, b.now_us + 500000);
+	b.now_us += 500000;
+	mqtt_conn_on_deadline(c);
+	ck_assert_uint_eq(fake.reoffered, 7); /* 3 */
+	mqtt_broker_answer(&b, fake.tokens[14], 0, NULL);
+	CHECK_OUT(c, "\x40\2\0\3");
+	while (fake.reoffered < 12)
+		mqtt_broker_answer(&b, fake.tokens[fake.count - 1], 0, NULL);
+	for (size_t i = 15; i < fake.count; i++)
+		mqtt_broker_answer(&b, fake.tokens[i], 0, NULL);
+	CHECK_OUT(c, "\x40\2\0\4\x40\2\0\5\x40\2\0\6\x40\2\0\7\x40\2\0\x8");
+	ck_assert_uint_eq(c->io.paused, 0);
+	gone(c);
+}
+END_TEST
+
+/* As long as a message is not answered, however often its slot changes hands. */
+START_TEST(a_token_names_one_connection)
+{
+	struct mqtt_conn *c = connected(4, 1, "a");
+	uint64_t old;
+
+	put_publish(&in, 4, 2, 1, "roost/d1/telemetry", "{}");
+	feed(c);
+	old = fake.tokens[0];
+	gone(c);
+	for (uint32_t i = 0; i < (1u << 20) - 1; i++)
+		gone(mqtt_conn_new(&b, true));
+	c = connected(4, 1, "a");
+	put_publish(&in, 4, 2, 1, "roost/d1/telemetry", "{}");
+	feed(c);
+	ck_assert(fake.tokens[1] != old);
+	mqtt_broker_answer(&b, old, 0, NULL);
+	CHECK_OUT(c, "");
+	gone(c);
 }
 END_TEST
 
@@ -380,6 +445,8 @@ main(void)
 		no_room_pauses_and_goes_on,
 		one_that_waits_for_room_may_go,
 		refused_messages_of_3_1_1_are_held,
+		held_messages_are_offered_as_they_are_accepted,
+		a_token_names_one_connection,
 		receive_maximum,
 		qos_2,
 		drain_answers_what_was_taken,
