@@ -72,9 +72,9 @@ device_id(const struct device *d)
 
 /* engine_device.c */
 struct device *device_find(const struct engine *e, struct bytes id);
-/* Makes room if it must. NULL: there is none. */
 /* One that was let in before: no bound is asked. */
 struct device *device_restore(struct engine *e, struct bytes id);
+/* Makes room if it must. NULL: there is none. */
 struct device *device_add(struct engine *e, struct bytes id);
 void device_free(struct engine *e, struct device *d);
 void device_used(struct engine *e, struct device *d);

@@ -49,7 +49,8 @@ value_of_byte(uint8_t b)
 	if ((b & 3) == 0)
 		return (struct value){ .kind = VALUE_BOOL, .v = { .b = b & 4 } };
 	if ((b & 3) == 1)
-		return (struct value){ .kind = VALUE_STRING, .v = { .s = bytes_of("auto", b >> 6) } };
+		return (
+		    struct value){ .kind = VALUE_STRING, .v = { .s = bytes_of("auto", b >> 6) } };
 	return (struct value){ .kind = VALUE_DOUBLE, .v = { .f = (double)(b >> 2) - 20 } };
 }
 
@@ -63,7 +64,9 @@ feed(struct rule_index *index, const struct rule *r, const uint8_t *data, size_t
 	for (size_t i = 0; i + 1 < size && r->slots.count; i += 2) {
 		const struct expr_slot *s = &r->slots.at[data[i] % r->slots.count];
 		struct value v = value_of_byte(data[i + 1]);
-		struct point p = { .name = bytes_of_str(s->name), .value = v, .time = now - (data[i] >> 6) * 200000000ll };
+		struct point p = { .name = bytes_of_str(s->name),
+			.value = v,
+			.time = now - (data[i] >> 6) * 200000000ll };
 
 		now += (int64_t)(data[i] >> 4) * 700000;
 		if (s->source == EXPR_METRIC)
