@@ -223,6 +223,12 @@ emit_seen(struct emit *e, struct bytes id)
 		pending_free(e, p);
 }
 
+bool
+emit_is_holding(const struct emit *e)
+{
+	return e->holding;
+}
+
 void
 emit_reached(struct emit *e, uint64_t upto, uint64_t end)
 {

@@ -23,6 +23,8 @@ void emit_link_up(struct emit *e);
 void emit_add(struct emit *e, const struct transition *t);
 /* An ALERT with this id is in the journal. */
 void emit_seen(struct emit *e, struct bytes id);
+/* What is computed now may be in the journal already. */
+bool emit_is_holding(const struct emit *e);
 /* Everything before upto was read; end: the journal's. */
 void emit_reached(struct emit *e, uint64_t upto, uint64_t end);
 

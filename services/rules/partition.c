@@ -17,6 +17,8 @@ on_transition(void *arg, const struct transition *t)
 {
 	struct partition *p = arg;
 
+	if (p->orphans)
+		orphans_known(p->orphans, t->alert_id);
 	emit_add(p->emit, t);
 }
 
@@ -45,6 +47,7 @@ partition_open(struct worker *w, const char *dir, uint32_t number, uint32_t shar
 	p->number = number;
 	p->shard = shard;
 	p->index = index;
+	p->orphans = orphans_new();
 	err = state_open(dir, number, &p->state);
 	if (err == 0) {
 		p->emit = emit_new(w, number, link, epoch, end);
@@ -55,6 +58,8 @@ partition_open(struct worker *w, const char *dir, uint32_t number, uint32_t shar
 		/* What loading told before it met the damage will be computed again. */
 		emit_free(&p->emit);
 		p->emit = emit_new(w, number, link, epoch, end);
+		orphans_free(&p->orphans);
+		p->orphans = orphans_new();
 		engine_free(&p->engine);
 		p->engine = new_engine(p);
 		p->next = 0;
@@ -82,6 +87,7 @@ partition_close(struct partition **partition)
 		return;
 	engine_free(&p->engine);
 	emit_free(&p->emit);
+	orphans_free(&p->orphans);
 	state_close(&p->state);
 	free(p);
 }
@@ -105,14 +111,86 @@ take_readings(struct partition *p, const struct block_view *v, struct bytes batc
 		    LS("why", err_name(err)), LS("now", "the rest of it is skipped"));
 }
 
+/* The rule's alert for the device is, or last was, of this firing. */
+static bool
+engine_has(const struct partition *p, const struct msg_alert *m)
+{
+	char *group = xstrndup((const char *)m->group.data, m->group.len);
+	char *rule = xstrndup((const char *)m->rule.data, m->rule.len);
+	const struct alert_fsm *fsm = engine_alert(p->engine, group, rule, m->device);
+	char alert_id[ALERT_ID_MAX] = "", id[ALERT_ID_MAX];
+
+	if (fsm)
+		alert_ids(fsm, group, rule, m->device.data, (uint32_t)m->device.len, alert_id, id);
+	free(group);
+	free(rule);
+	return bytes_equal_str(m->alert_id, alert_id);
+}
+
 static void
 take_alert(struct partition *p, struct bytes body)
 {
 	enum msg_type type;
 	union msg_any any;
 
-	if (codec_decode(body, &type, &any) == 0 && type == MSG_ALERT)
-		emit_seen(p->emit, any.alert.id);
+	if (codec_decode(body, &type, &any) != 0 || type != MSG_ALERT)
+		return;
+	emit_seen(p->emit, any.alert.id);
+	if (p->orphans && !engine_has(p, &any.alert))
+		orphans_seen(p->orphans, &any.alert);
+}
+
+static void
+clear_orphan(void *arg, const struct msg_alert *last)
+{
+	struct partition *p = arg;
+	char id[ALERT_ID_MAX];
+	char *strings[] = { xstrndup((const char *)last->alert_id.data, last->alert_id.len),
+		xstrndup((const char *)last->rule.data, last->rule.len),
+		xstrndup((const char *)last->group.data, last->group.len),
+		xstrndup((const char *)last->runbook.data, last->runbook.len),
+		xstrndup((const char *)last->receivers.data, last->receivers.len) };
+	struct transition t = { .id = id,
+		.alert_id = strings[0],
+		.alert = strings[1],
+		.group = strings[2],
+		.device = last->device,
+		.state = ALERT_CLEARED,
+		.at = engine_time(p->engine),
+		.since = last->since,
+		.offset = engine_offset(p->engine),
+		.summary = last->summary,
+		.values = last->values,
+		.runbook = strings[3],
+		.receivers = strings[4] };
+
+	(void)severity_of(last->severity, &t.severity);
+	orphan_cleared_id(last->id, id);
+	log_warn("rules.orphan", LS("alert", t.alert), LB("device", t.device), LS("id", t.alert_id),
+	    LS("why", "it was told as firing and does not come of the rules as they are now"));
+	emit_add(p->emit, &t);
+	for (size_t i = 0; i < COUNT_OF(strings); i++)
+		free(strings[i]);
+}
+
+/* Everything that earlier owners told was read. */
+static void
+end_catching_up(struct partition *p)
+{
+	struct orphans *o = p->orphans;
+
+	p->orphans = NULL;
+	if (orphans_each(o, clear_orphan, p) != 0)
+		log_warn("rules.orphans_unknown", LU("partition", p->number),
+		    LS("why", "too many alerts came by while catching up"));
+	orphans_free(&o);
+}
+
+/* A snapshot must not pass what only the journal before it tells of. */
+static bool
+may_snapshot(const struct partition *p)
+{
+	return !p->writing && (p->orphans == NULL || orphans_count(p->orphans) == 0);
 }
 
 void
@@ -134,6 +212,8 @@ partition_reached(struct partition *p, uint64_t upto, uint64_t end)
 	if (upto > p->next)
 		p->next = upto;
 	emit_reached(p->emit, p->next, end);
+	if (p->orphans && !emit_is_holding(p->emit))
+		end_catching_up(p);
 }
 
 static int
@@ -172,7 +252,7 @@ partition_turn(struct partition *p)
 	int err = 0;
 
 	(void)emit_pump(p->emit);
-	if (!p->writing && now - p->snapshot_us >= (dirty ? SNAPSHOT_US : CURSOR_US) &&
+	if (may_snapshot(p) && now - p->snapshot_us >= (dirty ? SNAPSHOT_US : CURSOR_US) &&
 	    (dirty || p->next != p->durable)) {
 		p->snapshot_us = now;
 		err = begin_snapshot(p);
@@ -191,7 +271,7 @@ partition_flush(struct partition *p)
 {
 	int err = end_snapshot(p);
 
-	if (err || p->writing || !emit_is_durable(p->emit, emit_mark(p->emit)))
+	if (err || !may_snapshot(p) || !emit_is_durable(p->emit, emit_mark(p->emit)))
 		return;
 	if (engine_is_dirty(p->engine) || p->next != p->durable) {
 		err = begin_snapshot(p);

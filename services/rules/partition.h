@@ -8,6 +8,7 @@
 #include "emit.h"
 #include "entry.h"
 #include "follower.h"
+#include "orphan.h"
 #include "state.h"
 
 struct partition {
@@ -17,6 +18,7 @@ struct partition {
 	struct state *state;
 	struct engine *engine;
 	struct emit *emit;
+	struct orphans *orphans;	/* until it has caught up */
 	struct rule_index *index;	/* in force; borrowed */
 	uint64_t next;			/* first offset that the engine has not seen */
 	uint64_t durable;		/* as next, of the last committed snapshot */

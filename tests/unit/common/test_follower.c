@@ -327,5 +327,5 @@ START_TEST(test_shared)
 }
 END_TEST
 
-UNIT_MAIN("follower", test_in_order_and_progress, test_hole_and_repeat,
-    test_earlier_subscription, test_storage_restarts, test_skipped, test_shared)
+UNIT_MAIN("follower", test_in_order_and_progress, test_hole_and_repeat, test_earlier_subscription,
+    test_storage_restarts, test_skipped, test_shared)

@@ -34,6 +34,8 @@ struct fixture {
 	uint64_t hello_stream, hello_epoch, welcome_stream, upto, seq;
 	bool welcomes, commits;
 	char ids[20][33];
+	uint64_t states[20];
+	struct buf last; /* the last ALERT record */
 	int id_count;
 };
 
@@ -75,6 +77,9 @@ take_batch(struct fixture *x, const struct msg_batch *b)
 	if (b->seq == x->upto + 1) {
 		x->upto = b->seq;
 		ck_assert_int_lt(x->id_count, (int)COUNT_OF(x->ids));
+		buf_clear(&x->last);
+		buf_add(&x->last, b->records.data, b->records.len);
+		x->states[x->id_count] = any.alert.state;
 		snprintf(x->ids[x->id_count++], 33, "%.*s", (int)any.alert.id.len,
 		    (const char *)any.alert.id.data);
 	}
@@ -171,6 +176,7 @@ teardown(struct fixture *x)
 
 	partition_close(&x->p);
 	rule_index_free(&x->index);
+	buf_fini(&x->last);
 	bus_free(&x->bus);
 	worker_tool_stop(&x->w);
 	settings_free(&x->settings);
@@ -392,6 +398,61 @@ START_TEST(what_is_in_the_journal_is_not_sent_again)
 }
 END_TEST
 
+static void
+last_in_journal(struct fixture *x, uint64_t offset)
+{
+	struct block_view v = { .offset = offset, .next = offset + 100, .time = T0 };
+	struct entry e = { .kind = ENTRY_ALERT, .partition = 3, .body = buf_bytes(&x->last) };
+
+	partition_entry(x->p, &v, &e);
+}
+
+/* The rules changed and the process was killed before a snapshot: nobody computes the firing any more. */
+START_TEST(a_firing_that_does_not_come_again_is_cleared)
+{
+	struct buf firing = { 0 };
+	struct fixture x;
+	char id[33];
+
+	setup(&x);
+	open_partition(&x, 5, 0);
+	partition_reached(x.p, 0, 0);
+	reading(&x, 100, 1, 40);
+	wait_for(&x, &x.id_count, 1);
+	wait_idle(&x);
+	buf_add(&firing, x.last.data, x.last.len);
+
+	partition_close(&x.p);
+	rule_index_free(&x.index);
+	x.index =
+	    index_of_text("version: 1\ngroup: g\nrules:\n  - { alert: Other, when: t > 90 }\n");
+	for (int round = 0; round < 2; round++) { /* the second is killed before a snapshot, too */
+		open_partition(&x, 6, 300);
+		x.welcome_stream++;
+		x.upto = 0;
+		reading(&x, 100, 1, 40);
+		last_in_journal(&x, 200);
+		partition_flush(x.p);
+		ck_assert_uint_eq(x.p->durable, 0);
+		ck_assert_int_eq(x.id_count, 1 + round);
+		partition_reached(x.p, 300, 300);
+		wait_for(&x, &x.id_count, 2 + round);
+		ck_assert_uint_eq(x.states[1 + round], ALERT_CLEARED);
+		strcpy(id, x.ids[1]);
+		ck_assert_str_eq(x.ids[1 + round], id);
+		wait_idle(&x);
+		if (round == 0)
+			partition_close(&x.p);
+		buf_clear(&x.last);
+		buf_add(&x.last, firing.data, firing.len);
+	}
+	partition_flush(x.p);
+	ck_assert_uint_eq(x.p->durable, 300);
+	buf_fini(&firing);
+	teardown(&x);
+}
+END_TEST
+
 START_TEST(a_fenced_stream_looks_before_it_sends_again)
 {
 	struct fixture x;
@@ -490,5 +551,5 @@ END_TEST
 UNIT_MAIN("partition", an_alert_is_sent_once_and_kept,
     no_snapshot_passes_an_alert_that_is_not_durable,
     a_snapshot_under_way_is_committed_with_its_alerts, what_is_in_the_journal_is_not_sent_again,
-    a_fenced_stream_looks_before_it_sends_again, a_partition_has_one_owner,
-    a_damaged_file_is_put_aside)
+    a_firing_that_does_not_come_again_is_cleared, a_fenced_stream_looks_before_it_sends_again,
+    a_partition_has_one_owner, a_damaged_file_is_put_aside)

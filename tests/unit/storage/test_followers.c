@@ -21,8 +21,7 @@ START_TEST(test_follower_from_memory_and_files)
 	crash(); /* nothing is in memory now */
 	subscribe("sink-history", "sink-history", false, 1, 0, 1 << 20);
 	turn();
-	ck_assert_uint_eq(
-	    last("sink-history", MSG_DELIVER)->any.deliver.epoch, SUBSCRIBE_NUMBER);
+	ck_assert_uint_eq(last("sink-history", MSG_DELIVER)->any.deliver.epoch, SUBSCRIBE_NUMBER);
 	n = delivered("sink-history", &upto, seqs);
 	ck_assert_uint_eq(n, 300);
 	ck_assert_uint_eq(seqs[0], 1);
