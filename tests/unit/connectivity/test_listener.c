@@ -17,6 +17,8 @@
 
 struct peer { /* a connection of the protocol */
 	struct conn io;
+	struct peer *next; /* all of them, newest first */
+	struct peer **at;
 	size_t got;
 	size_t taken;
 	bool quiet; /* takes everything */
@@ -30,6 +32,7 @@ static struct {
 	struct listener *l;
 	struct sockaddr_in address;
 	struct peer *last;
+	struct peer *all;
 	size_t peers;
 	size_t answer; /* bytes put out when input comes first */
 } x;
@@ -42,7 +45,11 @@ on_open(void *arg, bool loopback)
 	(void)arg;
 	(void)loopback;
 	conn_init(&p->io, &x.set);
-	x.last = p;
+	p->next = x.all;
+	p->at = &x.all;
+	if (p->next)
+		p->next->at = &p->next;
+	x.all = x.last = p;
 	x.peers++;
 	return &p->io;
 }
@@ -78,8 +85,13 @@ on_deadline(struct conn *c)
 static void
 on_gone(struct conn *c)
 {
+	struct peer *p = (struct peer *)(void *)c;
+
+	*p->at = p->next;
+	if (p->next)
+		p->next->at = p->at;
 	conn_fini(c);
-	free(c);
+	free(p);
 	x.peers--;
 }
 
@@ -118,9 +130,16 @@ setup(void)
 	x.l = listener_new(&x.w, &protocol, &x.set);
 }
 
+static void turn(void);
+
 static void
 teardown(void)
 {
+	for (struct peer *p = x.all; p; p = p->next)
+		conn_close(&p->io);
+	for (int i = 0; i < TURNS_MAX && x.peers; i++)
+		turn();
+	ck_assert_uint_eq(x.peers, 0);
 	listener_free(&x.l);
 	conn_set_fini(&x.set);
 	loop_free(&x.loop);
