@@ -37,7 +37,7 @@ struct state {
 	char *path;
 	int lock_fd;
 	bool open;   /* a snapshot is */
-	bool failed; /* a statement of it did */
+	bool failed; /* a statement of one did: there is no other */
 };
 
 static const char schema[] =
@@ -272,7 +272,10 @@ state_load(struct state *s, struct engine *e, uint64_t *ret_next)
 static void
 run(struct state *s, sqlite3_stmt *q)
 {
-	if (sqlite3_step(q) != SQLITE_DONE && !s->failed) {
+	/* SQLite may have ended the transaction: what came now would be one of its own. */
+	if (s->failed)
+		return;
+	if (sqlite3_step(q) != SQLITE_DONE) {
 		s->failed = true;
 		(void)io_error(s, "snapshot");
 	}
@@ -350,11 +353,13 @@ state_begin(struct state *s, struct engine *e, const struct rule_index *index, u
 	    engine_is_dirty(e) ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
 
 	ASSERT(!s->open);
+	/* The engine has forgotten what the one that failed was to save. */
+	if (s->failed)
+		return ERR_IO;
 	if (sqlite3_exec(s->db, sync, NULL, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
 		return io_error(s, "begin");
 	s->open = true;
-	s->failed = false;
 	s->index = index;
 	engine_save(e, &saver);
 	s->index = NULL;
@@ -363,7 +368,11 @@ state_begin(struct state *s, struct engine *e, const struct rule_index *index, u
 	sqlite3_bind_int64(q, 3, engine_time(e));
 	sqlite3_bind_int64(q, 4, engine_awake_since(e));
 	run(s, q);
-	return s->failed ? ERR_IO : 0;
+	if (!s->failed)
+		return 0;
+	sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	s->open = false;
+	return ERR_IO;
 }
 
 int

@@ -3,6 +3,7 @@
  * The shard keeps what a journal would: the ids of the ALERT records that it took. */
 #include "partition.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -504,6 +505,53 @@ START_TEST(a_partition_has_one_owner)
 }
 END_TEST
 
+static int64_t
+in_file(struct fixture *x, const char *sql)
+{
+	char *path = xasprintf("%s/p-3.db", x->state_dir);
+	sqlite3 *db;
+	sqlite3_stmt *q;
+	int64_t v = -1;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, sql, -1, &q, NULL), SQLITE_OK);
+	if (sqlite3_step(q) == SQLITE_ROW)
+		v = sqlite3_column_int64(q, 0);
+	ck_assert_int_eq(sqlite3_finalize(q), SQLITE_OK);
+	sqlite3_close(db);
+	free(path);
+	return v;
+}
+
+/* As on a full disk: SQLite ends the transaction by itself, and what comes after would be one of its own. */
+START_TEST(a_snapshot_is_whole_or_not_there)
+{
+	struct fixture x;
+
+	setup(&x);
+	open_partition(&x, 5, 0);
+	partition_reached(x.p, 0, 0);
+	reading(&x, 100, 1, 20);
+	partition_flush(x.p);
+	ck_assert_int_eq(in_file(&x, "SELECT next FROM position"), 200);
+	(void)in_file(&x, "CREATE TRIGGER full BEFORE INSERT ON device BEGIN SELECT "
+			  "RAISE(ROLLBACK, 'full'); END");
+	reading(&x, 200, 2, 40);
+	wait_for(&x, &x.id_count, 1);
+	wait_idle(&x);
+	partition_flush(x.p);
+	partition_flush(x.p);
+	ck_assert_uint_eq(x.p->durable, 200);
+	ck_assert_int_eq(in_file(&x, "SELECT next FROM position"), 200);
+	ck_assert_int_eq(in_file(&x, "SELECT count(*) FROM alert"), 0);
+	(void)in_file(&x, "DROP TRIGGER full");
+	x.p->snapshot_us -= 10000000;
+	ck_assert_int_eq(
+	    partition_turn(x.p), ERR_IO); /* what was to be saved is not known any more */
+	teardown(&x);
+}
+END_TEST
+
 static void
 damage(struct fixture *x, size_t at)
 {
@@ -552,4 +600,4 @@ UNIT_MAIN("partition", an_alert_is_sent_once_and_kept,
     no_snapshot_passes_an_alert_that_is_not_durable,
     a_snapshot_under_way_is_committed_with_its_alerts, what_is_in_the_journal_is_not_sent_again,
     a_firing_that_does_not_come_again_is_cleared, a_fenced_stream_looks_before_it_sends_again,
-    a_partition_has_one_owner, a_damaged_file_is_put_aside)
+    a_partition_has_one_owner, a_snapshot_is_whole_or_not_there, a_damaged_file_is_put_aside)
