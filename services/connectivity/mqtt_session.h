@@ -27,7 +27,7 @@
 enum mqtt_pause {
 	MQTT_PAUSED_ROOM = 1,	/* ingest has no credit */
 	MQTT_PAUSED_WINDOW = 2,	/* 3.1.1: mqtt.receive_maximum messages are unacknowledged */
-	MQTT_PAUSED_HELD = 4,	/* 3.1.1: a refused message is held */
+	MQTT_PAUSED_HELD = 4,	/* 3.1.1: a PUBLISH came while a refused one is held */
 	MQTT_PAUSED_DRAIN = 8,	/* the worker is stopping */
 };
 /* In these keep-alive is suspended: it is not the client that is silent. */

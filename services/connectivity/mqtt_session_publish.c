@@ -214,7 +214,6 @@ hold(struct mqtt_conn *c, uint32_t seq, uint32_t verdict, struct bytes record)
 	*at = h;
 	entry(c, seq)->state = MQTT_HELD;
 	c->reoffers_max = 1;
-	conn_pause(&c->io, MQTT_PAUSED_HELD);
 	mqtt_conn_arm(c);
 }
 
@@ -320,10 +319,15 @@ resolve_alias(struct mqtt_conn *c, struct mqtt_publish *p)
 	return true;
 }
 
-/* Whether there may be one more unacknowledged message (3.3.4). */
+/* Whether there may be one more unacknowledged message (3.3.4). While some are held only the next PUBLISH waits, not a
+ * PINGREQ before it: clients close what does not answer their pings. */
 static enum mqtt_done
 take_window(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
+	if (c->held || c->reoffered) {
+		conn_pause(&c->io, MQTT_PAUSED_HELD);
+		return MQTT_LATER;
+	}
 	if (p->qos == 0 || c->ring_tail - c->ring_head < c->broker->config.receive_maximum)
 		return MQTT_TAKEN;
 	if (mqtt_is_v5(c)) {

@@ -42,6 +42,15 @@ def test_version_3_is_held_until_its_limit_allows():
         r.wait_for(lambda: numbers(r) == [float(n) for n in range(1, 21)], 10, "all of them in history")
 
 
+def test_a_client_whose_message_is_held_gets_its_pings_answered():
+    with Roost({"limiter.device_rate": "1", "limiter.device_burst": "1"}) as r, mqtt.Client(r.port, "c") as c:
+        send(c, 1, 2)
+        assert c.puback() == (1, 0)
+        c.send(b"\xc0\0")
+        assert c.receive()[0] == mqtt.PINGRESP
+        assert c.puback() == (2, 0)
+
+
 def test_one_noisy_device_costs_the_others_nothing():
     with Roost(BUDGET) as r, mqtt.Client(r.port, "noisy", version=5) as noisy, mqtt.Client(r.port, "calm") as calm:
         send(noisy, 1, 1000, "noisy")

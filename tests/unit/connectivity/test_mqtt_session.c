@@ -249,6 +249,13 @@ START_TEST(refused_messages_of_3_1_1_are_held)
 	mqtt_broker_answer(&b, fake.tokens[0], verdict_make(VERDICT_DEVICE_LIMIT, 500), &record);
 	mqtt_broker_answer(&b, fake.tokens[1], 0, NULL);
 	CHECK_OUT(c, "");
+	/* What comes before the next PUBLISH is answered. */
+	buf_add(&in, "\xc0\0", 2);
+	ck_assert_uint_eq(feed(c), 2);
+	CHECK_OUT(c, "\xd0\0");
+	ck_assert_uint_eq(c->io.paused, 0);
+	put_publish(&in, 4, 2, 3, "roost/d1/telemetry", "{}");
+	ck_assert_uint_eq(feed(c), 0);
 	ck_assert_uint_eq(c->io.paused, MQTT_PAUSED_HELD);
 	ck_assert_int_eq(c->io.deadline_us, b.now_us + 500000);
 	b.now_us += 500000;
