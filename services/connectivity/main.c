@@ -174,6 +174,8 @@ connectivity_turn(struct worker *w)
 	/* Connections first: input that waited for room may fill the batches that ingest then sends. */
 	listener_turn(s->mqtt_listener);
 	ingest_turn(s->ingest);
+	if (mqtt_broker_turn(&s->mqtt))
+		loop_wake(w->loop);
 	if (w->draining && !s->told_to_go && ingest_idle(s->ingest)) {
 		mqtt_broker_shutdown(&s->mqtt);
 		s->told_to_go = true;

@@ -60,6 +60,17 @@ mqtt_broker_room(struct mqtt_broker *b)
 	b->room_first = NULL;
 }
 
+bool
+mqtt_broker_turn(struct mqtt_broker *b)
+{
+	bool over = b->work >= MQTT_WORK_MAX;
+
+	b->work = 0;
+	if (over)
+		mqtt_broker_room(b);
+	return over;
+}
+
 void
 mqtt_broker_tick(struct mqtt_broker *b)
 {

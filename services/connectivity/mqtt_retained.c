@@ -120,9 +120,19 @@ mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
 struct match {
 	const struct mqtt_retained *r;
 	int64_t now_us;
+	size_t *visits;
 	mqtt_retained_fn fn;
 	void *arg;
 };
+
+static bool
+visit(const struct match *match)
+{
+	if (*match->visits == 0)
+		return false;
+	--*match->visits;
+	return true;
+}
 
 static void
 emit(const struct match *match, const struct mqtt_node *node)
@@ -137,7 +147,7 @@ static void
 emit_all(const struct match *match, const struct mqtt_node *node)
 {
 	emit(match, node);
-	for (const struct mqtt_node *n = node->children; n; n = n->next)
+	for (const struct mqtt_node *n = node->children; n && visit(match); n = n->next)
 		emit_all(match, n);
 }
 
@@ -158,11 +168,11 @@ walk(const struct match *match, const struct mqtt_node *node, struct bytes rest)
 		emit(match, node);
 	} else if (bytes_equal_str(level, "#")) {
 		emit(match, node);
-		for (child = node->children; child; child = child->next)
+		for (child = node->children; child && visit(match); child = child->next)
 			if (!hidden(match, child))
 				emit_all(match, child);
 	} else if (bytes_equal_str(level, "+")) {
-		for (child = node->children; child; child = child->next)
+		for (child = node->children; child && visit(match); child = child->next)
 			if (!hidden(match, child))
 				walk(match, child, rest);
 	} else {
@@ -172,13 +182,17 @@ walk(const struct match *match, const struct mqtt_node *node, struct bytes rest)
 	}
 }
 
-void
-mqtt_retained_match(
-    struct mqtt_retained *r, struct bytes filter, int64_t now_us, mqtt_retained_fn fn, void *arg)
+int
+mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
+    mqtt_retained_fn fn, void *arg)
 {
-	const struct match match = { .r = r, .now_us = now_us, .fn = fn, .arg = arg };
+	const struct match match = {
+		.r = r, .now_us = now_us, .visits = visits, .fn = fn, .arg = arg
+	};
 
-	walk(&match, r->tree.root, filter);
+	if (visit(&match))
+		walk(&match, r->tree.root, filter);
+	return *visits ? 0 : ERR_FULL;
 }
 
 static void

@@ -38,8 +38,10 @@ void mqtt_retained_fini(struct mqtt_retained *r);
 /* Takes a reference of its own; an empty payload removes (section 3.3.1.3). ERR_FULL: a maximum is reached, the older
  * message of the topic is kept. */
 int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m);
-/* fn for each that matches and has not expired; fn must not change the store. */
-void mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, mqtt_retained_fn fn, void *arg);
+/* fn for each that matches and has not expired; fn must not change the store. *visits is how many nodes may be looked at;
+ * what is left is returned in it. ERR_FULL: they did not suffice. */
+int mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
+    mqtt_retained_fn fn, void *arg);
 /* Frees what has expired. */
 void mqtt_retained_expire(struct mqtt_retained *r, int64_t now_us);
 

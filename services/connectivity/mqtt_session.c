@@ -273,6 +273,9 @@ mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 		if (dispatch(c, &f) == MQTT_LATER)
 			return at;
 		at += f.whole.len;
+		/* The others' turn. */
+		if (b->work >= MQTT_WORK_MAX && c->state == MQTT_UP)
+			mqtt_wait_for_room(c);
 	}
 	return c->state == MQTT_ENDED ? in.len : at;
 }

@@ -21,6 +21,7 @@
 #define MQTT_ALIASES_MAX 16		/* topic aliases a client may set */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
+#define MQTT_WORK_MAX 200000		/* nodes visited for all clients' SUBSCRIBEs in a turn; a packet ends it */
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 messages towards one client */
 
 /* Why input waits: bits of conn.paused. */
@@ -184,6 +185,7 @@ struct mqtt_broker {
 	struct buf props;		/* properties that are passed on */
 	struct mqtt_will *owed_wills;	/* readings that found no room yet */
 	size_t owed_will_count;
+	size_t work;			/* in this turn: MQTT_WORK_MAX */
 	bool draining;
 	int64_t swept_us;		/* retained messages were looked through for expired ones */
 };
@@ -203,6 +205,8 @@ void mqtt_conn_free(struct mqtt_conn **c);
 /* As ingest_answer_fn and ingest_room_fn. */
 void mqtt_broker_answer(struct mqtt_broker *b, uint64_t token, uint32_t verdict, const struct bytes *record);
 void mqtt_broker_room(struct mqtt_broker *b);
+/* At the end of each turn: true if input waits for the next one, which is to follow at once. */
+bool mqtt_broker_turn(struct mqtt_broker *b);
 /* About once a second: sessions and retained messages that expire, wills that are due, gauges. */
 void mqtt_broker_tick(struct mqtt_broker *b);
 /* Takes no more input; what was taken is still answered. */

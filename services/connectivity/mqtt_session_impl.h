@@ -29,6 +29,7 @@ void mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f);
 
 /* mqtt_session_publish.c */
 enum mqtt_done mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f);
+void mqtt_wait_for_room(struct mqtt_conn *c);
 void mqtt_pending_clear(struct mqtt_conn *c);
 void mqtt_pending_trim(struct mqtt_conn *c);	/* gives memory back if nothing waits */
 void mqtt_held_offer(struct mqtt_conn *c);	/* those that are due */

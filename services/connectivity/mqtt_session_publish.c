@@ -176,8 +176,8 @@ refuse(struct mqtt_conn *c, const struct mqtt_publish *p, uint8_t reason, const 
 	answer_ready(c);
 }
 
-static void
-wait_for_room(struct mqtt_conn *c)
+void
+mqtt_wait_for_room(struct mqtt_conn *c)
 {
 	conn_pause(&c->io, MQTT_PAUSED_ROOM);
 	if (c->room_link)
@@ -389,7 +389,7 @@ on_reading(struct mqtt_conn *c, const struct mqtt_publish *p, const struct diale
 	buf_clear(&b->scratch);
 	err = b->ops.offer(b->ops.arg, &m, p->qos ? token_of(c, c->ring_tail) : 0, &b->scratch);
 	if (err == ERR_AGAIN) {
-		wait_for_room(c);
+		mqtt_wait_for_room(c);
 		return MQTT_LATER;
 	}
 	if (err) {

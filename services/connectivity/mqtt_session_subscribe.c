@@ -2,8 +2,10 @@
 #include "mqtt_session_impl.h"
 
 #include "err.h"
+#include "log.h"
 #include "metrics.h"
 
+#define RETAINED_VISITS_MAX 4000000 /* nodes of the retained store that one SUBSCRIBE may look at */
 #define REASON_NEW 0x40 /* in the scratch list only: this filter was not subscribed to before */
 
 /* The reason code of one filter. */
@@ -72,6 +74,7 @@ mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 	struct mqtt_subscribe s, again;
 	struct mqtt_filter f;
 	struct mqtt_fault fault;
+	size_t visits = RETAINED_VISITS_MAX;
 	uint32_t id;
 
 	if (mqtt_parse_subscribe(frame, c->version, &s, &fault) != 0) {
@@ -94,8 +97,15 @@ mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 			continue;
 		if (f.retain_handling == MQTT_RETAIN_SEND_IF_NEW && !(reason & REASON_NEW))
 			continue;
-		mqtt_retained_match(&b->retained, f.filter, b->now_us, send_retained, &to);
+		if (mqtt_retained_match(
+			&b->retained, f.filter, b->now_us, &visits, send_retained, &to) != 0) {
+			log_warn("mqtt.retained_cut", LB("client", mqtt_session_id(c->session)),
+			    LS("why", "one SUBSCRIBE asks for too much of the retained store"));
+			metric_add(M_MQTT_DROPPED, 1);
+			break;
+		}
 	}
+	b->work += RETAINED_VISITS_MAX - visits;
 }
 
 void

@@ -149,6 +149,22 @@ def test_msgpack_bombs():
         same_worker(r, pid)
 
 
+def test_subscriptions_that_search_all_that_is_retained():
+    """200 kB of them would keep the worker busy for longer than its watchdog allows."""
+    with Roost() as r, mqtt.Client(r.port, "calm", timeout=60) as calm, mqtt.Client(r.port, "bad", timeout=60) as bad:
+        pid = r.pid_of("connectivity-0")
+        bad.send(b"".join(mqtt.packet(0x31, mqtt.string("t/%d" % n) + b"x") for n in range(50000)) + b"\xc0\0")
+        assert bad.receive()[0] == mqtt.PINGRESP
+        search = mqtt.string("+/+/x") + b"\0"
+        bad.send(mqtt.packet(0x82, b"\0\1" + search * 10000) + mqtt.packet(0x82, b"\0\2" + search) * 12000)
+        for n in range(1, 6):
+            start = time.monotonic()
+            calm.publish("roost/calm/telemetry", '{"a":1}', n)
+            assert calm.puback() == (n, 0)
+            assert time.monotonic() - start < 1 * roost.SLOW
+        same_worker(r, pid)
+
+
 def test_many_idle_connections_are_bounded():
     with Roost({"mqtt.connections_max": "50"}) as r:
         idle = [mqtt.Client(r.port, "idle-%d" % n) for n in range(50)]

@@ -1,4 +1,5 @@
 /* test_mqtt_router.c - which filters match which topics, against a matcher of another make; retained messages */
+#include <stdio.h>
 #include <string.h>
 
 #include "err.h"
@@ -193,11 +194,36 @@ count(void *arg, struct mqtt_message *m)
 static size_t
 found(struct mqtt_retained *r, const char *filter, int64_t now_us)
 {
-	size_t n = 0;
+	size_t n = 0, visits = 1000;
 
-	mqtt_retained_match(r, bytes_of_str(filter), now_us, count, &n);
+	ck_assert_int_eq(
+	    mqtt_retained_match(r, bytes_of_str(filter), now_us, &visits, count, &n), 0);
 	return n;
 }
+
+START_TEST(retained_matching_is_bounded)
+{
+	struct mqtt_retained r;
+	size_t n = 0, visits = 10;
+	char topic[16];
+
+	mqtt_retained_init(&r, 100, 1 << 20);
+	for (size_t t = 0; t < 50; t++) {
+		snprintf(topic, sizeof(topic), "a/%zu", t);
+		ck_assert_int_eq(retain(&r, topic, "x", 0), 0);
+	}
+	ck_assert_int_eq(
+	    mqtt_retained_match(&r, bytes_of_str("#"), 0, &visits, count, &n), ERR_FULL);
+	ck_assert_uint_eq(visits, 0);
+	ck_assert_uint_eq(n, 8);
+	n = 0;
+	visits = 100;
+	ck_assert_int_eq(mqtt_retained_match(&r, bytes_of_str("a/+"), 0, &visits, count, &n), 0);
+	ck_assert_uint_eq(n, 50);
+	ck_assert_uint_eq(visits, 49);
+	mqtt_retained_fini(&r);
+}
+END_TEST
 
 START_TEST(retained_matching)
 {
@@ -272,5 +298,5 @@ START_TEST(retained_expires)
 }
 END_TEST
 
-UNIT_MAIN("mqtt_router", matching, random_changes, retained_matching, retained_is_bounded,
-    retained_expires)
+UNIT_MAIN("mqtt_router", matching, random_changes, retained_matching,
+    retained_matching_is_bounded, retained_is_bounded, retained_expires)
