@@ -35,6 +35,7 @@ struct sim {
 	const char *replay;
 	double speed;
 	const char *device;
+	char *own_device; /* named after the recording; NULL if --device was said */
 	const char *metric;
 	bool json;
 	uint64_t seed;
@@ -153,7 +154,7 @@ address_from_settings(struct sim *s, const char *file, char *const *sets, size_t
 }
 
 /* A recording's device is named after its file unless --device says otherwise. */
-static const char *
+static char *
 device_of_file(const char *path)
 {
 	const char *base = strrchr(path, '/');
@@ -378,7 +379,7 @@ prepare(struct sim *s)
 	if (sim_recording_load(s->replay, &s->recording, &err) != 0)
 		fail(1, buf_str(&err));
 	if (s->device == NULL)
-		s->device = device_of_file(s->replay);
+		s->device = s->own_device = device_of_file(s->replay);
 	buf_fini(&err);
 }
 
@@ -508,6 +509,7 @@ main(int argc, char **argv)
 	sim_recording_fini(&s.recording);
 	free(s.models);
 	free(s.host);
+	free(s.own_device);
 	free(a.sets);
 	buf_fini(&s.topic);
 	buf_fini(&s.payload);
