@@ -10,6 +10,7 @@ from load import RULES, Load
 from roost import Roost, notify_yaml
 from webhook import Receiver
 
+ALONE = True
 KILLS = int(os.environ.get("KILLS", "100"))
 KILL_EVERY_S = 0.5
 BACKOFF_BELOW_MS = 1000
