@@ -425,8 +425,13 @@ engine_record(struct engine *e, int64_t time, uint64_t offset, const struct reco
 	if (verdict_code(r->verdict) != VERDICT_ACCEPTED || (r->flags & RECORD_UNDECODABLE))
 		return 0;
 	e->incoming_count = 0;
-	while ((err = point_next(&c, &p)) == 0)
+	while ((err = point_next(&c, &p)) == 0) {
+		/* The device gave no time: it is of when it came. Another clock's, or a wait on the way, does not make it
+		 * late. */
+		if (!(r->flags & RECORD_DEVICE_TIME) && p.time == r->time)
+			p.time = e->time;
 		take_point(e, &p);
+	}
 	if (err != ERR_NOT_FOUND)
 		return err;
 	apply_all(e, r->device);

@@ -14,6 +14,7 @@
 #define REGRANTS                                                                                   \
 	10 /* a reopened window is told this often, once a second, until the sender uses it */
 #define SLOW_TURN_US 500000
+#define CLOCK_BACK_US 5000000 /* less is not worth a word */
 
 static void
 on_damaged(void *arg, uint64_t from, uint64_t to)
@@ -87,6 +88,14 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 		shard_abandon(&s);
 		return r;
 	}
+	if (s->time_us < s->journal->time) {
+		s->time_us = s->journal->time;
+		if (s->journal->time - wall_us > CLOCK_BACK_US)
+			log_warn("storage.clock_back", LU("shard", c->shard),
+			    LI("s", (s->journal->time - wall_us) / 1000000),
+			    LS("means", "journal time goes on at half its pace until the clock has "
+					"caught up"));
+	}
 	recent_init(&s->recent, s->journal->end);
 	s->followers = (struct followers){
 		.shard = c->shard,
@@ -144,6 +153,11 @@ shard_abandon(struct shard **sp)
 void
 shard_clock(struct shard *s, int64_t wall_us, int64_t mono_us)
 {
+	/* A clock that was put back is waited for at half its pace: timers of rules must go on. */
+	if (s->mono_us && mono_us > s->mono_us)
+		s->time_us += (mono_us - s->mono_us) / 2;
+	if (s->time_us < wall_us)
+		s->time_us = wall_us;
 	s->wall_us = wall_us;
 	s->mono_us = mono_us;
 }
@@ -204,7 +218,7 @@ shard_commit(struct shard *s)
 	struct block b;
 
 	if (journal_pending(s->journal)) {
-		journal_commit(s->journal, s->wall_us, &b);
+		journal_commit(s->journal, s->time_us, &b);
 		recent_add(&s->recent, &b);
 		followers_committed(&s->followers, &b, s->mono_us);
 	}
@@ -286,7 +300,7 @@ shard_make_room(struct shard *s, bool internal, size_t bytes)
 		if (journal_fits(s->journal, bytes))
 			return true;
 	}
-	if (journal_roll(s->journal, bytes, s->wall_us) == 0)
+	if (journal_roll(s->journal, bytes, s->time_us) == 0)
 		return true;
 	update_credit(s);
 	return false;
@@ -395,8 +409,8 @@ shard_tick(struct shard *s)
 	retain(s);
 	if (!s->journal->spare)
 		(void)journal_prepare(s->journal);
-	if (journal_roll_is_due(s->journal, s->wall_us))
-		(void)journal_roll(s->journal, 0, s->wall_us);
+	if (journal_roll_is_due(s->journal, s->time_us))
+		(void)journal_roll(s->journal, 0, s->time_us);
 	update_credit(s);
 	regrant(s);
 	if (shard_make_room(s, true, ENTRY_HEADER_SIZE))

@@ -42,6 +42,8 @@ struct shard {
 	struct stream *answers; /* to be answered after the commit */
 	bool closed;		/* no credit for ordinary senders */
 	int64_t wall_us;
+	int64_t
+	    time_us; /* the wall clock, that never goes back and never stands: for the journal */
 	int64_t mono_us;
 	int64_t tick_us;
 	int64_t batch_us; /* the last batch came then */

@@ -114,7 +114,8 @@ world_read_at(
 {
 	char *copy = xstrdup(points), *save = NULL;
 	struct record head = { .time = T0 + (int64_t)(point_seconds * S),
-		.device = bytes_of_str(device) },
+		.device = bytes_of_str(device),
+		.flags = point_seconds == seconds ? 0 : RECORD_DEVICE_TIME },
 		      r;
 	struct record_writer writer;
 	struct buf batch = { 0 };

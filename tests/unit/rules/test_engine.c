@@ -237,6 +237,30 @@ START_TEST(late_and_old_values_page_nobody)
 }
 END_TEST
 
+/* The clock was put back, or the reading waited: the journal is hours ahead of what connectivity says. */
+START_TEST(a_reading_without_a_time_is_never_late)
+{
+	struct record_writer writer;
+	struct buf batch = { 0 };
+	struct record head = { .time = T0 - 7200 * S, .device = bytes_of_str("d") }, r;
+	struct point p = { .name = bytes_of_str("t"),
+		.time = head.time,
+		.value = { .kind = VALUE_INT, .v = { .i = 99 } } };
+	struct record_cursor c;
+
+	world_init(&w, HEAD "  - { alert: Hot, when: t > 35 }\n");
+	world_read(&w, 1, "d", "t=20");
+	record_begin(&writer, &batch, &head);
+	record_add(&writer, &p);
+	record_end(&writer);
+	c = record_cursor_of(buf_bytes(&batch));
+	ck_assert_int_eq(record_next(&c, &r), 0);
+	ck_assert_int_eq(engine_record(w.engine, T0 + 2 * S, 9, &r), 0);
+	ck_assert_str_eq(world_told(&w), "Hot d firing warning @2;");
+	buf_fini(&batch);
+}
+END_TEST
+
 START_TEST(what_is_refused_copied_or_quarantined_does_not_exist)
 {
 	struct record_writer writer;
@@ -400,6 +424,7 @@ main(int argc, char **argv)
 	tcase_add_test(tc, missing_is_neither_true_nor_false);
 	tcase_add_test(tc, several_times_in_one_message_are_looked_at_in_turn);
 	tcase_add_test(tc, late_and_old_values_page_nobody);
+	tcase_add_test(tc, a_reading_without_a_time_is_never_late);
 	tcase_add_test(tc, what_is_refused_copied_or_quarantined_does_not_exist);
 	tcase_add_test(tc, strings_are_kept_within_bounds);
 	tcase_add_test(tc, values_are_json);

@@ -94,6 +94,30 @@ START_TEST(test_credit_holds_and_progress_releases)
 }
 END_TEST
 
+START_TEST(test_journal_time_goes_on_when_the_clock_is_put_back)
+{
+	int64_t before, time;
+
+	shard_tick(sh);
+	before = time = sh->journal->time;
+	wall -= 7200 * SECOND;
+	for (int i = 0; i < 10; i++) {
+		if (i == 5)
+			crash();
+		pass(SECOND);
+		shard_tick(sh);
+		ck_assert_int_gt(sh->journal->time, time);
+		time = sh->journal->time;
+	}
+	ck_assert_int_ge(time - before, 4 * SECOND);
+	ck_assert_int_lt(time - before, 6 * SECOND);
+	wall += 7300 * SECOND;
+	pass(SECOND);
+	shard_tick(sh);
+	ck_assert_int_eq(sh->journal->time, wall);
+}
+END_TEST
+
 START_TEST(test_unknown_and_silent_followers)
 {
 	progress("sink-history", "sink-history", 0, 0, 0);
@@ -309,6 +333,7 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_follower_from_memory_and_files);
 	tcase_add_test(tc, test_credit_holds_and_progress_releases);
+	tcase_add_test(tc, test_journal_time_goes_on_when_the_clock_is_put_back);
 	tcase_add_test(tc, test_unknown_and_silent_followers);
 	tcase_add_test(tc, test_shared_group_and_fencing);
 	tcase_add_test(tc, test_two_members_divide_and_take_over);
