@@ -26,7 +26,7 @@
 
 #define SMALL_REST 4096 /* an incomplete packet up to here is copied in front of the next read */
 #define SMALL_READ 4096
-#define OUT_HIGH 262144 /* unread output above which a connection is not read */
+#define OUT_HIGH 262144	       /* unread output above which a connection is not read */
 #define ACCEPT_PAUSE_US 100000 /* after accept() found no descriptor */
 
 struct socket { /* a listening one */

@@ -298,5 +298,5 @@ START_TEST(retained_expires)
 }
 END_TEST
 
-UNIT_MAIN("mqtt_router", matching, random_changes, retained_matching,
-    retained_matching_is_bounded, retained_is_bounded, retained_expires)
+UNIT_MAIN("mqtt_router", matching, random_changes, retained_matching, retained_matching_is_bounded,
+    retained_is_bounded, retained_expires)
