@@ -37,4 +37,6 @@ backoff_was_up(struct backoff *b, int64_t up_us)
 {
 	if (up_us >= BACKOFF_FORGIVEN_US)
 		b->failures = 0;
+	else if (up_us >= BACKOFF_STEADY_US)
+		b->failures /= 2;
 }

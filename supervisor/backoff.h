@@ -1,7 +1,8 @@
 /* backoff.h - how long to wait before a failing child is started again; pure
  *
  * 100 ms, doubled at each failure up to 30 s, of which a random half is taken off, so that children that fail for one
- * cause do not come back in step. Nothing is ever given up. A minute UP forgives all failures. */
+ * cause do not come back in step. Nothing is ever given up. A minute UP forgives all failures, a second UP half of them: a
+ * worker that comes up and works, and is killed now and then, does not add up to half a minute of silence. */
 #ifndef ROOST_BACKOFF_H
 #define ROOST_BACKOFF_H
 
@@ -10,6 +11,7 @@
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MAX_US 30000000
 #define BACKOFF_FORGIVEN_US 60000000
+#define BACKOFF_STEADY_US 1000000 /* CHILD_EARLY_US: a death after it is no failure */
 
 struct backoff {
 	uint32_t failures; /* since the last forgiveness; stops counting at UINT32_MAX */

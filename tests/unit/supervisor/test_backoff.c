@@ -48,11 +48,33 @@ START_TEST(test_forgiven_after_a_minute)
 	backoff_init(&b, 1);
 	for (int n = 0; n < 10; n++)
 		(void)backoff_fail(&b);
-	backoff_was_up(&b, BACKOFF_FORGIVEN_US - 1);
+	backoff_was_up(&b, BACKOFF_STEADY_US - 1);
 	ck_assert_uint_eq(b.failures, 10);
+	backoff_was_up(&b, BACKOFF_FORGIVEN_US - 1);
+	ck_assert_uint_eq(b.failures, 5);
 	backoff_was_up(&b, BACKOFF_FORGIVEN_US);
 	ck_assert_uint_eq(b.failures, 0);
 	ck_assert_int_le(backoff_fail(&b), BACKOFF_FIRST_US);
+}
+END_TEST
+
+/* A worker that is killed every four seconds or so, a quarter of the times within a second of READY, for ten minutes. */
+START_TEST(test_random_kills_do_not_add_up)
+{
+	struct backoff b;
+	int64_t longest = 0;
+
+	backoff_init(&b, 1);
+	for (int n = 0; n < 150; n++) {
+		if (n % 4 == 0) {
+			int64_t wait = backoff_fail(&b);
+
+			longest = wait > longest ? wait : longest;
+		} else {
+			backoff_was_up(&b, 4000000);
+		}
+	}
+	ck_assert_int_le(longest, 2 * BACKOFF_FIRST_US);
 }
 END_TEST
 
@@ -68,4 +90,4 @@ START_TEST(test_counter_does_not_wrap)
 END_TEST
 
 UNIT_MAIN("backoff", test_doubles_to_the_maximum, test_jitter_spreads, test_forgiven_after_a_minute,
-    test_counter_does_not_wrap)
+    test_random_kills_do_not_add_up, test_counter_does_not_wrap)
