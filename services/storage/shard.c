@@ -108,7 +108,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	};
 	cursors_init(&s->followers.cursors, c->dir, c->mandatory ? c->mandatory : "");
 	for (size_t i = 0; i < s->streams.owner_count; i++)
-		s->streams.owners[i]->seen_us = wall_us;
+		s->streams.owners[i]->seen_us = mono_us;
 	log_info("storage.shard", LU("shard", c->shard), LU("streams", s->streams.count),
 	    LU("remembered", s->dedup.count), LU("damaged_bytes", s->replay_damage));
 	*ret_shard = s;
@@ -367,7 +367,7 @@ expire_owners(struct shard *s)
 	for (size_t i = s->streams.owner_count; i-- > 0;) {
 		struct stream_owner *o = s->streams.owners[i];
 
-		if (s->wall_us - o->seen_us < STREAM_SILENT_US)
+		if (s->mono_us - o->seen_us < STREAM_SILENT_US)
 			continue;
 		log_info("storage.owner_expired", LS("owner", o->name), LU("life", o->life),
 		    LU("streams", o->streams));

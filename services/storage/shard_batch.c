@@ -71,7 +71,7 @@ issue(struct shard *s, const char *from, const struct msg_hello *m)
 	/* Older streams of this worker end: what they are owed is settled first. */
 	shard_commit(s);
 	r = stream_table_issue(
-	    &s->streams, from, m->life, (uint32_t)m->partition, m->epoch, s->wall_us, &st);
+	    &s->streams, from, m->life, (uint32_t)m->partition, m->epoch, s->mono_us, &st);
 	if (r != 0) {
 		log_error("storage.no_stream", LS("owner", from), LS("why", err_name(r)));
 		return NULL;
@@ -122,7 +122,7 @@ shard_on_hello(struct shard *s, const char *from, const struct msg_hello *m)
 		if (!st)
 			return; /* it asks again */
 	}
-	st->owner->seen_us = s->wall_us;
+	st->owner->seen_us = s->mono_us;
 	if (stream_rx_acked(&st->rx, m->acked) != 0) {
 		end_damaged(s, st, m->acked, m->life);
 		return;
@@ -233,7 +233,7 @@ shard_on_batch(struct shard *s, const char *from, const struct msg_batch *m)
 	if (!st)
 		return;
 	s->batch_us = s->mono_us;
-	st->owner->seen_us = s->wall_us;
+	st->owner->seen_us = s->mono_us;
 	if (stream_rx_acked(&st->rx, m->acked) != 0) {
 		end_damaged(s, st, m->acked, 0);
 		return;
@@ -281,10 +281,8 @@ replay_batch(struct shard *s, const struct block *b, const struct entry *e, enum
 
 	if (st && e->seq <= st->rx.committed)
 		st = NULL;
-	if (st) {
+	if (st)
 		stream_rx_restore(&st->rx, e->seq);
-		st->owner->seen_us = b->time;
-	}
 	if (e->kind != ENTRY_READINGS || (!st && !remember))
 		return;
 	for (index = 0; record_next(&c, &r) == 0; index++) {

@@ -26,7 +26,7 @@
 struct stream_owner {
 	char name[BUS_NAME_MAX];
 	uint64_t life;
-	int64_t seen_us; /* journal time of the last sign of it */
+	int64_t seen_us; /* monotonic time of the last sign of it */
 	size_t streams;
 	struct stream **by_partition;
 };

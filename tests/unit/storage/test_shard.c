@@ -212,6 +212,11 @@ START_TEST(test_owner_gone_for_a_day)
 	uint64_t id = hello("connectivity-0", 5, 0);
 
 	fresh();
+	/* The wall clock put forward is no silence. */
+	wall += STREAM_SILENT_US + SECOND;
+	shard_clock(sh, wall, mono);
+	shard_tick(sh);
+	ck_assert_uint_eq(sh->streams.count, 1);
 	silence_of_owner();
 	ck_assert_uint_eq(last("connectivity-0", MSG_FENCED)->any.fenced.stream, id);
 	ck_assert_uint_eq(sh->streams.count, 0);
