@@ -17,6 +17,8 @@
 #define WRITE_MAX 4096	  /* bytes of a file that data_dir_write() writes */
 #define OVERWRITE_MAX 512 /* of those, what is overwritten in place when there is no room */
 
+/* One that is there already (a volume, a directory made by hand) may be readable, since all in it is made private; not
+ * writable, since others could then put their own in the place of ours. */
 static int
 make_dir(const char *path, struct buf *err)
 {
@@ -24,8 +26,13 @@ make_dir(const char *path, struct buf *err)
 
 	if (mkdir(path, 0700) == 0)
 		return 0;
-	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return 0;
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if ((st.st_mode & 022) == 0)
+			return 0;
+		buf_addf(err, "data_dir: %s is writable by others; chmod go-w it, or choose another",
+		    path);
+		return ERR_CONFIG;
+	}
 	buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
 	return ERR_CONFIG;
 }

@@ -65,6 +65,22 @@ START_TEST(test_lock_is_exclusive)
 }
 END_TEST
 
+START_TEST(test_writable_by_others)
+{
+	int fd = -1;
+
+	begin();
+	ck_assert_int_eq(chmod(dir, 0777), 0);
+	ck_assert_int_eq(data_dir_open(dir, "", &fd, &err), ERR_CONFIG);
+	ck_assert_ptr_nonnull(strstr(buf_str(&err), "writable by others"));
+	ck_assert_int_eq(chmod(dir, 0755), 0);
+	buf_clear(&err);
+	ck_assert_int_eq(data_dir_open(dir, "", &fd, &err), 0);
+	close(fd);
+	end();
+}
+END_TEST
+
 START_TEST(test_not_a_directory)
 {
 	int fd = -1;
@@ -169,5 +185,5 @@ START_TEST(test_lives_damage)
 }
 END_TEST
 
-UNIT_MAIN("data_dir", test_lock_is_exclusive, test_not_a_directory, test_format_is_fixed,
-    test_format_damage, test_lives_grow, test_lives_damage)
+UNIT_MAIN("data_dir", test_lock_is_exclusive, test_writable_by_others, test_not_a_directory,
+    test_format_is_fixed, test_format_damage, test_lives_grow, test_lives_damage)
