@@ -208,11 +208,14 @@ class Roost:
                 self.proc.kill()
                 self.proc.wait()
         reap()
-        if failed:
+        defects = re.findall(r"^.*(?:Sanitizer|runtime error:|assertion failed).*$", self.log_text(), re.M) if self.proc else []
+        if failed or defects:
             print("--- end of the log of roost run ---")
             print(self.log_tail(120))
         if self.own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+        if defects and not failed:
+            raise AssertionError("a process found a defect in itself: %s" % defects[:5])
 
     # --- what it says ---
 
