@@ -29,8 +29,8 @@ make_dir(const char *path, struct buf *err)
 	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		if ((st.st_mode & 022) == 0)
 			return 0;
-		buf_addf(err, "data_dir: %s is writable by others; chmod go-w it, or choose another",
-		    path);
+		buf_addf(err,
+		    "data_dir: %s is writable by others; chmod go-w it, or choose another", path);
 		return ERR_CONFIG;
 	}
 	buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
