@@ -33,8 +33,9 @@ class SmallDisk:
         as_root("mount", "-t", "tmpfs", "-o", "size=%dm,mode=777" % below_mib, "tmpfs", self.below)
         with open(self.image, "wb") as f:
             f.truncate(image_mib << 20)
-        # Without a journal of its own the file system stays writable after an error below it.
-        as_root("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=0", self.image)
+        # Without a journal of its own the file system stays writable after an error below it. Blocks are as large as pages,
+        # as on any real disk: SQLite allocates its shared memory page by page, so that a full disk is no SIGBUS.
+        as_root("mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=0", self.image)
         self.mount()
 
     def mount(self):

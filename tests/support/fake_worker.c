@@ -19,7 +19,11 @@
 #include "loop.h"
 #include "metrics.h"
 
+#define LISTENERS_MAX 16
+
 static struct loop *loop;
+static struct loop_fd *listeners[LISTENERS_MAX];
+static size_t listener_count;
 static struct lifecycle *lifecycle;
 static bool stubborn;
 
@@ -124,8 +128,8 @@ behave_after_ready(const char *word, long number, int control_fd)
 static void
 add_listeners(const char *text)
 {
-	while (text) {
-		(void)loop_fd_add(
+	while (text && listener_count < LISTENERS_MAX) {
+		listeners[listener_count++] = loop_fd_add(
 		    loop, atoi(text + strcspn(text, "=") + 1), EPOLLIN, on_accept, NULL);
 		text = strchr(text, ',');
 		text = text ? text + 1 : NULL;
@@ -163,6 +167,8 @@ main(void)
 	behave_after_ready(word, number, atoi(control));
 	loop_run(loop);
 	lifecycle_free(&lifecycle);
+	while (listener_count > 0)
+		loop_fd_del(loop, &listeners[--listener_count]);
 	loop_free(&loop);
 	return 0;
 }

@@ -209,6 +209,8 @@ class Roost:
                 self.proc.wait()
         reap()
         defects = re.findall(r"^.*(?:Sanitizer|runtime error:|assertion failed).*$", self.log_text(), re.M) if self.proc else []
+        if defects:
+            print(self.log_text()[self.log_text().index(defects[0]):][:6000])
         if failed or defects:
             print("--- end of the log of roost run ---")
             print(self.log_tail(120))
