@@ -54,7 +54,8 @@ xstrndup(const char *s, size_t len)
 {
 	char *p = xmalloc(len + 1);
 
-	memcpy(p, s, len);
+	if (len)
+		memcpy(p, s, len);
 	p[len] = '\0';
 	return p;
 }
