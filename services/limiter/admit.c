@@ -16,6 +16,7 @@ admit_batch(
 
 	while ((err = record_next(&c, &r)) == 0) {
 		counts.messages++;
+		counts.readings += r.point_count;
 		verdict = budgets_charge(b, r.device, now_us);
 		if (verdict == VERDICT_ACCEPTED)
 			continue;

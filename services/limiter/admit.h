@@ -6,6 +6,7 @@
 
 struct admit_counts {
 	uint32_t messages;
+	uint32_t readings;
 	uint32_t refused_device;
 	uint32_t refused_global;
 };

@@ -86,6 +86,7 @@ on_batch(struct worker *w, struct bus_msg *m)
 			return;
 		}
 		metric_add(M_MESSAGES, counts.messages);
+		metric_add(M_READINGS, counts.readings);
 		metric_add(M_LIMITER_REFUSED_DEVICE, counts.refused_device);
 		metric_add(M_LIMITER_REFUSED_GLOBAL, counts.refused_global);
 	}

@@ -283,6 +283,7 @@ take_record(struct history_store *s, const struct where *w, const struct record 
 		metric_add(M_HISTORY_COPIES, r->point_count);
 		return 0;
 	}
+	metric_add(M_READINGS, r->point_count);
 	while ((err = point_next(&c, &p)) == 0)
 		if ((store_err = take_point(s, w, r, &p)) != 0)
 			return store_err;

@@ -237,6 +237,7 @@ take_record(struct state *s, const struct record *r)
 
 	if (verdict_code(r->verdict) != VERDICT_ACCEPTED || (r->flags & RECORD_UNDECODABLE) != 0)
 		return;
+	metric_add(M_READINGS, r->point_count);
 	while (point_next(&c, &p) == 0) {
 		if (p.reason != QUARANTINE_NONE || bytes_equal_str(p.name, METRIC_TS))
 			continue;

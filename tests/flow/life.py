@@ -24,6 +24,14 @@ def test_status_shows_every_process():
             assert name in text.stdout, text.stdout
 
 
+def test_status_counts_readings_of_every_process_they_pass():
+    with Roost() as r:
+        r.publish("roost/gh-1/telemetry", '{"temperature":1,"humidity":2}')
+        passed = ("connectivity-0", "limiter-0", "storage-0", "rules-0", "sink-history", "sink-state")
+        r.wait_for(lambda: all(r.process_of(r.status(), name)["readings"] == 2 for name in passed), 5,
+                   "two readings counted in each, with the heartbeats")
+
+
 def test_status_says_why_a_worker_died():
     with Roost() as r:
         pid = r.pid_of("limiter-0")
