@@ -208,7 +208,7 @@ process_metrics(const struct supervisor *sup, struct buf *out)
 		{ CM_UP, "process_up", "gauge", "1 while the process is UP" },
 		{ CM_RESTARTS, "process_restarts_total", "counter", "starts after the first" },
 		{ CM_MEMORY, "process_memory_bytes", "gauge", "proportional set size" },
-		{ CM_UPTIME, "process_uptime_mseconds", "gauge", "since it was READY" },
+		{ CM_UPTIME, "process_uptime_seconds", "gauge", "since it was READY" },
 	};
 
 	for (size_t r = 0; r < COUNT_OF(rows); r++) {

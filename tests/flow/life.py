@@ -1,5 +1,6 @@
 """Start, status, stop, start again."""
 import os
+import re
 import signal
 import time
 
@@ -30,6 +31,25 @@ def test_status_counts_readings_of_every_process_they_pass():
         passed = ("connectivity-0", "limiter-0", "storage-0", "rules-0", "sink-history", "sink-state")
         r.wait_for(lambda: all(r.process_of(r.status(), name)["readings"] == 2 for name in passed), 5,
                    "two readings counted in each, with the heartbeats")
+
+
+def test_metrics_are_prometheus_text():
+    with Roost() as r:
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        r.wait_for(lambda: "roost_readings_total" in r.cli("metrics").stdout, 5, "the first heartbeats")
+        types, values = {}, {}
+        for line in r.cli("metrics").stdout.rstrip("\n").split("\n"):
+            comment = re.fullmatch(r"# (HELP|TYPE) (roost_[a-z0-9_]+) (.+)", line)
+            if comment and comment.group(1) == "TYPE":
+                types[comment.group(2)] = comment.group(3)
+            elif not comment:
+                name, value = re.fullmatch(r'(roost_[a-z0-9_]+)(?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? ([0-9.e+-]+)',
+                                           line).groups()
+                values[name] = float(value)
+        assert set(values) <= set(types), set(values) - set(types)
+        for name, kind in types.items():
+            assert (kind == "counter") == name.endswith("_total"), (name, kind)
+        assert 0 < values["roost_process_uptime_seconds"] < 60 * roost.SLOW, values
 
 
 def test_status_says_why_a_worker_died():
