@@ -150,12 +150,16 @@ def main(argv):
     parser.add_argument("--receipts", help="JSON lines [key, body, status]")
     options = parser.parse_args(argv)
     book = ledgers.Ledger(options.ledger)
-    instance = roost.Roost({"data_dir": options.data_dir}, folder=os.path.dirname(options.data_dir))
+    instance = roost.Roost()  # only asked, never started
+    instance.data_dir = options.data_dir
     receipts = None
     if options.receipts:
         with open(options.receipts, encoding="utf-8") as f:
             receipts = [json.loads(line) for line in f]
-    findings = check(options.data_dir, book, lambda d: instance.query(d, METRIC), receipts)
+    try:
+        findings = check(options.data_dir, book, lambda d: instance.query(d, METRIC), receipts)
+    finally:
+        instance.clean_up()
     print("sent %d, acknowledged %d: %s" % (book.sent, book.acked, findings.text() or "all accounted for"))
     return 1 if findings.counts else 0
 
