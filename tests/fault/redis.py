@@ -1,5 +1,6 @@
 """Redis is off the path of a reading: it may be away, nothing is lost or refused, and the state catches up."""
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -31,19 +32,13 @@ class OwnRedis:
     def latest(self, device, metric):
         return roost.run(["redis-cli", "-s", self.socket, "HGET", "roost:device:%s:latest" % device, metric]).stdout.strip()
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         if self.proc.poll() is None:
-            self.proc.terminate()
-            self.proc.wait()
-        for name in os.listdir(self.folder):
-            path = os.path.join(self.folder, name)
-            if os.path.isdir(path):
-                for inner in os.listdir(path):
-                    os.unlink(os.path.join(path, inner))
-                os.rmdir(path)
-            else:
-                os.unlink(path)
-        os.rmdir(self.folder)
+            self.kill()
+        shutil.rmtree(self.folder)
 
 
 def caught_up(redis, book):
@@ -55,8 +50,7 @@ def caught_up(redis, book):
 
 
 def test_away_for_20_s():
-    redis = OwnRedis()
-    with Roost({"redis.url": redis.url}) as r:
+    with OwnRedis() as redis, Roost({"redis.url": redis.url}) as r:
         before = {n: p for n, p in r.pids().items() if n != "sink-state"}
         with Load(r, connections=50, rate=2000, seconds=AWAY_S + 6, per_device=2000, stall=10) as load:
             r.wait_for(lambda: load.acked() > 1000, 10, "the first acknowledgements")
@@ -73,7 +67,6 @@ def test_away_for_20_s():
             after = {n: p for n, p in r.pids().items() if n != "sink-state"}
             assert before == after, "workers were replaced: %r, %r" % (before, after)
             roost.note("%d acknowledged meanwhile, p99 %.1f ms" % (during, result["p99_ms"]))
-    redis.close()
 
 
 def test_private_redis_is_started_again():

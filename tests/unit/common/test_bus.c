@@ -70,6 +70,18 @@ make_dir(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 }
 
+static void
+remove_dir(void)
+{
+	char path[64];
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, i == 0 ? "limiter-0" : "shard-0");
+		ck_assert_int_eq(unlink(path), 0);
+	}
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+
 static struct msg_batch
 batch_of(uint64_t seq)
 {
@@ -125,6 +137,7 @@ START_TEST(test_flow)
 	bus_free(&limiter.bus);
 	bus_free(&storage.bus);
 	loop_free(&loop);
+	remove_dir();
 }
 END_TEST
 
