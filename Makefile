@@ -126,6 +126,13 @@ $(SUPPORT_BIN): $(B)/test/support/%: $(B)/obj/tests/support/%.o $(B)/lib/common.
 	$(call SAY,LD)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lmosquitto -lsqlite3 -lm -ldl
 
+# The generator of `make bench`.
+FLOOD := $(B)/test/bench/flood
+$(FLOOD): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/bench/flood*.c))
+	@mkdir -p $(@D)
+	$(call SAY,LD)
+	$(CC) $(LDFLAGS) -o $@ $^
+
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 deps:
@@ -138,7 +145,7 @@ run: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@exec $(B)/bin/roost run $(RUN_ARGS)
 
-tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN)
+tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) $(FLOOD)
 .PHONY: tests-built
 
 # The fast part, before each commit.
