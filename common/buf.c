@@ -10,12 +10,6 @@
 #include "mem.h"
 
 struct bytes
-bytes_of(const void *data, size_t len)
-{
-	return (struct bytes){ .data = data, .len = len };
-}
-
-struct bytes
 bytes_of_str(const char *s)
 {
 	return bytes_of(s, strlen(s));
@@ -123,12 +117,6 @@ buf_consume(struct buf *b, size_t len)
 		return;
 	b->len -= len;
 	memmove(b->data, b->data + len, b->len);
-}
-
-struct bytes
-buf_bytes(const struct buf *b)
-{
-	return bytes_of(b->data, b->len);
 }
 
 const char *

@@ -12,7 +12,16 @@ struct bytes {
 	size_t len;
 };
 
-struct bytes bytes_of(const void *data, size_t len);
+static inline struct bytes
+bytes_of(const void *data, size_t len)
+{
+	struct bytes b; /* C++ reads this too */
+
+	b.data = (const uint8_t *)data;
+	b.len = len;
+	return b;
+}
+
 struct bytes bytes_of_str(const char *s);
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_str(struct bytes a, const char *s);
@@ -36,7 +45,12 @@ void buf_add_u8(struct buf *b, uint8_t v);
 void buf_add_str(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_consume(struct buf *b, size_t len); /* drops len bytes from the front */
-struct bytes buf_bytes(const struct buf *b);
+static inline struct bytes
+buf_bytes(const struct buf *b)
+{
+	return bytes_of(b->data, b->len);
+}
+
 /* NUL-terminates (not counted in len) and returns the content as a string owned by b. */
 const char *buf_str(struct buf *b);
 

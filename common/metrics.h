@@ -25,9 +25,26 @@ struct metric_info {
 
 extern const struct metric_info metric_infos[METRIC_COUNT];
 
-void metric_add(enum metric_id id, uint64_t n);
-void metric_set(enum metric_id id, uint64_t v);
-uint64_t metric_get(enum metric_id id);
+extern uint64_t metric_values[METRIC_COUNT]; /* for the three below */
+
+static inline void
+metric_add(enum metric_id id, uint64_t n)
+{
+	metric_values[id] += n;
+}
+
+static inline void
+metric_set(enum metric_id id, uint64_t v)
+{
+	metric_values[id] = v;
+}
+
+static inline uint64_t
+metric_get(enum metric_id id)
+{
+	return metric_values[id];
+}
+
 /* Pairs (number, value) of all that are not 0, as a U64S list. */
 void metrics_pack(struct buf *out);
 

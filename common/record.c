@@ -1,20 +1,12 @@
-/* record.c - the hot record: writing, and a bounds-checked cursor for reading; pure */
+/* record.c - the hot record: verdicts, and writing; pure */
 #include "record.h"
 
 #include <endian.h>
 #include <string.h>
 #include <xxhash.h>
 
-#include "codec.h"
 #include "err.h"
-
-/* Fixed places in a record: bin32 tag and length, array tag, then the verdict as uint32. */
-#define RECORD_TAG 0xc6
-#define RECORD_HEAD 5
-#define RECORD_ARRAY 0x98 /* array of 8 */
-#define VERDICT_TAG 0xce
-#define VERDICT_AT (RECORD_HEAD + 2)
-#define RECORD_MIN (VERDICT_AT + 4)
+#include "record_layout.h"
 
 uint32_t
 verdict_make(enum verdict_code code, uint64_t retry_ms)
@@ -82,149 +74,11 @@ quarantine_name(unsigned reason)
 	return "unknown";
 }
 
-static uint32_t
-load_be32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof v);
-	return be32toh(v);
-}
-
 static void
 store_be32(uint8_t *p, uint32_t v)
 {
 	v = htobe32(v);
 	memcpy(p, &v, sizeof v);
-}
-
-struct record_cursor
-record_cursor_of(struct bytes batch)
-{
-	return (struct record_cursor){ .batch = batch };
-}
-
-int
-record_next(struct record_cursor *c, struct record *ret_record)
-{
-	const uint8_t *p = c->batch.data + c->at;
-	size_t left = c->batch.len - c->at;
-	struct mp_cursor in;
-	struct record r;
-	uint32_t len;
-
-	if (left == 0)
-		return ERR_NOT_FOUND;
-	if (left < RECORD_MIN || p[0] != RECORD_TAG || p[RECORD_HEAD] != RECORD_ARRAY ||
-	    p[RECORD_HEAD + 1] != VERDICT_TAG)
-		return ERR_MALFORMED;
-	len = load_be32(p + 1);
-	if (len > left - RECORD_HEAD || len < RECORD_MIN - RECORD_HEAD)
-		return ERR_MALFORMED;
-	in = mp_cursor_of(bytes_of(p + RECORD_MIN, len - (RECORD_MIN - RECORD_HEAD)));
-	r.at = c->at;
-	r.verdict = load_be32(p + VERDICT_AT);
-	r.flags = (uint32_t)mp_get_uint(&in);
-	r.time = mp_get_int(&in);
-	r.device = mp_get_str(&in);
-	r.client = mp_get_uint(&in);
-	r.packet_id = (uint16_t)mp_get_uint(&in);
-	r.hash = mp_get_uint(&in);
-	r.point_count = mp_get_array(&in);
-	if (in.failed)
-		return ERR_MALFORMED;
-	if (r.device.len == 0 || r.device.len > DEVICE_ID_MAX || r.point_count > RECORD_POINTS_MAX)
-		return ERR_TOO_BIG;
-	r.points = bytes_of(in.at, (size_t)(in.end - in.at));
-	c->at += RECORD_HEAD + len;
-	*ret_record = r;
-	return 0;
-}
-
-struct point_cursor
-point_cursor_of(const struct record *r)
-{
-	return (struct point_cursor){ .rest = r->points, .left = r->point_count, .time = r->time };
-}
-
-static struct value
-get_value(struct mp_cursor *in)
-{
-	uint8_t tag = mp_peek(in);
-	struct value v = { .kind = VALUE_INT };
-
-	if (tag == 0xcb || tag == 0xca) {
-		v.kind = VALUE_DOUBLE;
-		v.v.f = mp_get_double(in);
-	} else if (tag == 0xc2 || tag == 0xc3) {
-		v.kind = VALUE_BOOL;
-		v.v.b = mp_get_bool(in);
-	} else if ((tag >= 0xa0 && tag <= 0xbf) || (tag >= 0xd9 && tag <= 0xdb)) {
-		v.kind = VALUE_STRING;
-		v.v.s = mp_get_str(in);
-	} else {
-		v.v.i = mp_get_int(in);
-	}
-	return v;
-}
-
-int
-point_next(struct point_cursor *c, struct point *ret_point)
-{
-	struct mp_cursor in = mp_cursor_of(c->rest);
-	struct point p = { .time = c->time };
-	uint32_t n;
-
-	if (c->left == 0)
-		return c->rest.len ? ERR_MALFORMED : ERR_NOT_FOUND;
-	n = mp_get_array(&in);
-	p.name = mp_get_str(&in);
-	p.value = get_value(&in);
-	if (n > 2) {
-		if (mp_peek(&in) == 0xc0)
-			mp_skip(&in);
-		else
-			p.time = mp_get_int(&in);
-	}
-	if (n > 3)
-		p.reason = (unsigned)mp_get_uint(&in);
-	if (in.failed || n < 2 || n > 4)
-		return ERR_MALFORMED;
-	if (p.name.len > METRIC_NAME_MAX ||
-	    (p.value.kind == VALUE_STRING && p.value.v.s.len > POINT_STRING_MAX))
-		return ERR_TOO_BIG;
-	c->rest = bytes_of(in.at, (size_t)(in.end - in.at));
-	c->left--;
-	*ret_point = p;
-	return 0;
-}
-
-int
-record_check_batch(struct bytes batch, uint32_t *ret_records, uint32_t *ret_points)
-{
-	struct record_cursor c = record_cursor_of(batch);
-	uint32_t records = 0, points = 0;
-	struct record r;
-	int err;
-
-	while ((err = record_next(&c, &r)) == 0) {
-		struct point_cursor pc = point_cursor_of(&r);
-		struct point p;
-
-		while ((err = point_next(&pc, &p)) == 0)
-			points++;
-		if (err != ERR_NOT_FOUND)
-			return err;
-		if (++records > BATCH_RECORDS_MAX)
-			return ERR_TOO_BIG;
-	}
-	if (err != ERR_NOT_FOUND)
-		return err;
-	if (ret_records)
-		*ret_records = records;
-	if (ret_points)
-		*ret_points = points;
-	return 0;
 }
 
 void
