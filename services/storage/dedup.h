@@ -1,7 +1,11 @@
 /* dedup.h - recognises what a device sent before the worker that held its connection died; pure
  *
  * MQTT clients send an unanswered QoS 1 message again with DUP=1 under the same packet id. Of each accepted message the
- * table remembers (client, packet id) -> payload hash, for a window and up to a number of messages; the oldest go first. */
+ * table remembers (client, packet id) -> payload hash, for a window and up to a number of messages; the oldest go first.
+ *
+ * Every message is added and hardly any is asked for. So adding only writes the next entry of a ring, and the index over
+ * the ring catches up with it when somebody asks: an entry that is pushed out before that was never looked at again. The
+ * ring is made of chunks, which are freed when what they hold is older than the window, as the index is when nobody asks. */
 #ifndef ROOST_STORAGE_DEDUP_H
 #define ROOST_STORAGE_DEDUP_H
 
@@ -9,24 +13,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct dedup_entry {
-	uint64_t client;
-	uint64_t hash;
-	int64_t time;
-	uint32_t next; /* in its bucket; DEDUP_NONE at the end */
-	uint16_t packet_id;
-	bool live;
-};
-
-#define DEDUP_NONE UINT32_MAX
+struct dedup_chunk;
 
 struct dedup {
-	struct dedup_entry *entries; /* a ring in order of insertion */
-	uint32_t *buckets;
+	struct dedup_chunk **chunks; /* of entry n: (n / entries of a chunk) % chunk_count; NULL: none */
+	struct dedup_chunk *spare;
+	uint32_t chunk_count;
 	uint32_t capacity;
+	uint64_t head; /* entries that were ever added; the next one's number */
+	uint64_t tail; /* number of the oldest that is kept */
+	uint32_t *buckets; /* the index, or NULL: newest entry of each bucket, as number - index_from */
 	uint32_t bucket_mask;
-	uint32_t at; /* where the next one goes */
-	uint32_t count;
+	uint64_t index_from;
+	uint64_t indexed; /* entries before this one are in the index */
+	int64_t asked_us;
 	int64_t window_us;
 };
 
@@ -34,9 +34,12 @@ struct dedup {
 void dedup_init(struct dedup *d, uint32_t capacity, int64_t window_us);
 void dedup_fini(struct dedup *d);
 /* now_us and time_us are journal time. */
-bool dedup_has(
-    const struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t now_us);
+bool dedup_has(struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t now_us);
 void dedup_add(
     struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t time_us);
+/* Lets go of memory that holds nothing younger than the window. */
+void dedup_expire(struct dedup *d, int64_t now_us);
+/* Messages that are held, repeated ones included. */
+uint64_t dedup_count(const struct dedup *d);
 
 #endif

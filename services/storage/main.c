@@ -252,7 +252,7 @@ storage_tick(struct worker *w)
 		segments += s->journal->segment_count;
 		streams += s->streams.count;
 		followers += s->followers.count;
-		remembered += s->dedup.count;
+		remembered += dedup_count(&s->dedup);
 		closed |= s->closed;
 	}
 	metric_set(M_STORAGE_JOURNAL_BYTES, bytes);

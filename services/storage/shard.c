@@ -110,7 +110,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	for (size_t i = 0; i < s->streams.owner_count; i++)
 		s->streams.owners[i]->seen_us = mono_us;
 	log_info("storage.shard", LU("shard", c->shard), LU("streams", s->streams.count),
-	    LU("remembered", s->dedup.count), LU("damaged_bytes", s->replay_damage));
+	    LU("remembered", dedup_count(&s->dedup)), LU("damaged_bytes", s->replay_damage));
 	*ret_shard = s;
 	return 0;
 }
@@ -160,6 +160,12 @@ shard_clock(struct shard *s, int64_t wall_us, int64_t mono_us)
 		s->time_us = wall_us;
 	s->wall_us = wall_us;
 	s->mono_us = mono_us;
+}
+
+int64_t
+shard_now(const struct shard *s)
+{
+	return s->journal->time > s->wall_us ? s->journal->time : s->wall_us;
 }
 
 void
@@ -406,6 +412,7 @@ shard_tick(struct shard *s)
 	s->tick_us = s->mono_us;
 	shard_commit(s);
 	expire_owners(s);
+	dedup_expire(&s->dedup, shard_now(s));
 	retain(s);
 	if (!s->journal->spare)
 		(void)journal_prepare(s->journal);

@@ -72,6 +72,8 @@ void shard_tick(struct shard *s);
 /* Nothing waits to be committed, answered or delivered. */
 bool shard_is_quiet(const struct shard *s);
 
+/* For shard_*.c: the time of what is taken now. */
+int64_t shard_now(const struct shard *s);
 /* For shard_*.c: writes and syncs what is pending, then answers. */
 void shard_commit(struct shard *s);
 /* Room for so many bytes of entries of this sender? Commits and goes on in a new segment if need be. */

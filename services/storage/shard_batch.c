@@ -158,17 +158,17 @@ static void
 take_verdicts(struct shard *s, struct stream *st, uint64_t seq, uint8_t *records, size_t len)
 {
 	struct record_cursor c = record_cursor_of(bytes_of(records, len));
-	int64_t now = s->journal->time > s->wall_us ? s->journal->time : s->wall_us;
+	int64_t now = shard_now(s);
+	uint64_t points = 0;
 	struct record r;
 	uint32_t index;
 
 	for (index = 0; record_next(&c, &r) == 0; index++) {
-		metric_add(M_MESSAGES, 1);
 		if (verdict_is_refusal(r.verdict)) {
 			stream_rx_refused(&st->rx, seq, index, r.verdict);
 			continue;
 		}
-		metric_add(M_READINGS, r.point_count);
+		points += r.point_count;
 		if (!is_remembered(&r))
 			continue;
 		if ((r.flags & RECORD_DUP) &&
@@ -179,6 +179,8 @@ take_verdicts(struct shard *s, struct stream *st, uint64_t seq, uint8_t *records
 			dedup_add(&s->dedup, r.client, r.packet_id, r.hash, now);
 		}
 	}
+	metric_add(M_MESSAGES, index);
+	metric_add(M_READINGS, points);
 }
 
 static void

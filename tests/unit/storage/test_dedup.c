@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "dedup.h"
+#include "mem.h"
 
 #define WINDOW 1000
 
@@ -49,7 +50,6 @@ START_TEST(test_newer_replaces)
 {
 	dedup_add(&d, 1, 2, 3, 100);
 	dedup_add(&d, 1, 2, 4, 101);
-	ck_assert_uint_eq(d.count, 1);
 	ck_assert(!dedup_has(&d, 1, 2, 3, 101));
 	ck_assert(dedup_has(&d, 1, 2, 4, 101));
 }
@@ -61,7 +61,7 @@ START_TEST(test_oldest_goes_first)
 
 	for (i = 0; i < 1000; i++) {
 		dedup_add(&d, 7, i, i, i);
-		ck_assert_uint_le(d.count, 4);
+		ck_assert_uint_le(dedup_count(&d), 4);
 	}
 	for (i = 996; i < 1000; i++)
 		ck_assert(dedup_has(&d, 7, i, i, 999));
@@ -109,6 +109,87 @@ START_TEST(test_against_a_list)
 }
 END_TEST
 
+/* The last CAPACITY messages, newest first: what the table must answer, however long nobody has asked it. */
+#define CAPACITY 9000u
+struct sent {
+	uint64_t client;
+	uint64_t hash;
+	int64_t time;
+	uint16_t id;
+};
+
+static bool
+list_has(const struct sent *sent, unsigned n, const struct sent *s, int64_t now)
+{
+	for (unsigned i = n; i > 0 && n - i < CAPACITY; i--)
+		if (sent[i - 1].client == s->client && sent[i - 1].id == s->id)
+			return sent[i - 1].hash == s->hash && now - sent[i - 1].time <= WINDOW * 40;
+	return false;
+}
+
+START_TEST(test_answers_do_not_depend_on_when_they_are_asked)
+{
+	/* asked about each time a ring's part, a whole ring and several rings have gone by */
+	static const unsigned gaps[] = { 1, 3, 100, 4095, 4097, 8999, 9001, 20000 };
+	static struct sent sent[300000];
+	unsigned seed = 4711, n = 0, yes = 0, no = 0;
+	struct dedup big;
+
+	dedup_init(&big, CAPACITY, WINDOW * 40);
+	for (unsigned round = 0; n + 20000 < COUNT_OF(sent); round++) {
+		for (unsigned k = 0; k < gaps[round % COUNT_OF(gaps)]; k++, n++) {
+			seed = seed * 1103515245u + 12345u;
+			sent[n] = (struct sent){ .client = seed >> 9 & 1023,
+				.id = (uint16_t)(seed >> 20 & 15),
+				.hash = seed >> 28,
+				.time = n * 5 };
+			dedup_add(&big, sent[n].client, sent[n].id, sent[n].hash, sent[n].time);
+		}
+		if (round % 5 == 0)
+			dedup_expire(&big, n * 5);
+		for (unsigned k = 0; k < 200; k++) {
+			struct sent s;
+
+			seed = seed * 1103515245u + 12345u;
+			s = sent[n - 1 - (seed >> 8) % (n < 12000 ? n : 12000)];
+			s.hash ^= seed >> 30 == 0;
+			ck_assert_int_eq(dedup_has(&big, s.client, s.id, s.hash, n * 5),
+			    list_has(sent, n, &s, n * 5));
+			*(list_has(sent, n, &s, n * 5) ? &yes : &no) += 1;
+		}
+	}
+	ck_assert_uint_gt(yes, 1000);
+	ck_assert_uint_gt(no, 1000);
+	dedup_fini(&big);
+}
+END_TEST
+
+START_TEST(test_memory_goes_when_all_is_old)
+{
+	struct dedup big;
+
+	dedup_init(&big, CAPACITY, WINDOW);
+	for (uint16_t i = 0; i < 5000; i++)
+		dedup_add(&big, 1, i, i, i);
+	ck_assert(dedup_has(&big, 1, 4999, 4999, 4999));
+	dedup_expire(&big, 4999);
+	ck_assert_uint_eq(dedup_count(&big), 5000); /* one chunk is not old as a whole */
+	dedup_expire(&big, 4096 + WINDOW);
+	ck_assert_uint_eq(dedup_count(&big), 5000 - 4096);
+	ck_assert(dedup_has(&big, 1, 4998, 4998, 4999));
+	dedup_expire(&big, 6000 + WINDOW);
+	ck_assert_uint_eq(dedup_count(&big), 0);
+	for (uint32_t i = 0; i < big.chunk_count; i++)
+		ck_assert_ptr_null(big.chunks[i]);
+	ck_assert_ptr_null(big.buckets);
+	ck_assert_ptr_null(big.spare);
+	dedup_add(&big, 1, 4998, 7, 9000);
+	ck_assert(dedup_has(&big, 1, 4998, 7, 9000));
+	ck_assert(!dedup_has(&big, 1, 4999, 4999, 9000));
+	dedup_fini(&big);
+}
+END_TEST
+
 START_TEST(test_nothing_is_remembered_with_capacity_0)
 {
 	struct dedup none;
@@ -133,6 +214,8 @@ main(void)
 	tcase_add_test(tc, test_newer_replaces);
 	tcase_add_test(tc, test_oldest_goes_first);
 	tcase_add_test(tc, test_against_a_list);
+	tcase_add_test(tc, test_answers_do_not_depend_on_when_they_are_asked);
+	tcase_add_test(tc, test_memory_goes_when_all_is_old);
 	tcase_add_test(tc, test_nothing_is_remembered_with_capacity_0);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
