@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "clock.h"
 #include "err.h"
@@ -19,6 +20,8 @@
 #define URL_HOST_MAX 256
 #define CHECK_US 500000
 #define SHA_LEN 40
+#define REPLY_BYTES_MAX (1u << 20)
+#define REPLY_ELEMENTS_MAX 4096 /* a cursor is two; there are 64 shards at most */
 
 /* KEYS: latest, times. ARGV: newest time, the same as text, then metric, value, time of each. */
 static const char latest_script[] =
@@ -59,10 +62,55 @@ struct device_state {
 	size_t *lens;
 };
 
+static redisReplyObjectFunctions *default_replies;
+
 static void connect_now(void *arg);
 static void disconnect(struct device_state *ds, const char *why);
 
+/* --- what Redis says is bounded, and was asked for --- */
+
+/* hiredis aborts the process if an answer comes that nobody asked for, and reserves room for as many elements as an answer
+ * claims to have. */
+static void *
+create_array(const redisReadTask *task, int elements)
+{
+	return elements > REPLY_ELEMENTS_MAX ? NULL : default_replies->createArray(task, elements);
+}
+
+static void
+bound_replies(redisAsyncContext *ac)
+{
+	static redisReplyObjectFunctions replies;
+
+	default_replies = ac->c.reader->fn;
+	replies = *default_replies;
+	replies.createArray = create_array;
+	ac->c.reader->fn = &replies;
+}
+
+static bool
+speaks_unasked(const struct device_state *ds, int fd)
+{
+	char byte;
+
+	return ds->unanswered == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* --- descriptors: hiredis says what it waits for --- */
+
+static void
+on_readable(struct device_state *ds, int fd)
+{
+	redisAsyncContext *ac = ds->ac;
+
+	if (speaks_unasked(ds, fd)) {
+		disconnect(ds, "an answer that nobody asked for");
+		return;
+	}
+	redisAsyncHandleRead(ac);
+	if (ds->ac == ac && ac->c.reader->len > REPLY_BYTES_MAX)
+		disconnect(ds, "an answer without end");
+}
 
 static void
 on_fd(void *arg, int fd, uint32_t events)
@@ -70,9 +118,8 @@ on_fd(void *arg, int fd, uint32_t events)
 	struct device_state *ds = arg;
 	redisAsyncContext *ac = ds->ac;
 
-	(void)fd;
 	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 && (ds->want & EPOLLIN) != 0)
-		redisAsyncHandleRead(ac);
+		on_readable(ds, fd);
 	/* The context may have ended in a callback, or another taken its place. */
 	if (ds->ac == ac && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0 &&
 	    (ds->want & EPOLLOUT) != 0)
@@ -210,10 +257,15 @@ accept_reply(redisAsyncContext *ac, void *reply)
 		return NULL;
 	ds->unanswered--;
 	ds->heard_us = loop_now_us(ds->loop);
-	if (r->type != REDIS_REPLY_ERROR)
-		return r;
-	disconnect(ds, r->str);
-	return NULL;
+	if (r->type == REDIS_REPLY_ERROR) {
+		disconnect(ds, r->str);
+		return NULL;
+	}
+	if (ds->unanswered == 0 && ac->c.reader->pos < ac->c.reader->len) {
+		disconnect(ds, "an answer that nobody asked for");
+		return NULL;
+	}
+	return r;
 }
 
 static void
@@ -374,6 +426,7 @@ connect_now(void *arg)
 		retry(ds);
 		return;
 	}
+	bound_replies(ac);
 	ds->ac = ac;
 	ds->want = 0;
 	ac->data = ds;
