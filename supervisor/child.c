@@ -129,8 +129,8 @@ note_metrics(struct child *c, struct bytes list)
 	c->rate_readings = readings;
 }
 
-static void
-on_packet(struct child *c, struct bytes packet)
+void
+child_on_packet(struct child *c, struct bytes packet)
 {
 	enum msg_type type;
 	union msg_any msg;
@@ -159,20 +159,21 @@ on_packet(struct child *c, struct bytes packet)
 		    LS("fault", rc ? err_name(rc) : "unexpected message"));
 }
 
-/* All that lies in the channel. */
+/* All that lies in the channel, but not for ever: whoever sends without end takes one turn of the loop after another, and
+ * the other children have theirs in between. */
 static void
 read_control(struct child *c, uint32_t events)
 {
 	static uint8_t packet[CHILD_PACKET_MAX];
-	int fd = c->control_fd;
-	ssize_t n;
+	int fd = c->control_fd, left = CHILD_PACKETS_A_TURN;
+	ssize_t n = 0;
 
-	while ((n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
-		on_packet(c, bytes_of(packet, (size_t)n));
+	while (left-- > 0 && (n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
+		child_on_packet(c, bytes_of(packet, (size_t)n));
 		if (c->control_fd != fd)
 			return;
 	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return;
 	/* An empty packet looks like the end; only EPOLLHUP is one. Who closed its end and lives on has the watchdog. */
 	if (n == 0 && !(events & EPOLLHUP))

@@ -23,6 +23,7 @@
 
 #define CHILD_KILL_US 1000000	/* from SIGABRT to SIGKILL, and between repeats of it */
 #define CHILD_PACKET_MAX 32768	/* of the control channel */
+#define CHILD_PACKETS_A_TURN 512
 #define CHILD_RATE_US 1000000	/* readings per second are taken over at least this */
 
 /* What all children are given. */
@@ -69,6 +70,8 @@ struct child {
 	int64_t rate_us;
 };
 
+/* A packet of its control channel: of any bytes. */
+void child_on_packet(struct child *c, struct bytes packet);
 void child_init(struct child *c, const struct plan_child *plan, const struct child_env *env);
 void child_fini(struct child *c);
 void child_start(struct child *c);
