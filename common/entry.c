@@ -126,7 +126,7 @@ view_next(struct bytes *rest, struct block_view *ret_view)
 	if (rest->len < VIEW_HEADER_SIZE)
 		return ERR_MALFORMED;
 	len = get_u32(p + 24);
-	if (len > rest->len - VIEW_HEADER_SIZE)
+	if (len > rest->len - VIEW_HEADER_SIZE || get_u64(p + 8) <= get_u64(p))
 		return ERR_MALFORMED;
 	*ret_view = (struct block_view){
 		.offset = get_u64(p),

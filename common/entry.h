@@ -53,6 +53,7 @@ void entry_put(struct buf *out, const struct entry *e);
 int entry_next(struct bytes *rest, struct entry *ret_entry);
 
 void view_put(struct buf *out, const struct block_view *v);
+/* As entry_next(). next lies behind offset. */
 int view_next(struct bytes *rest, struct block_view *ret_view);
 
 #endif

@@ -69,6 +69,9 @@ START_TEST(test_views)
 		ck_assert_msg(view_next(&rest, &v) == ERR_MALFORMED, "prefix of %zu bytes", n);
 		free(copy);
 	}
+	out.data[9] = 0x10; /* next is offset: a follower would stand still, or go back */
+	rest = buf_bytes(&out);
+	ck_assert_int_eq(view_next(&rest, &v), ERR_MALFORMED);
 	buf_fini(&out);
 }
 END_TEST
