@@ -12,6 +12,9 @@
 
 #define BUCKETS_MIN 256
 #define ID_BITS 48
+#define ID_MASK ((1ull << ID_BITS) - 1)
+/* Ids that a journal may have lost. Whoever says one further ahead lies: it would use the numbers up. */
+#define SEEN_AHEAD_MAX (1ull << 24)
 #define BODY_FIXED 25
 #define PAIR_SIZE 16
 #define PAIRS_PER_ENTRY 4096
@@ -200,9 +203,11 @@ int
 stream_table_issue(struct stream_table *s, const char *name, uint64_t life, uint32_t partition,
     uint64_t epoch, int64_t now_us, struct stream **ret_stream)
 {
-	int r =
-	    add(s, id_of(s, s->issued + 1), name, life, partition, epoch, 0, now_us, ret_stream);
+	int r;
 
+	if (s->issued >= ID_MASK)
+		return ERR_FULL;
+	r = add(s, id_of(s, s->issued + 1), name, life, partition, epoch, 0, now_us, ret_stream);
 	if (r == 0)
 		s->issued++;
 	return r;
@@ -231,7 +236,7 @@ stream_table_put(const struct stream *st, stream_table_put_fn put, void *arg)
 			     .stream = st->rx.id,
 			     .seq = st->rx.committed,
 			     .body = buf_bytes(&body) });
-		pairs = bytes_of(pairs.data + n, pairs.len - n);
+		pairs = n ? bytes_of(pairs.data + n, pairs.len - n) : pairs;
 	} while (pairs.len);
 	buf_fini(&body);
 }
@@ -297,7 +302,7 @@ int
 stream_table_replay(struct stream_table *s, const struct entry *e, int64_t now_us)
 {
 	const uint8_t *b = e->body.data;
-	uint64_t n = e->stream & ((1ull << ID_BITS) - 1);
+	uint64_t n = e->stream & ID_MASK;
 	char name[BUS_NAME_MAX];
 	struct stream *st;
 	size_t name_len;
@@ -334,9 +339,9 @@ stream_table_replay(struct stream_table *s, const struct entry *e, int64_t now_u
 void
 stream_table_seen(struct stream_table *s, uint64_t id)
 {
-	uint64_t n = id & ((1ull << ID_BITS) - 1);
+	uint64_t n = id & ID_MASK;
 
-	if (id >> ID_BITS == s->shard && n > s->issued)
+	if (id >> ID_BITS == s->shard && n > s->issued && n - s->issued <= SEEN_AHEAD_MAX)
 		s->issued = n;
 }
 

@@ -79,7 +79,8 @@ void stream_table_put_all(const struct stream_table *s, stream_table_put_fn put,
 uint64_t stream_table_put_bytes(const struct stream_table *s);
 /* Replays an ENTRY_STREAM. ERR_MALFORMED. */
 int stream_table_replay(struct stream_table *s, const struct entry *e, int64_t now_us);
-/* A sender says this id: it was issued, whatever the journal still knows, and is not issued again. */
+/* A sender says this id: it was issued, whatever the journal still knows, and is not issued again. One that lies millions
+ * ahead is not believed. */
 void stream_table_seen(struct stream_table *s, uint64_t id);
 /* So many bytes of journal could not be read: ids that may have been issued in there are never issued again. */
 void stream_table_lost(struct stream_table *s, uint64_t bytes);

@@ -183,6 +183,9 @@ START_TEST(test_ids_that_senders_name_are_not_issued)
 	stream_table_seen(&s, id + 20);
 	stream_table_seen(&s, 7ull << 48 | 9999); /* another shard's */
 	ck_assert_uint_eq(issue("connectivity-0", 5, 1, 0)->rx.id, id + 41);
+	/* A liar does not use the numbers up. */
+	stream_table_seen(&s, 3ull << 48 | ((1ull << 48) - 1));
+	ck_assert_uint_eq(issue("connectivity-0", 5, 2, 0)->rx.id, id + 42);
 }
 END_TEST
 
