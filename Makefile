@@ -108,15 +108,17 @@ $(foreach t,$(UNIT_BIN),$(eval $(call unit_rule,$(t))))
 $(B)/obj/tests/unit/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes
 
 # Fuzz targets: tests/fuzz/fuzz_<decoder>.c defines LLVMFuzzerTestOneInput; under any compiler a plain driver replays
-# tests/fuzz/corpus/<decoder>/. `make fuzz T=record S=60` searches with libFuzzer (clang).
+# tests/fuzz/corpus/<decoder>/. `make fuzz` searches with libFuzzer (clang), which then is FUZZ_MAIN.
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/test/fuzz/%,$(FUZZ_SRC))
-FUZZ_LIB := $(foreach s,$(SERVICES),$(B)/lib/$(s).a) $(B)/lib/common.a
+FUZZ_LIB := $(B)/obj/tests/fuzz/support.o $(foreach f,$(notdir $(FOLDERS)),$(B)/lib/$(f).a) $(B)/lib/common.a
+FUZZ_MAIN := $(B)/obj/tests/fuzz/replay.o
+FUZZ_CC = $(CC)
 $(B)/obj/tests/fuzz/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes
-$(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(FUZZ_LIB)
+$(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/obj/tests/fuzz/%.o $(filter-out -%,$(FUZZ_MAIN)) $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,LD)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lsimdjson -lsqlite3 -lcurl -lzstd -lm -lstdc++
+	$(FUZZ_CC) $(LDFLAGS) -o $@ $^ $(filter -%,$(FUZZ_MAIN)) $(LIBS_COMMON) -lsimdjson -lsqlite3 -lcurl -lzstd -ljansson -lm -lstdc++
 
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 SUPPORT_BIN := $(patsubst tests/support/%.c,$(B)/test/support/%,$(SUPPORT_SRC))
@@ -163,8 +165,13 @@ unit flow fault model: deps-test
 	@$(MAKE) --no-print-directory -j2 tests-built
 	@B=$(B) tests/run $@ $(U)$(T)
 
-fuzz:
-	@tests/fuzz/search $(T) $(or $(S),60)
+fuzz: deps-test
+ifeq ($(T),live)
+	@$(MAKE) --no-print-directory -j2 all
+	@B=$(B) PYTHONPATH=tests/support python3 tests/fuzz/live.py $(or $(S),60) $(SEED)
+else
+	@tests/fuzz/search $(or $(S),60) $(T)
+endif
 
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.cc')
