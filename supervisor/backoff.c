@@ -22,13 +22,16 @@ int64_t
 backoff_fail(struct backoff *b)
 {
 	uint64_t wait = BACKOFF_FIRST_US;
+	uint32_t before = b->failures;
 
-	for (uint32_t i = 0; i < b->failures && wait < BACKOFF_MAX_US; i++)
+	if (b->failures < UINT32_MAX)
+		b->failures++;
+	if (before < BACKOFF_FREE)
+		return 0;
+	for (uint32_t i = BACKOFF_FREE; i < before && wait < BACKOFF_MAX_US; i++)
 		wait *= 2;
 	if (wait > BACKOFF_MAX_US)
 		wait = BACKOFF_MAX_US;
-	if (b->failures < UINT32_MAX)
-		b->failures++;
 	return (int64_t)(wait - next_random(b) % (wait / 2 + 1));
 }
 

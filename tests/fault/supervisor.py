@@ -13,6 +13,7 @@ import roost
 from disk import as_root
 from roost import ROOT, B, Roost, descendants, pause, reap, wait_for
 
+BACKOFF_FREE = 3  # of supervisor/backoff.h
 SERVICES = ["storage", "limiter", "rules", "notifier", "sink", "connectivity"]
 
 
@@ -112,18 +113,20 @@ def test_deaths_are_restarted_at_once_or_held_back():
         p = r.process("limiter-0")
         assert p["failures"] == 0 and p["restarts"] == 1 and "SIGALRM" in p["last_death"]["text"], p
         r.wait_up()
-        os.kill(r.pid_of("limiter-0"), signal.SIGKILL)
-        r.wait_log(r"child.backoff name=limiter-0", 5)
-        r.wait_up()
+        for n in range(BACKOFF_FREE + 1):
+            os.kill(r.pid_of("limiter-0"), signal.SIGKILL)
+            r.wait_log(r"child.backoff name=limiter-0 ms=%s failures=%d" % (r"0" if n < BACKOFF_FREE else r"[1-9]\d*", n + 1), 5)
+            r.wait_up()
         p = r.process("limiter-0")
-        assert p["failures"] == 1 and "SIGKILL" in p["last_death"]["text"], p
+        assert p["failures"] == BACKOFF_FREE + 1 and "SIGKILL" in p["last_death"]["text"], p
 
 
 def test_a_crash_loop_slows_down_and_heals():
     with Fake(behaviour={"rules-0": "ready-exit 3"}, workers=["storage-0", "connectivity-0"]) as r:
-        r.wait_for(lambda: r.process("rules-0")["failures"] >= 5, 10, "five failures")
+        r.wait_for(lambda: r.process("rules-0")["failures"] >= BACKOFF_FREE + 5, 10, "its failures")
         waits = [int(ms) for ms in re.findall(r"child.backoff name=rules-0 ms=(\d+)", r.log_text())]
-        for n, ms in enumerate(waits[:5]):
+        assert waits[:BACKOFF_FREE] == [0] * BACKOFF_FREE, waits
+        for n, ms in enumerate(waits[BACKOFF_FREE:BACKOFF_FREE + 5]):
             assert 50 << n <= ms + 1 and ms <= 100 << n, waits
         p = r.process("rules-0")
         assert "exit 3" in p["last_death"]["text"] and r.cli("status").returncode == 1, p
