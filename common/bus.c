@@ -17,7 +17,7 @@
 #define HWM 8192 /* messages; above all credit that storage grants one peer */
 #define FRAME_MAX (16 << 20)
 #define RECONNECT_MIN_MS 1
-#define RECONNECT_MAX_MS 100
+#define RECONNECT_MAX_MS 10 /* a connect to a socket that nobody serves costs microseconds */
 #define SERVICE_MAX 16
 
 struct frame {

@@ -40,7 +40,7 @@ struct bus *bus_new(struct loop *loop, const char *self, const char *run_dir, bu
 void bus_free(struct bus **bus);
 
 int bus_bind(struct bus *bus, const char *endpoint, struct bus_link **ret_link);
-/* Never fails because the other side is away: it connects when it can (1..100 ms). */
+/* Never fails because the other side is away: it connects when it can (1..10 ms). */
 int bus_connect(struct bus *bus, const char *endpoint, struct bus_link **ret_link);
 /* Not from a callback of the same link. */
 void bus_close(struct bus *bus, struct bus_link **link);
