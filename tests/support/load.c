@@ -30,6 +30,7 @@
 #define PUBLISH_MAX 256
 #define RETRY_US 10000 /* after a refused connect */
 #define HISTOGRAM_SIZE 256
+#define SILENCE_US 5000 /* without an acknowledgement; longer ones are written down */
 
 enum conn_state { CONN_IDLE, CONN_CONNECTING, CONN_GREETING, CONN_UP };
 
@@ -78,6 +79,7 @@ struct load {
 	int64_t longest_us;
 	int64_t longest_quiet_us; /* between two acknowledgements of any device */
 	int64_t last_ack_us;
+	FILE *silences; /* or NULL: "from until", monotonic microseconds */
 };
 
 static volatile sig_atomic_t stop_asked;
@@ -348,6 +350,18 @@ percentile_ms(const struct load *l, double p)
 }
 
 static void
+count_silence(struct load *l, int64_t now)
+{
+	int64_t us = l->last_ack_us != 0 ? now - l->last_ack_us : 0;
+
+	if (us > l->longest_quiet_us)
+		l->longest_quiet_us = us;
+	if (us >= SILENCE_US && l->silences != NULL)
+		fprintf(l->silences, "%lld %lld\n", (long long)l->last_ack_us, (long long)now);
+	l->last_ack_us = now;
+}
+
+static void
 on_puback(struct load *l, struct conn *c, uint16_t id, int64_t now)
 {
 	for (uint32_t n = c->oldest_n; n < c->next_n; n++) {
@@ -359,9 +373,7 @@ on_puback(struct load *l, struct conn *c, uint16_t id, int64_t now)
 		entry_of(l, c, n)->acked++;
 		l->ledger->acked = ++l->acked;
 		count_latency(l, now - s->first_us);
-		if (l->last_ack_us != 0 && now - l->last_ack_us > l->longest_quiet_us)
-			l->longest_quiet_us = now - l->last_ack_us;
-		l->last_ack_us = now;
+		count_silence(l, now);
 		c->since_us = now;
 		while (c->oldest_n < c->next_n && c->slots[c->oldest_n % l->window].acked)
 			c->oldest_n++;
@@ -567,7 +579,7 @@ usage(void)
 			"[--rate 20000]\n"
 			"            [--seconds 10] [--per-device 100000] [--window 64] [--flip 0] "
 			"[--prefix load]\n"
-			"            [--drain 60] [--stall 15]\n");
+			"            [--drain 60] [--stall 15] [--silences FILE]\n");
 	exit(64);
 }
 
@@ -587,6 +599,7 @@ main(int argc, char **argv)
 		{ "prefix", required_argument, NULL, 'x' },
 		{ "drain", required_argument, NULL, 'd' },
 		{ "stall", required_argument, NULL, 't' },
+		{ "silences", required_argument, NULL, 'q' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct load l = { .host = "127.0.0.1",
@@ -639,6 +652,12 @@ main(int argc, char **argv)
 			break;
 		case 't':
 			l.stall_s = strtod(optarg, NULL);
+			break;
+		case 'q':
+			l.silences = fopen(optarg, "w");
+			if (l.silences == NULL)
+				die(optarg);
+			setvbuf(l.silences, NULL, _IOLBF, 0);
 			break;
 		default:
 			usage();
