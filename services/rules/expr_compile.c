@@ -135,7 +135,7 @@ compile_logic(struct compiler *c, const struct node *n)
 static void
 compile_in(struct compiler *c, const struct node *n)
 {
-	uint32_t first = c->const_count, count = 0;
+	uint32_t first, count = 0;
 
 	compile(c, n->left);
 	first = c->const_count;

@@ -10,13 +10,20 @@
 #include "err.h"
 
 int
+expr_vfail(struct expr_error *err, int code, size_t at, const char *fmt, va_list args)
+{
+	err->at = at;
+	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	return code;
+}
+
+int
 expr_fail(struct expr_error *err, int code, size_t at, const char *fmt, ...)
 {
 	va_list args;
 
-	err->at = at;
 	va_start(args, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	expr_vfail(err, code, at, fmt, args);
 	va_end(args);
 	return code;
 }

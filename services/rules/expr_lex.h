@@ -2,6 +2,8 @@
 #ifndef ROOST_EXPR_LEX_H
 #define ROOST_EXPR_LEX_H
 
+#include <stdarg.h>
+
 #include "expr_ast.h"
 
 enum token_kind {
@@ -30,5 +32,7 @@ struct lexer {
 int lex_next(struct lexer *lex, struct token *ret_token);
 int expr_fail(struct expr_error *err, int code, size_t at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+int expr_vfail(struct expr_error *err, int code, size_t at, const char *fmt, va_list args)
+    __attribute__((format(printf, 4, 0)));
 
 #endif

@@ -1,10 +1,11 @@
 /* expr_parse.c - tokens of an expression -> typed tree; pure
  *
- * Recursive descent, one function a level of the grammar in expr.h. Types are checked as the tree grows: a metric may
- * be anything (TYPE_ANY), everything else is known, and what cannot fit is an error at its operator. */
+ * Recursive descent through the levels of the grammar in expr.h. Types are checked as the tree grows: a metric may be
+ * anything (TYPE_ANY), everything else is known, and what cannot fit is an error at its operator. A function returns the
+ * tree that it read, or NULL with the error in p->failed and p->err. */
 #include "expr_lex.h"
 
-#include <stdio.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "err.h"
@@ -17,6 +18,7 @@ struct parser {
 	struct ast *ast;
 	struct expr_slots *slots;
 	struct expr_error *err;
+	int failed;
 	unsigned depth;
 };
 
@@ -36,71 +38,119 @@ type_name(enum node_type type)
 	return "?";
 }
 
-static int
+static bool
 advance(struct parser *p)
 {
-	return lex_next(&p->lex, &p->token);
+	p->failed = lex_next(&p->lex, &p->token);
+	return p->failed == 0;
 }
 
-static int
+static struct node *fail(struct parser *p, int code, size_t at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static struct node *
+fail(struct parser *p, int code, size_t at, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	p->failed = expr_vfail(p->err, code, at, fmt, args);
+	va_end(args);
+	return NULL;
+}
+
+static struct node *
 unexpected(struct parser *p, const char *wanted)
 {
 	const struct token *t = &p->token;
 	int len = (int)(t->text.len < 40 ? t->text.len : 40);
 
 	if (t->kind == TOKEN_END)
-		return expr_fail(p->err, ERR_MALFORMED, t->at,
-		    "the expression ends where %s is expected", wanted);
-	return expr_fail(p->err, ERR_MALFORMED, t->at, "unexpected \"%.*s\", %s is expected", len,
+		return fail(
+		    p, ERR_MALFORMED, t->at, "the expression ends where %s is expected", wanted);
+	return fail(p, ERR_MALFORMED, t->at, "unexpected \"%.*s\", %s is expected", len,
 	    (const char *)t->text.data, wanted);
 }
 
-static int
-new_node(
-    struct parser *p, enum node_kind kind, enum node_type type, size_t at, struct node **ret_node)
+static struct node *
+new_node(struct parser *p, enum node_kind kind, enum node_type type, size_t at)
 {
 	struct node *n;
 
 	if (p->ast->count == EXPR_NODES_MAX)
-		return expr_fail(p->err, ERR_TOO_BIG, at,
+		return fail(p, ERR_TOO_BIG, at,
 		    "the expression has more than %d parts; split the rule", EXPR_NODES_MAX);
 	n = &p->ast->nodes[p->ast->count++];
 	*n = (struct node){ .kind = kind, .type = type, .at = at };
-	*ret_node = n;
-	return 0;
+	return n;
 }
 
-static int
-need(struct parser *p, const struct node *n, enum node_type type, size_t at, struct bytes op)
+static struct node *
+new_operation(struct parser *p, enum node_kind kind, enum node_type type, size_t at,
+    struct node *left, struct node *right)
+{
+	struct node *n = new_node(p, kind, type, at);
+
+	if (n) {
+		n->left = left;
+		n->right = right;
+	}
+	return n;
+}
+
+static bool
+is_of(struct parser *p, const struct node *n, enum node_type type, const struct token *op)
 {
 	if (n->type == type || n->type == TYPE_ANY)
-		return 0;
-	return expr_fail(p->err, ERR_MALFORMED, at, "\"%.*s\" needs %s, this is %s", (int)op.len,
-	    (const char *)op.data, type_name(type), type_name(n->type));
+		return true;
+	fail(p, ERR_MALFORMED, op->at, "\"%.*s\" needs %s, this is %s", (int)op->text.len,
+	    (const char *)op->text.data, type_name(type), type_name(n->type));
+	return false;
 }
 
-static int parse_or(struct parser *p, struct node **ret_node);
+static bool
+deeper(struct parser *p, size_t at)
+{
+	if (++p->depth <= EXPR_DEPTH_MAX)
+		return true;
+	fail(p, ERR_TOO_BIG, at, "nested too deeply");
+	return false;
+}
 
-static int
+/* From the weakest binding to the strongest. */
+enum level {
+	LEVEL_OR,
+	LEVEL_AND,
+	LEVEL_NOT,
+	LEVEL_COMPARISON,
+	LEVEL_COALESCE,
+	LEVEL_SUM,
+	LEVEL_PRODUCT,
+	LEVEL_UNARY,
+};
+
+static struct node *parse_level(struct parser *p, enum level level);
+
+static struct node *
 parse_function(struct parser *p, const struct token *name)
 {
 	const char *near = expr_function_near(name->text);
 	int len = (int)name->text.len;
+	const char *text = (const char *)name->text.data;
 
 	if (near && bytes_equal_str(name->text, near))
-		return expr_fail(p->err, ERR_UNSUPPORTED, name->at,
-		    "%s() is not supported by this version: rules see the latest value of a metric",
+		return fail(p, ERR_UNSUPPORTED, name->at,
+		    "%s() is not supported by this version: rules see the latest "
+		    "value of a metric",
 		    near);
 	if (near)
-		return expr_fail(p->err, ERR_MALFORMED, name->at,
-		    "unknown function \"%.*s\", did you mean \"%s\"?", len,
-		    (const char *)name->text.data, near);
-	return expr_fail(p->err, ERR_MALFORMED, name->at, "unknown function \"%.*s\"", len,
-	    (const char *)name->text.data);
+		return fail(p, ERR_MALFORMED, name->at,
+		    "unknown function \"%.*s\", did you mean \"%s\"?", len, text, near);
+	return fail(p, ERR_MALFORMED, name->at, "unknown function \"%.*s\"", len, text);
 }
 
-static int
-parse_slot(struct parser *p, const struct token *name, struct node **ret_node)
+static struct node *
+parse_slot(struct parser *p, const struct token *name)
 {
 	static const struct {
 		const char *prefix;
@@ -108,7 +158,7 @@ parse_slot(struct parser *p, const struct token *name, struct node **ret_node)
 	} spaces[] = { { "attr.", EXPR_ATTR }, { "tags.", EXPR_TAG } };
 	enum expr_source source = EXPR_METRIC;
 	struct bytes text = name->text;
-	int err;
+	struct node *n;
 
 	for (size_t i = 0; i < COUNT_OF(spaces) && name->kind == TOKEN_NAME; i++) {
 		size_t len = strlen(spaces[i].prefix);
@@ -119,86 +169,82 @@ parse_slot(struct parser *p, const struct token *name, struct node **ret_node)
 		}
 	}
 	if (bytes_equal_str(text, "attr") || bytes_equal_str(text, "tags"))
-		return expr_fail(p->err, ERR_MALFORMED, name->at, "write which one: %.*s.name",
-		    (int)text.len, (const char *)text.data);
+		return fail(p, ERR_MALFORMED, name->at, "write which one: %.*s.name", (int)text.len,
+		    (const char *)text.data);
 	if (text.len == 0 || text.len > EXPR_NAME_MAX)
-		return expr_fail(
-		    p->err, ERR_MALFORMED, name->at, "a name has 1 to %d bytes", EXPR_NAME_MAX);
-	err =
-	    new_node(p, NODE_SLOT, source == EXPR_TAG ? TYPE_STRING : TYPE_ANY, name->at, ret_node);
-	if (err)
-		return err;
-	if (expr_slots_add(p->slots, source, text, true, &(*ret_node)->slot) != 0)
-		return expr_fail(p->err, ERR_TOO_BIG, name->at,
+		return fail(p, ERR_MALFORMED, name->at, "a name has 1 to %d bytes", EXPR_NAME_MAX);
+	n = new_node(p, NODE_SLOT, source == EXPR_TAG ? TYPE_STRING : TYPE_ANY, name->at);
+	if (n && expr_slots_add(p->slots, source, text, true, &n->slot) != 0)
+		return fail(p, ERR_TOO_BIG, name->at,
 		    "a rule may name %d metrics, this is one more", EXPR_SLOTS_MAX);
-	return 0;
+	return n;
 }
 
-static int
-parse_name(struct parser *p, struct node **ret_node)
+static struct node *
+parse_name(struct parser *p)
 {
 	struct token name = p->token;
-	int err = advance(p);
 
-	if (err)
-		return err;
+	if (!advance(p))
+		return NULL;
 	if (name.kind == TOKEN_NAME && p->token.kind == TOKEN_OPEN)
 		return parse_function(p, &name);
 	if (name.kind == TOKEN_NAME && bytes_equal_str(name.text, "device"))
-		return new_node(p, NODE_DEVICE, TYPE_STRING, name.at, ret_node);
+		return new_node(p, NODE_DEVICE, TYPE_STRING, name.at);
 	if (name.kind == TOKEN_NAME && bytes_equal_str(name.text, "now"))
-		return new_node(p, NODE_NOW, TYPE_NUMBER, name.at, ret_node);
-	return parse_slot(p, &name, ret_node);
+		return new_node(p, NODE_NOW, TYPE_NUMBER, name.at);
+	return parse_slot(p, &name);
 }
 
 /* number, string, true, false */
-static int
-parse_literal(struct parser *p, struct node **ret_node)
+static struct node *
+parse_literal(struct parser *p)
 {
 	struct token t = p->token;
 	struct node *n;
-	int err;
 
 	if (t.kind == TOKEN_NUMBER)
-		err = new_node(p, NODE_NUMBER, TYPE_NUMBER, t.at, &n);
+		n = new_node(p, NODE_NUMBER, TYPE_NUMBER, t.at);
 	else if (t.kind == TOKEN_STRING)
-		err = new_node(p, NODE_STRING, TYPE_STRING, t.at, &n);
+		n = new_node(p, NODE_STRING, TYPE_STRING, t.at);
 	else if (t.kind == TOKEN_TRUE || t.kind == TOKEN_FALSE)
-		err = new_node(p, NODE_BOOL, TYPE_BOOL, t.at, &n);
+		n = new_node(p, NODE_BOOL, TYPE_BOOL, t.at);
 	else
 		return unexpected(p, "a number, a string, true or false");
-	if (err)
-		return err;
+	if (!n)
+		return NULL;
 	n->n = t.n;
 	n->s = t.text;
 	n->b = t.kind == TOKEN_TRUE;
-	*ret_node = n;
-	return advance(p);
+	return advance(p) ? n : NULL;
 }
 
-static int
-parse_primary(struct parser *p, struct node **ret_node)
+static struct node *
+parse_group(struct parser *p)
 {
-	int err;
+	struct node *n = advance(p) ? parse_level(p, LEVEL_OR) : NULL;
 
+	if (!n)
+		return NULL;
+	if (p->token.kind != TOKEN_CLOSE)
+		return unexpected(p, "\")\"");
+	return advance(p) ? n : NULL;
+}
+
+static struct node *
+parse_primary(struct parser *p)
+{
 	switch (p->token.kind) {
 	case TOKEN_NUMBER:
 	case TOKEN_STRING:
 	case TOKEN_TRUE:
 	case TOKEN_FALSE:
-		return parse_literal(p, ret_node);
+		return parse_literal(p);
 	case TOKEN_NAME:
 	case TOKEN_QUOTED_NAME:
-		return parse_name(p, ret_node);
+		return parse_name(p);
 	case TOKEN_OPEN:
-		err = advance(p);
-		if (err == 0)
-			err = parse_or(p, ret_node);
-		if (err)
-			return err;
-		if (p->token.kind != TOKEN_CLOSE)
-			return unexpected(p, "\")\"");
-		return advance(p);
+		return parse_group(p);
 	case TOKEN_END:
 	case TOKEN_AND:
 	case TOKEN_OR:
@@ -220,311 +266,241 @@ parse_primary(struct parser *p, struct node **ret_node)
 	return unexpected(p, "a metric or a value");
 }
 
-static int
-parse_unary(struct parser *p, struct node **ret_node)
+static struct node *
+parse_unary(struct parser *p)
 {
 	struct token op = p->token;
 	struct node *n;
-	int err;
 
 	if (op.kind != TOKEN_MINUS)
-		return parse_primary(p, ret_node);
-	if (++p->depth > EXPR_DEPTH_MAX)
-		return expr_fail(p->err, ERR_TOO_BIG, op.at, "nested too deeply");
-	err = advance(p);
-	if (err == 0)
-		err = parse_unary(p, &n);
+		return parse_primary(p);
+	if (!deeper(p, op.at) || !advance(p))
+		return NULL;
+	n = parse_unary(p);
 	p->depth--;
-	if (err == 0)
-		err = need(p, n, TYPE_NUMBER, op.at, op.text);
-	if (err)
-		return err;
+	if (!n || !is_of(p, n, TYPE_NUMBER, &op))
+		return NULL;
 	if (n->kind == NODE_NUMBER) {
 		n->n = -n->n;
 		n->at = op.at;
-		*ret_node = n;
-		return 0;
+		return n;
 	}
-	err = new_node(p, NODE_NEGATE, TYPE_NUMBER, op.at, ret_node);
-	if (err == 0)
-		(*ret_node)->left = n;
-	return err;
+	return new_operation(p, NODE_NEGATE, TYPE_NUMBER, op.at, n, NULL);
+}
+
+static struct node *
+parse_coalesce(struct parser *p)
+{
+	struct node *left = parse_level(p, LEVEL_SUM), *right;
+	struct token op = p->token;
+
+	if (!left || op.kind != TOKEN_COALESCE)
+		return left;
+	if (!deeper(p, op.at) || !advance(p))
+		return NULL;
+	right = parse_coalesce(p);
+	p->depth--;
+	if (!right)
+		return NULL;
+	if (left->type != TYPE_ANY && right->type != TYPE_ANY && left->type != right->type)
+		return fail(p, ERR_MALFORMED, op.at,
+		    "\"??\" needs two values of one kind, these are %s and %s",
+		    type_name(left->type), type_name(right->type));
+	return new_operation(p, NODE_COALESCE, left->type == right->type ? left->type : TYPE_ANY,
+	    op.at, left, right);
 }
 
 static bool
-arithmetic(enum token_kind kind, bool product, enum node_kind *ret_kind)
-{
-	if (product && kind == TOKEN_STAR)
-		*ret_kind = NODE_MULTIPLY;
-	else if (product && kind == TOKEN_SLASH)
-		*ret_kind = NODE_DIVIDE;
-	else if (product && kind == TOKEN_PERCENT)
-		*ret_kind = NODE_MODULO;
-	else if (!product && kind == TOKEN_PLUS)
-		*ret_kind = NODE_ADD;
-	else if (!product && kind == TOKEN_MINUS)
-		*ret_kind = NODE_SUBTRACT;
-	else
-		return false;
-	return true;
-}
-
-static int
-parse_product(struct parser *p, struct node **ret_node)
-{
-	struct node *left, *right, *n;
-	enum node_kind kind;
-	int err = parse_unary(p, &left);
-
-	while (err == 0 && arithmetic(p->token.kind, true, &kind)) {
-		struct token op = p->token;
-		if ((err = advance(p)) || (err = parse_unary(p, &right)) ||
-		    (err = need(p, left, TYPE_NUMBER, op.at, op.text)) ||
-		    (err = need(p, right, TYPE_NUMBER, op.at, op.text)) ||
-		    (err = new_node(p, kind, TYPE_NUMBER, op.at, &n)))
-			return err;
-		n->left = left;
-		n->right = right;
-		left = n;
-	}
-	if (err == 0)
-		*ret_node = left;
-	return err;
-}
-
-static int
-parse_sum(struct parser *p, struct node **ret_node)
-{
-	struct node *left, *right, *n;
-	enum node_kind kind;
-	int err = parse_product(p, &left);
-
-	while (err == 0 && arithmetic(p->token.kind, false, &kind)) {
-		struct token op = p->token;
-		if ((err = advance(p)) || (err = parse_product(p, &right)) ||
-		    (err = need(p, left, TYPE_NUMBER, op.at, op.text)) ||
-		    (err = need(p, right, TYPE_NUMBER, op.at, op.text)) ||
-		    (err = new_node(p, kind, TYPE_NUMBER, op.at, &n)))
-			return err;
-		n->left = left;
-		n->right = right;
-		left = n;
-	}
-	if (err == 0)
-		*ret_node = left;
-	return err;
-}
-
-static int
-parse_coalesce(struct parser *p, struct node **ret_node)
-{
-	struct node *left, *right, *n;
-	struct token op;
-	int err = parse_sum(p, &left);
-
-	if (err)
-		return err;
-	if (p->token.kind != TOKEN_COALESCE) {
-		*ret_node = left;
-		return 0;
-	}
-	op = p->token;
-	if (++p->depth > EXPR_DEPTH_MAX)
-		return expr_fail(p->err, ERR_TOO_BIG, op.at, "nested too deeply");
-	if ((err = advance(p)) || (err = parse_coalesce(p, &right)))
-		return err;
-	p->depth--;
-	if (left->type != TYPE_ANY && right->type != TYPE_ANY && left->type != right->type)
-		return expr_fail(p->err, ERR_MALFORMED, op.at,
-		    "\"??\" needs two values of one kind, these are %s and %s",
-		    type_name(left->type), type_name(right->type));
-	err = new_node(
-	    p, NODE_COALESCE, left->type == right->type ? left->type : TYPE_ANY, op.at, &n);
-	if (err)
-		return err;
-	n->left = left;
-	n->right = right;
-	*ret_node = n;
-	return 0;
-}
-
-static int
-check_compare(
+are_comparable(
     struct parser *p, const struct token *op, const struct node *left, const struct node *right)
 {
 	bool order = op->mask != CMP_EQ && op->mask != CMP_NE;
 
-	if (order && (left->type == TYPE_BOOL || right->type == TYPE_BOOL))
-		return expr_fail(p->err, ERR_MALFORMED, op->at,
+	if (order && (left->type == TYPE_BOOL || right->type == TYPE_BOOL)) {
+		fail(p, ERR_MALFORMED, op->at,
 		    "\"%.*s\" needs an order, true and false have none; use == or !=",
 		    (int)op->text.len, (const char *)op->text.data);
+		return false;
+	}
 	if (left->type == TYPE_ANY || right->type == TYPE_ANY || left->type == right->type)
-		return 0;
-	return expr_fail(p->err, ERR_MALFORMED, op->at, "%s and %s are never comparable",
-	    type_name(left->type), type_name(right->type));
+		return true;
+	fail(p, ERR_MALFORMED, op->at, "%s and %s are never comparable", type_name(left->type),
+	    type_name(right->type));
+	return false;
 }
 
-/* After "in": [literal, ...] */
-static int
+static struct node *
+parse_item(struct parser *p)
+{
+	bool minus = p->token.kind == TOKEN_MINUS;
+	struct node *item;
+
+	if (minus) {
+		if (!advance(p))
+			return NULL;
+		if (p->token.kind != TOKEN_NUMBER)
+			return unexpected(p, "a number");
+	}
+	item = parse_literal(p);
+	if (item && minus)
+		item->n = -item->n;
+	return item;
+}
+
+/* After "in": [literal, ...]; returns in. */
+static struct node *
 parse_list(struct parser *p, struct node *in)
 {
 	struct node **link = &in->list, *item;
-	int err;
 
 	if (p->token.kind != TOKEN_LIST_OPEN)
 		return unexpected(p, "\"[\"");
 	do {
-		bool minus = false;
-
-		if ((err = advance(p)))
-			return err;
-		if (p->token.kind == TOKEN_MINUS) {
-			minus = true;
-			if ((err = advance(p)))
-				return err;
-			if (p->token.kind != TOKEN_NUMBER)
-				return unexpected(p, "a number");
-		}
-		if ((err = parse_literal(p, &item)))
-			return err;
-		if (minus)
-			item->n = -item->n;
+		item = advance(p) ? parse_item(p) : NULL;
+		if (!item)
+			return NULL;
 		if (in->left->type != TYPE_ANY && in->left->type != item->type)
-			return expr_fail(p->err, ERR_MALFORMED, item->at, "%s never equals %s",
+			return fail(p, ERR_MALFORMED, item->at, "%s never equals %s",
 			    type_name(in->left->type), type_name(item->type));
 		*link = item;
 		link = &item->next;
 	} while (p->token.kind == TOKEN_COMMA);
 	if (p->token.kind != TOKEN_LIST_CLOSE)
 		return unexpected(p, "\",\" or \"]\"");
-	return advance(p);
+	return advance(p) ? in : NULL;
 }
 
-static int
-parse_in(struct parser *p, struct node *left, struct node **ret_node)
+static struct node *
+parse_in(struct parser *p, struct node *left)
 {
 	struct token op = p->token;
 	bool negate = op.kind == TOKEN_NOT;
 	struct node *n;
-	int err;
 
 	if (negate) {
-		if ((err = advance(p)))
-			return err;
+		if (!advance(p))
+			return NULL;
 		if (p->token.kind != TOKEN_IN)
 			return unexpected(p, "\"in\"");
 	}
-	if ((err = advance(p)) || (err = new_node(p, NODE_IN, TYPE_BOOL, op.at, &n)))
-		return err;
-	n->left = left;
-	if ((err = parse_list(p, n)))
-		return err;
-	*ret_node = n;
-	if (!negate)
-		return 0;
-	err = new_node(p, NODE_NOT, TYPE_BOOL, op.at, ret_node);
-	if (err == 0)
-		(*ret_node)->left = n;
-	return err;
+	if (!advance(p))
+		return NULL;
+	n = new_operation(p, NODE_IN, TYPE_BOOL, op.at, left, NULL);
+	n = n ? parse_list(p, n) : NULL;
+	if (!n)
+		return NULL;
+	return negate ? new_operation(p, NODE_NOT, TYPE_BOOL, op.at, n, NULL) : n;
 }
 
-static int
-parse_comparison(struct parser *p, struct node **ret_node)
+static struct node *
+parse_comparison(struct parser *p)
 {
-	struct node *left, *right, *n;
-	struct token op;
-	int err = parse_coalesce(p, &left);
+	struct node *left = parse_level(p, LEVEL_COALESCE), *right, *n;
+	struct token op = p->token;
 
-	if (err)
-		return err;
-	op = p->token;
+	if (!left)
+		return NULL;
 	if (op.kind == TOKEN_IN || op.kind == TOKEN_NOT)
-		return parse_in(p, left, ret_node);
-	if (op.kind != TOKEN_COMPARE) {
-		*ret_node = left;
-		return 0;
-	}
-	if ((err = advance(p)) || (err = parse_coalesce(p, &right)) ||
-	    (err = check_compare(p, &op, left, right)) ||
-	    (err = new_node(p, NODE_COMPARE, TYPE_BOOL, op.at, &n)))
-		return err;
+		return parse_in(p, left);
+	if (op.kind != TOKEN_COMPARE)
+		return left;
+	right = advance(p) ? parse_level(p, LEVEL_COALESCE) : NULL;
+	if (!right || !are_comparable(p, &op, left, right))
+		return NULL;
+	n = new_operation(p, NODE_COMPARE, TYPE_BOOL, op.at, left, right);
+	if (!n)
+		return NULL;
 	n->mask = op.mask;
-	n->left = left;
-	n->right = right;
-	*ret_node = n;
 	if (p->token.kind == TOKEN_COMPARE)
-		return expr_fail(p->err, ERR_MALFORMED, p->token.at,
+		return fail(p, ERR_MALFORMED, p->token.at,
 		    "comparisons do not chain; write a < b and b < c");
-	return 0;
+	return n;
 }
 
-static int
-parse_not(struct parser *p, struct node **ret_node)
+static struct node *
+parse_not(struct parser *p)
 {
 	struct token op = p->token;
 	struct node *n;
-	int err;
 
 	if (op.kind != TOKEN_NOT)
-		return parse_comparison(p, ret_node);
-	if (++p->depth > EXPR_DEPTH_MAX)
-		return expr_fail(p->err, ERR_TOO_BIG, op.at, "nested too deeply");
-	if ((err = advance(p)) || (err = parse_not(p, &n)) ||
-	    (err = need(p, n, TYPE_BOOL, op.at, op.text)))
-		return err;
+		return parse_level(p, LEVEL_COMPARISON);
+	if (!deeper(p, op.at) || !advance(p))
+		return NULL;
+	n = parse_not(p);
 	p->depth--;
-	err = new_node(p, NODE_NOT, TYPE_BOOL, op.at, ret_node);
-	if (err == 0)
-		(*ret_node)->left = n;
-	return err;
+	if (!n || !is_of(p, n, TYPE_BOOL, &op))
+		return NULL;
+	return new_operation(p, NODE_NOT, TYPE_BOOL, op.at, n, NULL);
 }
 
-static int
-parse_and(struct parser *p, struct node **ret_node)
-{
-	struct node *left, *right, *n;
-	int err = parse_not(p, &left);
+/* A level is a chain of operators that bind from left to right, its operands the next level; or it has a function. */
+static const struct {
+	struct node *(*parse)(struct parser *p);
+	enum node_type type; /* of the operands and of the result */
+	struct {
+		enum token_kind token; /* TOKEN_END behind the last one */
+		enum node_kind node;
+	} ops[4];
+} levels[] = {
+	[LEVEL_OR] = { .type = TYPE_BOOL, .ops = { { TOKEN_OR, NODE_OR } } },
+	[LEVEL_AND] = { .type = TYPE_BOOL, .ops = { { TOKEN_AND, NODE_AND } } },
+	[LEVEL_NOT] = { .parse = parse_not },
+	[LEVEL_COMPARISON] = { .parse = parse_comparison },
+	[LEVEL_COALESCE] = { .parse = parse_coalesce },
+	[LEVEL_SUM] = { .type = TYPE_NUMBER,
+	    .ops = { { TOKEN_PLUS, NODE_ADD }, { TOKEN_MINUS, NODE_SUBTRACT } } },
+	[LEVEL_PRODUCT] = { .type = TYPE_NUMBER,
+	    .ops = { { TOKEN_STAR, NODE_MULTIPLY }, { TOKEN_SLASH, NODE_DIVIDE },
+		{ TOKEN_PERCENT, NODE_MODULO } } },
+	[LEVEL_UNARY] = { .parse = parse_unary },
+};
 
-	while (err == 0 && p->token.kind == TOKEN_AND) {
-		struct token op = p->token;
-		if ((err = advance(p)) || (err = parse_not(p, &right)) ||
-		    (err = need(p, left, TYPE_BOOL, op.at, op.text)) ||
-		    (err = need(p, right, TYPE_BOOL, op.at, op.text)) ||
-		    (err = new_node(p, NODE_AND, TYPE_BOOL, op.at, &n)))
-			return err;
-		n->left = left;
-		n->right = right;
-		left = n;
+static bool
+is_operator(const struct parser *p, enum level level, enum node_kind *ret_kind)
+{
+	for (size_t i = 0; levels[level].ops[i].token != TOKEN_END; i++) {
+		if (levels[level].ops[i].token == p->token.kind) {
+			*ret_kind = levels[level].ops[i].node;
+			return true;
+		}
 	}
-	if (err == 0)
-		*ret_node = left;
-	return err;
+	return false;
 }
 
-static int
-parse_or(struct parser *p, struct node **ret_node)
+static struct node *
+parse_chain(struct parser *p, enum level level)
 {
-	struct node *left, *right, *n;
-	int err;
+	enum node_type type = levels[level].type;
+	struct node *left = parse_level(p, level + 1), *right;
+	enum node_kind kind;
 
-	if (++p->depth > EXPR_DEPTH_MAX)
-		return expr_fail(p->err, ERR_TOO_BIG, p->token.at, "nested too deeply");
-	err = parse_and(p, &left);
-	while (err == 0 && p->token.kind == TOKEN_OR) {
+	while (left && is_operator(p, level, &kind)) {
 		struct token op = p->token;
-		if ((err = advance(p)) || (err = parse_and(p, &right)) ||
-		    (err = need(p, left, TYPE_BOOL, op.at, op.text)) ||
-		    (err = need(p, right, TYPE_BOOL, op.at, op.text)) ||
-		    (err = new_node(p, NODE_OR, TYPE_BOOL, op.at, &n)))
-			return err;
-		n->left = left;
-		n->right = right;
-		left = n;
+
+		right = advance(p) ? parse_level(p, level + 1) : NULL;
+		if (!right || !is_of(p, left, type, &op) || !is_of(p, right, type, &op))
+			return NULL;
+		left = new_operation(p, kind, type, op.at, left, right);
 	}
+	return left;
+}
+
+static struct node *
+parse_level(struct parser *p, enum level level)
+{
+	struct node *n;
+
+	if (levels[level].parse)
+		return levels[level].parse(p);
+	if (level != LEVEL_OR)
+		return parse_chain(p, level);
+	/* Only a parenthesis comes back to here. */
+	if (!deeper(p, p->token.at))
+		return NULL;
+	n = parse_chain(p, level);
 	p->depth--;
-	if (err == 0)
-		*ret_node = left;
-	return err;
+	return n;
 }
 
 int
@@ -535,21 +511,23 @@ ast_parse(struct bytes text, enum expr_want want, struct expr_slots *slots, stru
 		.ast = ast,
 		.slots = slots,
 		.err = err };
-	int rc;
 
 	ast->count = 0;
 	ast->strings_len = 0;
 	if (text.len > EXPR_TEXT_MAX)
 		return expr_fail(
 		    err, ERR_TOO_BIG, 0, "the expression is longer than %d bytes", EXPR_TEXT_MAX);
-	if ((rc = advance(&p)))
-		return rc;
+	if (!advance(&p))
+		return p.failed;
 	if (p.token.kind == TOKEN_END)
 		return expr_fail(err, ERR_MALFORMED, 0, "the expression is empty");
-	if ((rc = parse_or(&p, &ast->root)))
-		return rc;
-	if (p.token.kind != TOKEN_END)
-		return unexpected(&p, "an operator or the end");
+	ast->root = parse_level(&p, LEVEL_OR);
+	if (!ast->root)
+		return p.failed;
+	if (p.token.kind != TOKEN_END) {
+		unexpected(&p, "an operator or the end");
+		return p.failed;
+	}
 	if (want == EXPR_WANT_CONDITION && ast->root->type != TYPE_BOOL &&
 	    ast->root->type != TYPE_ANY)
 		return expr_fail(err, ERR_MALFORMED, ast->root->at,
