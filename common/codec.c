@@ -140,69 +140,74 @@ mp_put_map(struct buf *out, uint32_t n)
 	msgpack_pack_map(&pk, n);
 }
 
-/* A field's value wherever it lies in the struct. */
-union field_ref {
-	const uint8_t *raw;
-	const uint64_t *u64;
-	const int64_t *i64;
-	const double *f64;
-	const bool *boolean;
-	const struct bytes *bytes;
+/* A field's value on its way between the struct and the frame; zero where its kind does not reach. */
+union field_value {
+	uint64_t u64;
+	int64_t i64;
+	double f64;
+	bool boolean;
+	struct bytes bytes;
 };
 
-static bool
-field_is_default(const struct field_info *f, union field_ref at)
+static const size_t kind_sizes[] = {
+	[KIND_U64] = sizeof(uint64_t),
+	[KIND_I64] = sizeof(int64_t),
+	[KIND_F64] = sizeof(double),
+	[KIND_BOOL] = sizeof(bool),
+	[KIND_STR] = sizeof(struct bytes),
+	[KIND_BIN] = sizeof(struct bytes),
+	[KIND_U64S] = sizeof(struct bytes),
+};
+
+static union field_value
+field_load(const struct field_info *f, const void *msg)
 {
-	switch (f->kind) {
-	case KIND_U64:
-		return *at.u64 == 0;
-	case KIND_I64:
-		return *at.i64 == 0;
-	case KIND_F64:
-		return memcmp(at.f64, &(double){ 0 }, sizeof(double)) == 0;
-	case KIND_BOOL:
-		return !*at.boolean;
-	case KIND_STR:
-	case KIND_BIN:
-	case KIND_U64S:
-		return at.bytes->len == 0;
-	}
-	return false;
+	union field_value v;
+
+	memset(&v, 0, sizeof v);
+	memcpy(&v, (const uint8_t *)msg + f->offset, kind_sizes[f->kind]);
+	return v;
 }
 
-static void
-field_encode(const struct field_info *f, union field_ref at, struct buf *out)
-{
-	mp_put_uint(out, f->number);
-	switch (f->kind) {
-	case KIND_U64:
-		mp_put_uint(out, *at.u64);
-		break;
-	case KIND_I64:
-		mp_put_int(out, *at.i64);
-		break;
-	case KIND_F64:
-		mp_put_double(out, *at.f64);
-		break;
-	case KIND_BOOL:
-		mp_put_bool(out, *at.boolean);
-		break;
-	case KIND_STR:
-		mp_put_str(out, *at.bytes);
-		break;
-	case KIND_BIN:
-	case KIND_U64S:
-		mp_put_bin(out, *at.bytes);
-		break;
-	}
-}
-
+/* An optional field is written unless it is 0, +0.0, false or empty. */
 static bool
 field_is_written(const struct field_info *f, const void *msg)
 {
-	union field_ref at = { .raw = (const uint8_t *)msg + f->offset };
+	union field_value v;
 
-	return f->need == NEED_MUST || (f->need == NEED_MAY && !field_is_default(f, at));
+	if (f->need != NEED_MAY)
+		return f->need == NEED_MUST;
+	v = field_load(f, msg);
+	return kind_sizes[f->kind] == sizeof(struct bytes) ? v.bytes.len != 0 : v.u64 != 0;
+}
+
+static void
+field_encode(const struct field_info *f, const void *msg, struct buf *out)
+{
+	union field_value v = field_load(f, msg);
+
+	mp_put_uint(out, f->number);
+	switch (f->kind) {
+	case KIND_U64:
+		mp_put_uint(out, v.u64);
+		break;
+	case KIND_I64:
+		mp_put_int(out, v.i64);
+		break;
+	case KIND_F64:
+		mp_put_double(out, v.f64);
+		break;
+	case KIND_BOOL:
+		mp_put_bool(out, v.boolean);
+		break;
+	case KIND_STR:
+		mp_put_str(out, v.bytes);
+		break;
+	case KIND_BIN:
+	case KIND_U64S:
+		mp_put_bin(out, v.bytes);
+		break;
+	}
 }
 
 void
@@ -218,11 +223,8 @@ codec_encode(enum msg_type type, const void *msg, struct buf *out)
 	mp_put_uint(out, type);
 	mp_put_map(out, count);
 	for (size_t i = 0; i < m->count; i++) {
-		if (field_is_written(&m->fields[i], msg)) {
-			union field_ref at = { .raw = (const uint8_t *)msg + m->fields[i].offset };
-
-			field_encode(&m->fields[i], at, out);
-		}
+		if (field_is_written(&m->fields[i], msg))
+			field_encode(&m->fields[i], msg, out);
 	}
 }
 
@@ -230,33 +232,24 @@ codec_encode(enum msg_type type, const void *msg, struct buf *out)
 static int
 field_decode(const struct field_info *f, struct mp_cursor *c, uint8_t *msg)
 {
-	uint8_t *at = msg + f->offset;
-	uint64_t size = 0;
-	union {
-		uint64_t u64;
-		int64_t i64;
-		double f64;
-		bool boolean;
-		struct bytes bytes;
-	} v;
+	union field_value v;
+	uint64_t size =
+	    0; /* what the limit is about: of a number its magnitude, of bytes their count */
 
+	memset(&v, 0, sizeof v);
 	switch (f->kind) {
 	case KIND_U64:
 		v.u64 = size = mp_get_uint(c);
-		memcpy(at, &v.u64, sizeof v.u64);
 		break;
 	case KIND_I64:
 		v.i64 = mp_get_int(c);
 		size = v.i64 < 0 ? ~(uint64_t)v.i64 : (uint64_t)v.i64;
-		memcpy(at, &v.i64, sizeof v.i64);
 		break;
 	case KIND_F64:
 		v.f64 = mp_get_double(c);
-		memcpy(at, &v.f64, sizeof v.f64);
 		break;
 	case KIND_BOOL:
 		v.boolean = mp_get_bool(c);
-		memcpy(at, &v.boolean, sizeof v.boolean);
 		break;
 	case KIND_STR:
 	case KIND_BIN:
@@ -265,10 +258,10 @@ field_decode(const struct field_info *f, struct mp_cursor *c, uint8_t *msg)
 		size = v.bytes.len;
 		if (f->kind == KIND_U64S && size % 8)
 			c->failed = true;
-		memcpy(at, &v.bytes, sizeof v.bytes);
 		break;
 	}
-	return size > f->limit && f->kind != KIND_F64 && f->kind != KIND_BOOL ? ERR_TOO_BIG : 0;
+	memcpy(msg + f->offset, &v, kind_sizes[f->kind]);
+	return size > f->limit ? ERR_TOO_BIG : 0;
 }
 
 static const struct field_info *

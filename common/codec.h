@@ -13,7 +13,7 @@
 #include "buf.h"
 
 enum msg_type {
-#define MESSAGE(number, ID, name) MSG_##ID = number,
+#define MESSAGE(number, ID, name) MSG_##ID = (number),
 #define FIELD(ID, name, number, field, need, KIND, limit, meaning)
 #define END(ID, name)
 #include "messages.def"
