@@ -281,9 +281,9 @@ static void
 retry(struct device_state *ds)
 {
 	loop_timer_set(ds->loop, &ds->timer, ds->retry_us, connect_now, ds);
-	ds->retry_us = ds->retry_us * 2 > DEVICE_STATE_RETRY_MAX_MS * 1000
-			   ? DEVICE_STATE_RETRY_MAX_MS * 1000
-			   : ds->retry_us * 2;
+	ds->retry_us *= 2;
+	if (ds->retry_us > DEVICE_STATE_RETRY_MAX_US)
+		ds->retry_us = DEVICE_STATE_RETRY_MAX_US;
 }
 
 static void
@@ -313,8 +313,7 @@ check(void *arg)
 {
 	struct device_state *ds = arg;
 
-	if (ds->unanswered > 0 &&
-	    loop_now_us(ds->loop) - ds->heard_us > DEVICE_STATE_TIMEOUT_MS * 1000)
+	if (ds->unanswered > 0 && loop_now_us(ds->loop) - ds->heard_us > DEVICE_STATE_TIMEOUT_US)
 		disconnect(ds, "no answer");
 	else
 		loop_timer_set(ds->loop, &ds->timer, CHECK_US, check, ds);
@@ -352,7 +351,7 @@ on_cursors(redisAsyncContext *ac, void *reply, void *arg)
 	if (!ds->has_cursors)
 		memset(ds->cursors, 0, ds->shards * sizeof(ds->cursors[0]));
 	ds->up = true;
-	ds->retry_us = DEVICE_STATE_RETRY_MIN_MS * 1000;
+	ds->retry_us = DEVICE_STATE_RETRY_MIN_US;
 	log_info("redis.up", LS("at", ds->path != NULL ? ds->path : ds->host));
 	ds->events->up(ds->arg, ds->cursors);
 }
@@ -450,11 +449,27 @@ connect_now(void *arg)
 
 /* --- the rest of the interface --- */
 
+/* HOST[:PORT][/...] */
+static int
+parse_host(struct device_state *ds, const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = colon != NULL ? (size_t)(colon - text) : strcspn(text, "/");
+	char *end = NULL;
+	long port = colon != NULL ? strtol(colon + 1, &end, 10) : 6379;
+
+	if (len == 0 || len >= sizeof(ds->host) || port <= 0 || port > 65535 ||
+	    (end != NULL && *end != '\0' && *end != '/'))
+		return ERR_CONFIG;
+	memcpy(ds->host, text, len);
+	ds->host[len] = '\0';
+	ds->port = (int)port;
+	return 0;
+}
+
 static int
 parse_url(struct device_state *ds, const char *url, const char *data_dir)
 {
-	const char *colon;
-
 	if (url[0] == '\0') {
 		ds->path = xasprintf("%s/run/redis.sock", data_dir);
 		return 0;
@@ -465,12 +480,7 @@ parse_url(struct device_state *ds, const char *url, const char *data_dir)
 	}
 	if (strncmp(url, "redis://", 8) != 0)
 		return ERR_CONFIG;
-	url += 8;
-	colon = strrchr(url, ':');
-	ds->port = colon != NULL ? atoi(colon + 1) : 6379;
-	snprintf(ds->host, sizeof(ds->host), "%.*s",
-	    (int)(colon != NULL ? (size_t)(colon - url) : strcspn(url, "/")), url);
-	return ds->host[0] == '\0' || ds->port <= 0 || ds->port > 65535 ? ERR_CONFIG : 0;
+	return parse_host(ds, url + 8);
 }
 
 int
@@ -486,7 +496,7 @@ device_state_new(struct loop *loop, const char *url, const char *data_dir, const
 	ds->shards = shards;
 	ds->cursors = xcalloc(shards, sizeof(ds->cursors[0]));
 	ds->cursor_key = xasprintf("roost:cursor:%s", name);
-	ds->retry_us = DEVICE_STATE_RETRY_MIN_MS * 1000;
+	ds->retry_us = DEVICE_STATE_RETRY_MIN_US;
 	if (parse_url(ds, url, data_dir) != 0) {
 		log_error(
 		    "redis.url", LS("url", url), LS("remedy", "unix:///path or redis://host:port"));

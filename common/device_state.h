@@ -20,9 +20,9 @@
 #include "codec.h"
 #include "loop.h"
 
-#define DEVICE_STATE_TIMEOUT_MS 5000
-#define DEVICE_STATE_RETRY_MIN_MS 100
-#define DEVICE_STATE_RETRY_MAX_MS 5000
+#define DEVICE_STATE_TIMEOUT_US 5000000
+#define DEVICE_STATE_RETRY_MIN_US 100000
+#define DEVICE_STATE_RETRY_MAX_US 5000000
 
 struct device_state;
 
