@@ -2,7 +2,8 @@
 #
 # A folder under services/ is one executable, build/bin/roost-<folder>: its main.c plus the folder's other files.
 # Every other file named <tool>_main.c in a folder (supervisor/ too) is a tool: build/bin/roost-<tool>.
-# SAN=1 builds with address and undefined-behaviour sanitizers into build-san/; CC=clang builds into build-clang/.
+# SAN=1 builds with address and undefined-behaviour sanitizers into build-san/; CC=clang builds into build-clang/;
+# COVER=1 counts branches, in build-cover/.
 
 SERVICES := connectivity limiter storage rules notifier sink
 FOLDERS  := $(addprefix services/,$(SERVICES)) supervisor
@@ -10,6 +11,8 @@ FOLDERS  := $(addprefix services/,$(SERVICES)) supervisor
 B := build
 ifdef SAN
 B := build-san
+else ifdef COVER
+B := build-cover
 else ifneq ($(findstring clang,$(CC)),)
 B := build-clang
 endif
@@ -24,6 +27,10 @@ FORTIFY  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 ifdef SAN
 OPT      := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FORTIFY  :=
+endif
+ifdef COVER
+OPT      := -O0 -g --coverage
 FORTIFY  :=
 endif
 INC      := -Icommon -I$(B)/gen
@@ -137,6 +144,35 @@ $(FLOOD): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/bench/flood*.c))
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
+# Static analysis: a stamp a tool and file, so that only what changed is looked at again. cppcheck and gcc -fanalyzer (C
+# only: gcc 12 does not know C++) take half a minute from nothing and are part of `make test`; clang-tidy takes minutes.
+LINT_SRC := $(wildcard common/*.c services/*/*.c supervisor/*.c tests/support/*.c tests/bench/*.c tests/unit/*/*.c tests/fuzz/*.c)
+LINT_CC  := $(wildcard services/*/*.cc)
+LINT_INC := -Icommon $(foreach f,$(FOLDERS),-I$(f)) -isystem /usr/include/simdjson
+L        := build/lint
+lint_stamps = $(patsubst %,$(L)/%.$(1),$(2))
+$(L)/%.c.analyzer: %.c
+	@mkdir -p $(@D)
+	@echo "  ANALYZE $<"
+	gcc $(CSTD) $(LINT_INC) -O1 -fanalyzer -Werror -MMD -MP -MF $(L)/$<.d -MT '$(L)/$<.analyzer $(L)/$<.cppcheck $(L)/$<.tidy' -S -o /dev/null $<
+	@touch $@
+$(L)/%.cppcheck: % tests/lint/cppcheck.txt
+	@mkdir -p $(@D)
+	@echo "  CPPCHECK $<"
+	cppcheck $(if $(filter %.cc,$<),--std=c++17,--std=c11) -D_GNU_SOURCE '-Djson_array_foreach(a,i,v)=while(next(&i,&v))' -Icommon -I$(dir $<) \
+	    --enable=warning,style,performance,portability --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
+	    --error-exitcode=1 --quiet --template='{file}:{line}: {severity}: {message} [{id}]' $<
+	@touch $@
+$(L)/%.tidy: % .clang-tidy
+	@mkdir -p $(@D)
+	@echo "  TIDY $<"
+	clang-tidy --quiet $< -- $(if $(filter %.cc,$<),-std=c++17,$(CSTD)) $(LINT_INC) 2>/dev/null
+	@touch $@
+-include $(shell find $(L) -name '*.d' 2>/dev/null)
+lint-fast: $(call lint_stamps,analyzer,$(LINT_SRC)) $(call lint_stamps,cppcheck,$(LINT_SRC) $(LINT_CC))
+lint-all: lint-fast $(call lint_stamps,tidy,$(LINT_SRC) $(LINT_CC))
+.PHONY: lint lint-fast lint-all
+
 deps:
 	@deploy/deps.sh build
 
@@ -165,6 +201,20 @@ unit flow fault model: deps-test
 	@$(MAKE) --no-print-directory -j2 tests-built
 	@B=$(B) tests/run $@ $(U)$(T)
 
+# All of the static analysis, and every finding of it.
+lint:
+	@deploy/deps.sh build test lint
+	@$(MAKE) --no-print-directory -j2 --keep-going lint-all
+
+# Branches that the unit tests take: build/cover/branches.txt and .json; fails for one that is neither taken nor listed.
+cover: deps-test
+	@$(MAKE) --no-print-directory -j2 COVER=1 cover-built
+	@find build-cover/obj -name '*.gcda' -delete
+	@B=build-cover tests/run unit
+	@tests/support/cover
+cover-built: $(UNIT_BIN)
+.PHONY: cover cover-built
+
 fuzz: deps-test
 ifeq ($(T),live)
 	@$(MAKE) --no-print-directory -j2 all
@@ -177,4 +227,4 @@ format:
 	clang-format -i $(shell git ls-files '*.c' '*.cc')
 
 clean:
-	rm -rf build build-san build-clang
+	rm -rf build build-san build-clang build-cover

@@ -86,7 +86,7 @@ static int
 parse_int(const struct setting_info *info, struct bytes text, const char *place, struct buf *err,
     int64_t *ret)
 {
-	char digits[32], fault[160], *end;
+	char digits[32] = "", fault[160], *end = digits;
 	long long n = 0;
 
 	if (text.len > 0 && text.len < sizeof(digits)) {
@@ -94,8 +94,8 @@ parse_int(const struct setting_info *info, struct bytes text, const char *place,
 		digits[text.len] = '\0';
 		n = strtoll(digits, &end, 10);
 	}
-	if (text.len == 0 || text.len >= sizeof(digits) || *end || text.data[0] == '+' ||
-	    isspace(text.data[0])) {
+	if (text.len == 0 || text.len >= sizeof(digits) || end != digits + text.len ||
+	    text.data[0] == '+' || isspace(text.data[0])) {
 		snprintf(fault, sizeof(fault), "is not a whole number (%lld..%lld %s)",
 		    (long long)info->min, (long long)info->max, info->unit);
 		return bad(err, place, info, text, fault);

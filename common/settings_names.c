@@ -69,7 +69,7 @@ env_name(const char *key, char out[SETTINGS_KEY_MAX])
 	size_t i;
 
 	for (i = 0; key[i] && i + 1 < SETTINGS_KEY_MAX; i++)
-		out[i] = key[i] == '.' ? '_' : (char)toupper((unsigned char)key[i]);
+		out[i] = (char)(key[i] == '.' ? '_' : toupper((unsigned char)key[i]));
 	out[i] = '\0';
 }
 
@@ -85,7 +85,7 @@ nearest(const char *key, void (*spell)(const char *key, char out[SETTINGS_KEY_MA
 		return NULL;
 	for (int i = 0; i < SETTING_COUNT; i++) {
 		const char *dot = strrchr(setting_infos[i].key, '.');
-		char name[SETTINGS_KEY_MAX];
+		char name[SETTINGS_KEY_MAX] = "";
 		unsigned d;
 
 		spell(setting_infos[i].key, name);

@@ -180,7 +180,7 @@ read_listeners(struct worker *w)
 		struct worker_listener *l = &w->listeners[w->listener_count];
 
 		if (w->listener_count == LISTENERS_MAX ||
-		    sscanf(one, "%15[^=]=%d=%79s", l->kind, &l->fd, l->address) != 3) {
+		    sscanf(one, "%15[^=]=%9d=%79s", l->kind, &l->fd, l->address) != 3) {
 			log_error("worker.listen", LS("fault", "ROOST_LISTEN is malformed"),
 			    LS("at", one));
 			err = ERR_CONFIG;

@@ -1,15 +1,17 @@
 #!/bin/sh
-# Installs what is missing of the named package groups (build, test) with apt. Debian 12; root, or a user with sudo.
+# Installs what is missing of the named package groups (build, test, lint) with apt. Debian 12; root, or a user with sudo.
 set -eu
 build="gcc g++ make libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev redis-server libyaml-dev libsqlite3-dev
 	libsimdjson-dev libxxhash-dev libzstd-dev libcurl4-openssl-dev libjansson-dev libmosquitto-dev mosquitto-clients"
-test="check clang clang-format redis-tools sqlite3 curl python3 spin strace git"
+test="check clang clang-format cppcheck redis-tools sqlite3 curl python3 spin strace git"
+lint="clang-tidy"
 want=""
 for group in "$@"; do
 	case $group in
 	build) want="$want $build" ;;
 	test) want="$want $test" ;;
-	*) echo "usage: $0 build|test ..." >&2; exit 64 ;;
+	lint) want="$want $lint" ;;
+	*) echo "usage: $0 build|test|lint ..." >&2; exit 64 ;;
 	esac
 done
 missing=""

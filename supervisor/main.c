@@ -18,8 +18,6 @@
 #include "supervisor.h"
 #include "version.h"
 
-extern char **environ;
-
 #define ANSWER_MS 5000 /* a supervisor that does not answer by then is stuck */
 #define STOP_SLACK_MS 3000
 

@@ -53,7 +53,7 @@ count_latency(struct sim_totals *t, int64_t us)
 
 	if (us > t->longest_us)
 		t->longest_us = us;
-	while (v >= 16 && i < SIM_HISTOGRAM_SIZE - 16) {
+	while (v >= 16) {
 		v >>= 1;
 		i += 8;
 	}
@@ -64,7 +64,7 @@ double
 sim_totals_percentile_ms(const struct sim_totals *t, double p)
 {
 	uint64_t total = 0, seen = 0;
-	int64_t us;
+	uint64_t us;
 	unsigned i;
 
 	for (i = 0; i < SIM_HISTOGRAM_SIZE; i++)
@@ -74,8 +74,8 @@ sim_totals_percentile_ms(const struct sim_totals *t, double p)
 		if ((double)seen >= p * (double)total)
 			break;
 	}
-	us = (int64_t)(8 + i % 8 + 1) << (i / 8); /* upper edge of its bucket */
-	return (double)(us < t->longest_us ? us : t->longest_us) / 1000.0;
+	us = (uint64_t)(8 + i % 8 + 1) << (i / 8); /* upper edge of its bucket */
+	return (us < (uint64_t)t->longest_us ? (double)us : (double)t->longest_us) / 1000.0;
 }
 
 /* Brings the epoll set up to what the library wants of the client's socket. */

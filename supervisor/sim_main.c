@@ -24,8 +24,6 @@
 #define DRAIN_US 30000000 /* after the last message is sent, how long answers are waited for */
 #define BURST 2000	  /* most messages of one turn */
 
-extern char **environ;
-
 struct sim {
 	uint32_t devices;
 	double rate;

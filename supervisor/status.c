@@ -22,7 +22,7 @@ proc_value(const char *path, const char *label)
 		return 0;
 	while (fgets(line, sizeof(line), f))
 		if (strncmp(line, label, strlen(label)) == 0 &&
-		    sscanf(line + strlen(label), "%llu", &kib) == 1)
+		    sscanf(line + strlen(label), "%15llu", &kib) == 1)
 			break;
 	fclose(f);
 	return kib * 1024;

@@ -22,8 +22,6 @@
 #include "mem.h"
 #include "status.h"
 
-extern char **environ;
-
 #define DRAIN_LEAST_US 100000 /* a stage gets at least this of what is left */
 
 /* --- start and drain order --- */

@@ -19,7 +19,7 @@
 #include "stream.h"
 
 #define BATCHES_AHEAD 2
-#define BYTES_MAX (64u << 20)  /* of records in all lanes */
+#define BYTES_MAX ((size_t)64 << 20) /* of records in all lanes */
 #define CLOCK_CREEP_US 1000000 /* server times may run this far ahead of the clock to differ */
 
 struct lane {
@@ -202,9 +202,9 @@ lane_is_full(const struct ingest *in, const struct lane *lane)
 static bool
 lane_has_room(const struct ingest *in, const struct lane *lane)
 {
-	return !lane_is_full(in, lane) && in->bytes < BYTES_MAX / 4 * 3 &&
-	       lane->tx.queued_batches <= STREAM_WINDOW_BATCHES / 4 * 3 &&
-	       lane->tx.queued_bytes <= STREAM_WINDOW_BYTES / 4 * 3;
+	return !lane_is_full(in, lane) && in->bytes < BYTES_MAX * 3 / 4 &&
+	       lane->tx.queued_batches <= STREAM_WINDOW_BATCHES * 3 / 4 &&
+	       lane->tx.queued_bytes <= STREAM_WINDOW_BYTES * 3 / 4;
 }
 
 static struct lane *

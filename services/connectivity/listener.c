@@ -315,6 +315,7 @@ read_behind_kept(struct listener *l, struct conn *c)
 	c->in_at = 0;
 	v[0] = (struct iovec){ .iov_base = buf_reserve(c->in, room), .iov_len = room };
 	v[1] = (struct iovec){ .iov_base = to, .iov_len = read_max(l) };
+	/* cppcheck-suppress knownConditionTrueFalse ; it is the smaller of two */
 	n = readv(c->fd, v, room == missing ? 2 : 1);
 	if (n <= 0)
 		return n;
@@ -561,7 +562,7 @@ on_ready(void *arg, int fd, uint32_t events)
 
 		if (s)
 			accept_some(l, s);
-		else
+		else /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a socket or a conn, as it was added */
 			on_event(l, ready[i].data.ptr, ready[i].events);
 	}
 }

@@ -10,7 +10,7 @@
 #include "mqtt_session.h"
 #include "worker.h"
 
-#define MIB (1024 * 1024)
+#define MIB ((size_t)1 << 20)
 
 struct connectivity {
 	struct loop *loop;

@@ -182,6 +182,7 @@ walk(const struct match *match, const struct mqtt_node *node, struct bytes rest)
 	}
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): *visits is counted down through match */
 int
 mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
     mqtt_retained_fn fn, void *arg)

@@ -129,7 +129,7 @@ on_timeout(CURLM *multi, long ms, void *arg)
 /* --- requests --- */
 
 static size_t
-on_reply(char *data, size_t size, size_t n, void *arg)
+on_reply(const char *data, size_t size, size_t n, void *arg)
 {
 	struct request *r = arg;
 
@@ -291,11 +291,15 @@ webhook_free(struct webhook **p_w)
 	if (w == NULL)
 		return;
 	*p_w = NULL;
-	while (w->requests != NULL)
-		request_free(w, w->requests);
+	for (struct request *r = w->requests, *next; r != NULL; r = next) {
+		next = r->next;
+		request_free(w, r);
+	}
 	curl_multi_cleanup(w->multi);
-	while (w->watches != NULL)
-		watch_end(w->watches);
+	for (struct socket_watch *s = w->watches, *next; s != NULL; s = next) {
+		next = s->next;
+		watch_end(s);
+	}
 	loop_timer_clear(w->loop, &w->timer);
 	curl_global_cleanup();
 	free(w);

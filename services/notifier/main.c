@@ -271,7 +271,7 @@ start(struct worker *w)
 	n->file = settings_str(w->settings, SET_NOTIFY_FILE);
 	n->shards = (uint32_t)settings_int(w->settings, SET_STORAGE_SHARDS);
 	n->seen = xcalloc(n->shards, sizeof(n->seen[0]));
-	if ((err = load_conf(n)) != 0)
+	if (load_conf(n) != 0)
 		return ERR_CONFIG;
 	err = take_over(n);
 	if (err != ERR_AGAIN)

@@ -214,7 +214,7 @@ take_webhook_key(struct reader *r, void *arg, size_t key, yaml_node_t *name, yam
 		if (text == NULL)
 			return;
 		if (clock_parse_duration(bytes_of_str(text), &us) != 0 || us < 100000 ||
-		    us > TIMEOUT_MAX_MS * 1000)
+		    us / 1000 > TIMEOUT_MAX_MS)
 			fault(r, value->start_mark,
 			    "timeout: a duration from 100ms to 2m is wanted, not", text, NULL);
 		else
@@ -320,12 +320,13 @@ static void
 take_route_receivers(struct reader *r, struct route *route, yaml_node_t *node)
 {
 	const char *names[RECEIVERS_MAX];
+	size_t count = r->conf->receiver_count;
 
 	if (node->type != YAML_SEQUENCE_NODE) {
 		fault(r, node->start_mark, "receivers: a list of names is wanted", NULL, NULL);
 		return;
 	}
-	for (size_t i = 0; i < r->conf->receiver_count; i++)
+	for (size_t i = 0; i < count; i++)
 		names[i] = r->conf->receivers[i].name != NULL ? r->conf->receivers[i].name : "";
 	for (yaml_node_item_t *item = node->data.sequence.items.start;
 	     item < node->data.sequence.items.top; item++) {
@@ -338,7 +339,7 @@ take_route_receivers(struct reader *r, struct route *route, yaml_node_t *node)
 		found = notify_conf_find(r->conf, bytes_of_str(name));
 		if (found < 0)
 			fault(r, value->start_mark, "no such receiver:", name,
-			    nearest(name, names, r->conf->receiver_count));
+			    nearest(name, names, count));
 		else
 			route->receivers |= 1ull << found;
 	}

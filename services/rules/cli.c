@@ -21,8 +21,6 @@
 
 #define FILES_MAX 1000
 
-extern char **environ;
-
 struct paths {
 	char *at[FILES_MAX];
 	size_t count;

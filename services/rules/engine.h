@@ -96,7 +96,7 @@ bool engine_is_dirty(const struct engine *e);
 
 /* Into a new engine: where it stood, then devices, then their alerts. ERR_MALFORMED, ERR_FULL. */
 void engine_load_position(struct engine *e, int64_t time, uint64_t offset, int64_t awake_since);
-int engine_load_device(struct engine *e, struct bytes device, struct bytes latest);
+int engine_load_device(struct engine *e, struct bytes id, struct bytes latest);
 struct engine_saved_alert {
 	struct bytes device;
 	const char *group;
@@ -105,7 +105,7 @@ struct engine_saved_alert {
 	uint64_t meaning;	/* of the rule when it was saved */
 	struct alert_fsm fsm;
 };
-int engine_load_alert(struct engine *e, const struct engine_saved_alert *a);
+int engine_load_alert(struct engine *e, const struct engine_saved_alert *saved);
 /* After the last: timers are set. */
 void engine_load_end(struct engine *e);
 

@@ -116,14 +116,14 @@ static bool
 engine_has(const struct partition *p, const struct msg_alert *m)
 {
 	char *group = xstrndup((const char *)m->group.data, m->group.len);
-	char *rule = xstrndup((const char *)m->rule.data, m->rule.len);
-	const struct alert_fsm *fsm = engine_alert(p->engine, group, rule, m->device);
+	char *alert = xstrndup((const char *)m->rule.data, m->rule.len);
+	const struct alert_fsm *fsm = engine_alert(p->engine, group, alert, m->device);
 	char alert_id[ALERT_ID_MAX] = "", id[ALERT_ID_MAX];
 
 	if (fsm)
-		alert_ids(fsm, group, rule, m->device.data, (uint32_t)m->device.len, alert_id, id);
+		alert_ids(fsm, group, alert, m->device.data, (uint32_t)m->device.len, alert_id, id);
 	free(group);
-	free(rule);
+	free(alert);
 	return bytes_equal_str(m->alert_id, alert_id);
 }
 

@@ -10,6 +10,7 @@
 #include "suggest.h"
 
 #define LIST_MAX 64
+#define MATCH_MAX 8192 /* bytes of the patterns in match:, joined */
 
 bool
 text_error(struct problems *p, const struct yaml_node *n, const char *text)
@@ -223,7 +224,7 @@ text_match(const struct yaml_node *n, struct problems *p, char **ret_match)
 	if (ok && device == NULL)
 		return text_error(
 		    p, n, "no device is named; write { device: \"gh-*\" } or leave match out");
-	return ok && text_list(device, p, '\n', RECEIVERS_MAX * 8, ret_match);
+	return ok && text_list(device, p, '\n', MATCH_MAX, ret_match);
 }
 
 bool

@@ -121,8 +121,8 @@ grow_operands(struct rule_index *x)
 {
 	if (x->operand_count % 64 == 0)
 		x->operands =
-		    xrealloc(x->operands, (x->operand_count + 64) * sizeof(x->operands[0]));
-	if (x->operand_count * 2 < x->operand_mask)
+		    xrealloc(x->operands, ((size_t)x->operand_count + 64) * sizeof(x->operands[0]));
+	if (x->operand_count <= x->operand_mask / 2)
 		return;
 	free(x->operand_table);
 	x->operand_mask = x->operand_mask * 2 + 1;
@@ -158,8 +158,8 @@ grow_patterns(struct rule_index *x)
 {
 	if (x->pattern_count % 64 == 0)
 		x->patterns =
-		    xrealloc(x->patterns, (x->pattern_count + 64) * sizeof(x->patterns[0]));
-	if (x->pattern_count * 2 < x->pattern_mask)
+		    xrealloc(x->patterns, ((size_t)x->pattern_count + 64) * sizeof(x->patterns[0]));
+	if (x->pattern_count <= x->pattern_mask / 2)
 		return;
 	free(x->pattern_table);
 	x->pattern_mask = x->pattern_mask * 2 + 1;

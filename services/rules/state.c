@@ -187,24 +187,28 @@ column_bytes(sqlite3_stmt *q, int column)
 	return bytes_of(data, (size_t)sqlite3_column_bytes(q, column));
 }
 
+struct loading {
+	struct engine *engine;
+	uint64_t next; /* offset to read on from */
+};
+
 static int
-load_position(sqlite3_stmt *q, struct engine *e, uint64_t *ret_next)
+load_position(sqlite3_stmt *q, struct loading *to)
 {
-	engine_load_position(e, sqlite3_column_int64(q, 2), (uint64_t)sqlite3_column_int64(q, 0),
-	    sqlite3_column_int64(q, 3));
-	*ret_next = (uint64_t)sqlite3_column_int64(q, 1);
+	engine_load_position(to->engine, sqlite3_column_int64(q, 2),
+	    (uint64_t)sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 3));
+	to->next = (uint64_t)sqlite3_column_int64(q, 1);
 	return 0;
 }
 
 static int
-load_device(sqlite3_stmt *q, struct engine *e, uint64_t *ret_next)
+load_device(sqlite3_stmt *q, struct loading *to)
 {
-	(void)ret_next;
-	return engine_load_device(e, column_bytes(q, 0), column_bytes(q, 1));
+	return engine_load_device(to->engine, column_bytes(q, 0), column_bytes(q, 1));
 }
 
 static int
-load_alert(sqlite3_stmt *q, struct engine *e, uint64_t *ret_next)
+load_alert(sqlite3_stmt *q, struct loading *to)
 {
 	const char *group = (const char *)sqlite3_column_text(q, 10);
 	const char *alert = (const char *)sqlite3_column_text(q, 11);
@@ -226,13 +230,12 @@ load_alert(sqlite3_stmt *q, struct engine *e, uint64_t *ret_next)
 		},
 	};
 
-	(void)ret_next;
-	return engine_load_alert(e, &a);
+	return engine_load_alert(to->engine, &a);
 }
 
 static const struct {
 	const char *sql;
-	int (*take)(sqlite3_stmt *q, struct engine *e, uint64_t *ret_next);
+	int (*take)(sqlite3_stmt *q, struct loading *to);
 } loads[] = {
 	{ "SELECT offset, next, time, awake FROM position", load_position },
 	{ "SELECT id, latest FROM device", load_device },
@@ -245,14 +248,14 @@ static const struct {
 int
 state_load(struct state *s, struct engine *e, uint64_t *ret_next)
 {
-	uint64_t next = 0;
+	struct loading to = { .engine = e };
 	int rc = SQLITE_DONE, err = 0;
 
 	for (size_t i = 0; i < COUNT_OF(loads) && rc == SQLITE_DONE && err == 0; i++) {
 		sqlite3_stmt *q = NULL;
 		rc = sqlite3_prepare_v2(s->db, loads[i].sql, -1, &q, NULL);
 		while (rc == SQLITE_OK && err == 0 && (rc = sqlite3_step(q)) == SQLITE_ROW) {
-			err = loads[i].take(q, e, &next);
+			err = loads[i].take(q, &to);
 			if (err ==
 			    ERR_FULL) /* counted by the engine; the device begins anew when it speaks */
 				err = 0;
@@ -265,7 +268,7 @@ state_load(struct state *s, struct engine *e, uint64_t *ret_next)
 	if (rc != SQLITE_DONE)
 		return io_error(s, "load");
 	engine_load_end(e);
-	*ret_next = next;
+	*ret_next = to.next;
 	return 0;
 }
 

@@ -272,12 +272,15 @@ build_document(struct builder *b)
 {
 	int err;
 
-	if ((err = advance(b)) || (err = advance(b))) /* STREAM-START, then DOCUMENT-START */
+	if ((err = advance(b))) /* STREAM-START */
+		return err;
+	if ((err = advance(b))) /* DOCUMENT-START */
 		return err;
 	if (b->event.type == YAML_STREAM_END_EVENT)
 		return 0;
-	if ((err = advance(b)) || (err = build(b, 0, &b->tree->root)) || (err = advance(b)) ||
-	    (err = advance(b)))
+	if ((err = advance(b)) || (err = build(b, 0, &b->tree->root)) || (err = advance(b)))
+		return err;
+	if ((err = advance(b))) /* behind DOCUMENT-END */
 		return err;
 	if (b->event.type != YAML_STREAM_END_EVENT)
 		return fail(

@@ -23,7 +23,7 @@
 #include "history_points.h"
 
 #define HISTORY_BLOCK_POINTS_MAX 1000
-#define HISTORY_BLOCK_BODY_MAX 1048576	/* uncompressed; what a writer may put into one block */
+#define HISTORY_BLOCK_BODY_MAX ((size_t)1 << 20)	/* uncompressed; what a writer may put into one block */
 
 struct history_codec;	/* scratch memory and compression contexts */
 

@@ -32,7 +32,7 @@ struct reader {
 static uint8_t
 get_u8(struct reader *r)
 {
-	if (r->at == r->end) {
+	if (r->at >= r->end) {
 		r->failed = true;
 		return 0;
 	}

@@ -557,7 +557,7 @@ take_format(struct query *q)
 	unsigned shards;
 
 	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-		if (sscanf(line, "shards %u", &shards) != 1)
+		if (sscanf(line, "shards %9u", &shards) != 1)
 			continue;
 		set = xasprintf("storage.shards=%u", shards);
 		check_settings(settings_set(q->settings, set, path, &why), &why);

@@ -43,7 +43,7 @@ load(struct cursors *c)
 
 	if (!f)
 		return;
-	while (fscanf(f, "%64s %" SCNu64, group, &offset) == 2) {
+	while (fscanf(f, "%64s %19" SCNu64, group, &offset) == 2) {
 		struct cursor *k = cursors_get(c, group);
 
 		if (k)

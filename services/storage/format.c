@@ -90,7 +90,7 @@ format_check(const char *data_dir, uint32_t partitions, uint32_t shards)
 		return io_error("open", path);
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	if (n < 0 || sscanf(text, "roost-journal %u partitions %u shards %u", &version,
+	if (n < 0 || sscanf(text, "roost-journal %9u partitions %9u shards %9u", &version,
 			 &have_partitions, &have_shards) != 3) {
 		log_error("storage.format", LS("path", path),
 		    LS("fault", "cannot be read as a journal's FORMAT"),

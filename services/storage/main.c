@@ -54,17 +54,16 @@ busy(void *arg, uint64_t ms)
 }
 
 /* Retention waits for those who must see every record: people's alerts and history. */
-static void
-mandatory_groups(const struct settings *s, char out[128])
+static char *
+mandatory_groups(const struct settings *s)
 {
-	out[0] = '\0';
-	if (settings_int(s, SET_RULES_REPLICAS) > 0)
-		strcat(out, "rules,");
-	if (settings_int(s, SET_NOTIFIER_REPLICAS) > 0)
-		strcat(out, "notifier,");
+	bool history = false;
+
 	for (size_t i = 0; i < settings_list_count(s, SET_SINK_DRIVERS); i++)
-		if (strcmp(settings_list_at(s, SET_SINK_DRIVERS, i), "history") == 0)
-			strcat(out, "history,");
+		history |= strcmp(settings_list_at(s, SET_SINK_DRIVERS, i), "history") == 0;
+	return xasprintf("%s%s%s", settings_int(s, SET_RULES_REPLICAS) > 0 ? "rules," : "",
+	    settings_int(s, SET_NOTIFIER_REPLICAS) > 0 ? "notifier," : "",
+	    history ? "history," : "");
 }
 
 /* Within a third of the quota, so that an old segment, the open one and the next one fit. */
@@ -84,7 +83,7 @@ serve(struct worker *w, struct served *v, uint32_t number)
 	const struct settings *s = w->settings;
 	uint32_t shards = (uint32_t)settings_int(s, SET_STORAGE_SHARDS);
 	uint64_t quota = ((uint64_t)settings_int(s, SET_STORAGE_QUOTA_MIB) << 20) / shards;
-	char dir[DIR_SIZE], mandatory[128], endpoint[32];
+	char dir[DIR_SIZE], endpoint[32], *mandatory;
 	struct shard_config c = {
 		.dir = dir,
 		.shard = number,
@@ -96,7 +95,6 @@ serve(struct worker *w, struct served *v, uint32_t number)
 		.retention_us = settings_ms(s, SET_STORAGE_RETENTION) * 1000,
 		.dedup_entries = (uint32_t)settings_int(s, SET_STORAGE_DEDUP_ENTRIES),
 		.dedup_window_us = settings_ms(s, SET_STORAGE_DEDUP_WINDOW) * 1000,
-		.mandatory = mandatory,
 		.send = send_msg,
 		.busy = busy,
 		.arg = v,
@@ -104,12 +102,14 @@ serve(struct worker *w, struct served *v, uint32_t number)
 	int r;
 
 	v->w = w;
-	mandatory_groups(s, mandatory);
 	worker_busy(w, LOCK_WAIT_MS + BUSY_START_MS);
 	r = format_lock_shard(w->data_dir, number, LOCK_WAIT_MS, dir, sizeof(dir), &v->lock_fd);
 	if (r != 0)
 		return r;
+	mandatory = mandatory_groups(s);
+	c.mandatory = mandatory;
 	r = shard_open(&c, clock_wall_us(), clock_mono_us(), &v->shard);
+	free(mandatory);
 	if (r != 0)
 		return r;
 	/* Nobody can ask before everything is recovered. */

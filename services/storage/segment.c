@@ -127,8 +127,8 @@ static bool
 resync(struct segment_reader *r, uint64_t *ret_next)
 {
 	uint64_t end = r->limit_kind == SEGMENT_LIMIT_OPEN ? data_end(r, r->at) : r->limit;
-	uint64_t used = r->at;
 	uint64_t at = r->at;
+	uint64_t used = at;
 	size_t skip = BLOCK_ALIGN;
 
 	while (at < end) {

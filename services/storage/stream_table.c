@@ -16,7 +16,7 @@
 /* Ids that a journal may have lost. Whoever says one further ahead lies: it would use the numbers up. */
 #define SEEN_AHEAD_MAX (1ull << 24)
 #define BODY_FIXED 25
-#define PAIR_SIZE 16
+#define PAIR_SIZE ((size_t)16)
 #define PAIRS_PER_ENTRY 4096
 
 static uint64_t

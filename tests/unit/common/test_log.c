@@ -1,6 +1,7 @@
 /* test_log.c - outside text cannot break a line; both formats; repeated warnings are counted */
 #include "log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,7 +52,7 @@ START_TEST(test_json)
 {
 	log_init("limiter-0", LOG_LEVEL_DEBUG, LOG_FORMAT_JSON);
 	capture();
-	log_debug("e", LB("b", bytes_of("\x01\"", 2)), LF("f", 0.0 / 0.0), LI("n", 3));
+	log_debug("e", LB("b", bytes_of("\x01\"", 2)), LF("f", NAN), LI("n", 3));
 	ck_assert_ptr_nonnull(
 	    strstr(captured(), "\"level\":\"debug\",\"process\":\"limiter-0\",\"event\":\"e\","
 			       "\"b\":\"\\u0001\\\"\",\"f\":null,\"n\":3}\n"));

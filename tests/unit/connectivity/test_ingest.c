@@ -221,7 +221,7 @@ START_TEST(welcome_answers)
 	wait_for(&x.hellos, hellos + 1);
 	ck_assert_uint_eq(x.hello.stream, 7);
 	u64s_add(&verdicts, 1);
-	u64s_add(&verdicts, 0ull << 32 | verdict_make(VERDICT_DEVICE_LIMIT, 5));
+	u64s_add(&verdicts, verdict_make(VERDICT_DEVICE_LIMIT, 5));
 	msg.verdicts = buf_bytes(&verdicts);
 	ck_assert_int_eq(bus_send(x.shard, "connectivity-0", MSG_WELCOME, &msg), 0);
 	wait_for(&x.answers, 2);

@@ -192,7 +192,7 @@ count(void *arg, struct mqtt_message *m)
 }
 
 static size_t
-found(struct mqtt_retained *r, const char *filter, int64_t now_us)
+retained_found(struct mqtt_retained *r, const char *filter, int64_t now_us)
 {
 	size_t n = 0, visits = 1000;
 
@@ -240,7 +240,7 @@ START_TEST(retained_matching)
 			continue;
 		for (size_t t = 0; t < COUNT_OF(topics); t++)
 			want += t != 1 && matches(filters[i], topics[t]);
-		ck_assert_msg(found(&r, filters[i], 0) == want, "%s", filters[i]);
+		ck_assert_msg(retained_found(&r, filters[i], 0) == want, "%s", filters[i]);
 	}
 	for (size_t t = 0; t < COUNT_OF(topics); t++)
 		ck_assert_int_eq(retain(&r, topics[t], "", 0), 0);
@@ -261,7 +261,7 @@ START_TEST(retained_is_bounded)
 	ck_assert_int_eq(retain(&r, "b", "1", 0), 0);
 	ck_assert_int_eq(retain(&r, "c", "1", 0), ERR_FULL);
 	ck_assert_int_eq(retain(&r, "b", "2", 0), 0);
-	ck_assert_uint_eq(found(&r, "#", 0), 2);
+	ck_assert_uint_eq(retained_found(&r, "#", 0), 2);
 	ck_assert_int_eq(retain(&r, "a", "", 0), 0);
 	ck_assert_int_eq(retain(&r, "c", "1", 0), 0);
 	mqtt_retained_fini(&r);
@@ -271,7 +271,7 @@ START_TEST(retained_is_bounded)
 	ck_assert_int_eq(retain(&r, "b", "1", 0), 0);
 	ck_assert_int_eq(retain(&r, "c", "1", 0), ERR_FULL);
 	ck_assert_int_eq(retain(&r, "b", "22", 0), ERR_FULL);
-	ck_assert_uint_eq(found(&r, "b", 0), 1);
+	ck_assert_uint_eq(retained_found(&r, "b", 0), 1);
 	mqtt_retained_fini(&r);
 }
 END_TEST
@@ -286,8 +286,8 @@ START_TEST(retained_expires)
 	retain(&r, "a/b/d", "1", 20);
 	retain(&r, "x/y/z", "1", 10);
 	retain(&r, "e", "1", 0);
-	ck_assert_uint_eq(found(&r, "#", 9), 5);
-	ck_assert_uint_eq(found(&r, "#", 10), 2);
+	ck_assert_uint_eq(retained_found(&r, "#", 9), 5);
+	ck_assert_uint_eq(retained_found(&r, "#", 10), 2);
 	mqtt_retained_expire(&r, 10);
 	ck_assert_uint_eq(r.count, 2);
 	ck_assert_uint_eq(r.tree.count, 4);

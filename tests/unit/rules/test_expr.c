@@ -30,8 +30,10 @@ fixture(const char *name)
 	}
 	if (strcmp(name, "flag") == 0 || strcmp(name, "door.open") == 0)
 		v = (struct expr_value){ .kind = EXPR_BOOL, .v = { .b = name[0] == 'f' } };
-	if (strcmp(name, "mode") == 0)
-		v = (struct expr_value){ .kind = EXPR_STRING, .v = { .s = bytes_of_str("auto") } };
+	if (strcmp(name, "mode") == 0) {
+		v.kind = EXPR_STRING;
+		v.v.s = bytes_of_str("auto");
+	}
 	return v;
 }
 
@@ -231,7 +233,7 @@ START_TEST(logic)
 	char text[200], got[400];
 
 	for (int i = 0; i < 27 * 4; i++) {
-		int v[3] = { i / 4 % 3, i / 12 % 3, i / 36 % 3 };
+		const int v[3] = { i / 4 % 3, i / 12 % 3, i / 36 % 3 };
 		const char *const *a = (i & 1) ? fused : plain, *const *b = (i & 2) ? fused : plain;
 		bool f = v[0] == 0 || v[1] == 0 || v[2] == 0,
 		     t = v[0] == 1 || v[1] == 1 || v[2] == 1;

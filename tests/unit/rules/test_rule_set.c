@@ -78,7 +78,7 @@ in_force(const struct rule_set *set)
 {
 	static char text[1000];
 	struct rule_index *x = rule_set_index(set);
-	char *lines[50];
+	char *lines[50] = { NULL };
 	uint32_t n = rule_index_count(x);
 
 	ck_assert_uint_eq(n, rule_set_count(set));

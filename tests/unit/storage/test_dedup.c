@@ -76,7 +76,7 @@ START_TEST(test_against_a_list)
 		uint64_t client;
 		uint16_t id;
 		uint64_t hash;
-	} last[128];
+	} last[128] = { { 0 } };
 	struct dedup big;
 	unsigned seed = 12345, step, n = 0, k;
 

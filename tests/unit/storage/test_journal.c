@@ -353,11 +353,11 @@ START_TEST(test_segments_roll_and_go)
 {
 	struct journal *j = open_at(dir, WALL);
 	uint64_t seq = 0, oldest = journal_oldest(j);
-	struct block b = { 0 };
 	size_t i;
 
 	for (i = 0; i < 4; i++) {
-		b = append(j, ++seq);
+		struct block b = append(j, ++seq);
+
 		ck_assert_uint_eq(journal_distance(j, b.offset, b.next), b.next - b.offset);
 		ck_assert_int_eq(journal_roll(j, 0, WALL + (int64_t)seq), 0);
 	}
