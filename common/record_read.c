@@ -170,6 +170,7 @@ take_array(const uint8_t **at, const uint8_t *end, uint32_t *ret)
 		*ret = *p & 0x0f;
 		return true;
 	}
+	/* cppcheck-suppress knownConditionTrueFalse ; the first byte may be any */
 	if (end - p > 2 && *p == 0xdc && load_be16(p + 1) <= end - p - 3) {
 		*at = p + 3;
 		*ret = load_be16(p + 1);

@@ -99,6 +99,7 @@ index_add(struct dedup *d, uint64_t n)
 	uint32_t *bucket = bucket_of(d, e->client, e->packet_id);
 	uint32_t *link = bucket;
 
+	/* cppcheck-suppress uninitvar ; index_begin() filled the buckets with NONE */
 	while ((other = linked(d, *link)) != NULL) {
 		if (other->client == e->client && other->packet_id == e->packet_id)
 			break;

@@ -236,6 +236,7 @@ stream_table_put(const struct stream *st, stream_table_put_fn put, void *arg)
 			     .stream = st->rx.id,
 			     .seq = st->rx.committed,
 			     .body = buf_bytes(&body) });
+		/* cppcheck-suppress knownConditionTrueFalse ; there may be no pairs at all */
 		pairs = n ? bytes_of(pairs.data + n, pairs.len - n) : pairs;
 	} while (pairs.len);
 	buf_fini(&body);

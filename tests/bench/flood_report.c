@@ -31,7 +31,7 @@ quantile_us(const struct flood *f, double q)
 	unsigned int at, exponent;
 	double low, width;
 
-	for (at = 0; at < HISTOGRAM_SIZE; at++) {
+	for (at = 0; at < HISTOGRAM_SIZE - 1; at++) {
 		seen += f->histogram[at];
 		if (seen > want)
 			break;
