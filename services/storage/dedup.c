@@ -119,19 +119,20 @@ index_catch_up(struct dedup *d)
 		index_add(d, d->indexed);
 }
 
-bool
-dedup_has(struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t now_us)
+enum dedup_answer
+dedup_ask(struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t now_us)
 {
 	const struct entry *e;
 
 	if (d->capacity == 0)
-		return false;
+		return DEDUP_UNKNOWN;
 	d->asked_us = now_us;
 	index_catch_up(d);
 	for (e = linked(d, *bucket_of(d, client, packet_id)); e; e = linked(d, e->next))
 		if (e->client == client && e->packet_id == packet_id)
-			return e->hash == hash && now_us - e->time <= d->window_us;
-	return false;
+			return e->hash == hash && now_us - e->time <= d->window_us ? DEDUP_SAME
+										   : DEDUP_OTHER;
+	return DEDUP_UNKNOWN;
 }
 
 /* --- ring --- */

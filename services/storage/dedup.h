@@ -33,8 +33,14 @@ struct dedup {
 /* capacity 0: nothing is remembered. */
 void dedup_init(struct dedup *d, uint32_t capacity, int64_t window_us);
 void dedup_fini(struct dedup *d);
+enum dedup_answer {
+	DEDUP_UNKNOWN,	/* nothing is known under this packet id */
+	DEDUP_OTHER,	/* the newest under it has another payload, or is older than the window */
+	DEDUP_SAME,
+};
 /* now_us and time_us are journal time. */
-bool dedup_has(struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t now_us);
+enum dedup_answer dedup_ask(
+    struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t now_us);
 void dedup_add(
     struct dedup *d, uint64_t client, uint16_t packet_id, uint64_t hash, int64_t time_us);
 /* Lets go of memory that holds nothing younger than the window. */

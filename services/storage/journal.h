@@ -36,7 +36,7 @@
 	(64ull << 20) /* bytes before the last snapshot that are read for the re-send table */
 
 enum journal_replay {
-	JOURNAL_REPLAY_WARM,	/* before the snapshot: only what is remembered for a while */
+	JOURNAL_REPLAY_WARM,	/* before the snapshot, by journal_warm(): only what is remembered for a while */
 	JOURNAL_REPLAY_FULL,	/* a snapshot in it replaces what was known */
 	JOURNAL_REPLAY_PARTIAL, /* its snapshot is damaged: go on with what is known */
 };
@@ -59,7 +59,7 @@ struct journal_config {
 	uint64_t segment_bytes;
 	int64_t segment_age_us;
 	uint64_t quota_bytes;
-	int64_t warm_us; /* age up to which blocks are replayed as WARM */
+	int64_t warm_us; /* age up to which journal_warm() replays blocks */
 };
 
 struct journal_segment {
@@ -96,12 +96,18 @@ struct journal {
 	    [JOURNAL_DAMAGE_SAID]; /* offsets of damage that was reported, so that it is counted once */
 	size_t damage_said_count;
 	uint64_t sync_us; /* spent in the last fdatasync */
+	uint64_t warm_at; /* journal_warm() goes on here */
+	uint64_t warm_to; /* and ends here */
+	uint64_t warm_mid; /* where it began, perhaps inside a block */
 };
 
 /* Recovers what is there. 0 even if there is no room for a segment to append to: see journal_is_writable(). ERR_IO,
  * ERR_CONFIG: said in the log. */
 int journal_open(const struct journal_config *c, const struct journal_hooks *hooks, int64_t wall_us,
     struct journal **ret_journal);
+/* Replays some of what lies before the newest snapshot, oldest first, about so many bytes: journal_open() leaves it for
+ * later, because nothing that senders are owed depends on it. True if there is more. */
+bool journal_warm(struct journal *j, uint64_t bytes);
 /* Commits what is pending, and says on disk that it did. */
 void journal_close(struct journal **j, int64_t wall_us);
 /* Lets go of everything as a crash would. */
@@ -141,6 +147,8 @@ void journal_say_damage(struct journal *j, uint64_t from, uint64_t to);
 
 /* For journal_recover.c. */
 int journal_recover(struct journal *j, int64_t wall_us);
+/* What journal_warm() will read: from before segment `full`. */
+void journal_warm_begin(struct journal *j, size_t full, int64_t wall_us);
 void journal_segment_add(struct journal *j, const struct journal_segment *s);
 /* Never returns: a write or sync failed. */
 _Noreturn void journal_die(

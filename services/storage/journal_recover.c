@@ -2,7 +2,8 @@
  *
  * In this order, all of it before the shard is served:
  *   1. segment files are listed; where each ends is written in the snapshot of the one behind it
- *   2. blocks are replayed from the newest whole snapshot on (and, for what is remembered for a while, from before it)
+ *   2. blocks are replayed from the newest whole snapshot on (what is remembered for a while from before it comes later,
+ *      while the shard is served: journal_warm)
  *   3. the last segment: after a clean stop it is cut to its length. After any other, what no sync has vouched for (its
  *      last block, since a process writes none after a sync that failed; or its snapshot) is written over itself and synced:
  *      what a read returns may be page cache that never reached the disk. If the disk does not take that, the whole
@@ -169,8 +170,7 @@ scan_damage(struct journal *j, struct scan *sc)
 }
 
 static int
-replay_segment(
-    struct journal *j, size_t i, uint64_t at, enum journal_replay how, struct scan *ret_scan)
+replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan *ret_scan)
 {
 	struct journal_segment *s = &j->segments[i];
 	bool last = i + 1 == j->segment_count;
@@ -178,7 +178,7 @@ replay_segment(
 	struct scan sc = { .good = s->base, .doubt = s->base };
 	struct segment_entry mark;
 	struct block b;
-	bool snapshot_over = at != 0; /* its blocks share one sync */
+	bool snapshot_over = false; /* its blocks share one sync */
 	int fd = open_for_read(j, s);
 	int rc;
 
@@ -188,12 +188,8 @@ replay_segment(
 		j->hooks.busy(j->hooks.arg, BUSY_RECOVER_MS);
 	segment_reader_init(
 	    &r, fd, s->base, s->end - s->base, last ? SEGMENT_LIMIT_OPEN : SEGMENT_LIMIT_EXACT);
-	r.at = at;
 	while ((rc = segment_next(&r, &b)) != ERR_NOT_FOUND) {
 		if (rc == ERR_DAMAGED) {
-			/* The rest of the block in whose middle the reading began. */
-			if (at && b.offset == s->base + at)
-				continue;
 			if (sc.bad_to == 0)
 				sc.bad_from = b.offset;
 			sc.bad_to = b.next;
@@ -221,37 +217,11 @@ replay_segment(
 	return 0;
 }
 
-/* The first segment whose blocks may be young enough to be replayed as WARM, and where to begin in it: somewhere inside a
- * block, perhaps, since nothing depends on the first one. */
-static size_t
-warm_start(const struct journal *j, size_t full, int64_t wall_us, uint64_t *ret_at)
-{
-	uint64_t left = JOURNAL_WARM_MAX;
-	size_t i = full;
-
-	*ret_at = 0;
-	while (i > 0 && left > 0) {
-		const struct journal_segment *s = &j->segments[i - 1];
-		uint64_t bytes = s->end - s->base;
-
-		/* All blocks of s are older than the first of the segment behind it. */
-		if (j->segments[i].first_time != 0 &&
-		    j->segments[i].first_time <= wall_us - j->config.warm_us)
-			break;
-		i--;
-		if (bytes > left)
-			*ret_at = (bytes - left) / BLOCK_ALIGN * BLOCK_ALIGN;
-		left -= bytes < left ? bytes : left;
-	}
-	return i;
-}
-
 static int
 replay_all(struct journal *j, int64_t wall_us, struct scan *ret_last)
 {
 	bool *whole;
 	size_t i, full = 0;
-	uint64_t at = 0;
 	bool found = false;
 	int r = 0;
 
@@ -268,12 +238,10 @@ replay_all(struct journal *j, int64_t wall_us, struct scan *ret_last)
 	if (!found)
 		log_error("journal.no_snapshot", LS("dir", j->dir),
 		    LS("then", "read from the oldest block on"));
-	for (i = warm_start(j, full, wall_us, &at); i < j->segment_count && r == 0; i++, at = 0)
-		r = replay_segment(j, i, at,
-		    i < full   ? JOURNAL_REPLAY_WARM
-		    : whole[i] ? JOURNAL_REPLAY_FULL
-			       : JOURNAL_REPLAY_PARTIAL,
-		    ret_last);
+	journal_warm_begin(j, full, wall_us);
+	for (i = full; i < j->segment_count && r == 0; i++)
+		r = replay_segment(
+		    j, i, whole[i] ? JOURNAL_REPLAY_FULL : JOURNAL_REPLAY_PARTIAL, ret_last);
 	free(whole);
 	return r;
 }

@@ -252,7 +252,7 @@ storage_tick(struct worker *w)
 		segments += s->journal->segment_count;
 		streams += s->streams.count;
 		followers += s->followers.count;
-		remembered += dedup_count(&s->dedup);
+		remembered += dedup_count(&s->dedup) + dedup_count(&s->dedup_before);
 		closed |= s->closed;
 	}
 	metric_set(M_STORAGE_JOURNAL_BYTES, bytes);

@@ -15,6 +15,7 @@
 	10 /* a reopened window is told this often, once a second, until the sender uses it */
 #define SLOW_TURN_US 500000
 #define CLOCK_BACK_US 5000000 /* less is not worth a word */
+#define WARM_SLICE 131072     /* bytes of old blocks a turn: about a millisecond */
 
 static void
 on_damaged(void *arg, uint64_t from, uint64_t to)
@@ -83,6 +84,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	s->tick_us = mono_us;
 	stream_table_init(&s->streams, c->shard, c->partitions);
 	dedup_init(&s->dedup, c->dedup_entries, c->dedup_window_us);
+	dedup_init(&s->dedup_before, c->dedup_entries, c->dedup_window_us);
 	r = journal_open(&jc, &hooks, wall_us, &s->journal);
 	if (r != 0) {
 		shard_abandon(&s);
@@ -110,7 +112,9 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	for (size_t i = 0; i < s->streams.owner_count; i++)
 		s->streams.owners[i]->seen_us = mono_us;
 	log_info("storage.shard", LU("shard", c->shard), LU("streams", s->streams.count),
-	    LU("remembered", dedup_count(&s->dedup)), LU("damaged_bytes", s->replay_damage));
+	    LU("remembered", dedup_count(&s->dedup)),
+	    LU("to_remember_bytes", s->journal->warm_to - s->journal->warm_at),
+	    LU("damaged_bytes", s->replay_damage));
 	*ret_shard = s;
 	return 0;
 }
@@ -128,6 +132,7 @@ shard_free(struct shard **sp)
 	journal_abandon(&s->journal);
 	stream_table_fini(&s->streams);
 	dedup_fini(&s->dedup);
+	dedup_fini(&s->dedup_before);
 	free(s);
 }
 
@@ -334,6 +339,7 @@ int64_t
 shard_turn(struct shard *s)
 {
 	bool idle = journal_pending(s->journal) == 0 && !s->answers;
+	int64_t next;
 
 	shard_commit(s);
 	/* What earlier owners sent is committed or refused by now: the end is fenced. */
@@ -341,7 +347,8 @@ shard_turn(struct shard *s)
 		followers_assign(&s->followers);
 	if (idle && s->mono_us - s->batch_us > FOLLOWERS_GATHER_US)
 		journal_prewrite(s->journal);
-	return followers_turn(&s->followers, s->mono_us);
+	next = followers_turn(&s->followers, s->mono_us);
+	return journal_warm(s->journal, WARM_SLICE) ? 0 : next;
 }
 
 /* Old segments go when every mandatory group has passed them and they are old enough, or room is short. */
@@ -413,6 +420,7 @@ shard_tick(struct shard *s)
 	shard_commit(s);
 	expire_owners(s);
 	dedup_expire(&s->dedup, shard_now(s));
+	dedup_expire(&s->dedup_before, shard_now(s));
 	retain(s);
 	if (!s->journal->spare)
 		(void)journal_prepare(s->journal);

@@ -37,6 +37,7 @@ struct shard {
 	struct journal *journal;
 	struct stream_table streams;
 	struct dedup dedup;
+	struct dedup dedup_before; /* of blocks before the snapshot that the start read: older than all in dedup */
 	struct recent recent;
 	struct followers followers;
 	struct stream *answers; /* to be answered after the commit */

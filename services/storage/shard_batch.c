@@ -63,13 +63,15 @@ put_entry(void *arg, const struct entry *e)
 static struct stream *
 issue(struct shard *s, const char *from, const struct msg_hello *m)
 {
+	const struct stream_owner *o = stream_table_owner(&s->streams, from);
 	struct stream *st = NULL;
 	int r;
 
 	if (!shard_make_room(s, true, STREAM_ENTRY_ROOM))
 		return NULL;
 	/* Older streams of this worker end: what they are owed is settled first. */
-	shard_commit(s);
+	if (o && (o->life != m->life || o->by_partition[m->partition]))
+		shard_commit(s);
 	r = stream_table_issue(
 	    &s->streams, from, m->life, (uint32_t)m->partition, m->epoch, s->mono_us, &st);
 	if (r != 0) {
@@ -152,6 +154,24 @@ is_remembered(const struct record *r)
 	return r->client != 0 && (r->flags & RECORD_QOS_MASK) != 0;
 }
 
+/* The device sends again what it had sent before the worker died that held its connection. What is older than the newest
+ * snapshot may not have been read yet. */
+static bool
+is_resent(struct shard *s, const struct record *r, int64_t now)
+{
+	enum dedup_answer answer;
+
+	if (!(r->flags & RECORD_DUP))
+		return false;
+	answer = dedup_ask(&s->dedup, r->client, r->packet_id, r->hash, now);
+	if (answer == DEDUP_UNKNOWN && dedup_count(&s->dedup) < s->config.dedup_entries) {
+		while (journal_warm(s->journal, UINT64_MAX))
+			continue;
+		answer = dedup_ask(&s->dedup_before, r->client, r->packet_id, r->hash, now);
+	}
+	return answer == DEDUP_SAME;
+}
+
 /* Walks the batch where it lies in the block being built: refusals are kept for the sender, what the device had sent
  * before becomes a copy. */
 static void
@@ -171,8 +191,7 @@ take_verdicts(struct shard *s, struct stream *st, uint64_t seq, uint8_t *records
 		points += r.point_count;
 		if (!is_remembered(&r))
 			continue;
-		if ((r.flags & RECORD_DUP) &&
-		    dedup_has(&s->dedup, r.client, r.packet_id, r.hash, now)) {
+		if (is_resent(s, &r, now)) {
 			record_set_verdict(records, r.at, verdict_make(VERDICT_COPY, 0));
 			metric_add(M_STORAGE_COPIES, 1);
 		} else {
@@ -292,7 +311,8 @@ replay_batch(struct shard *s, const struct block *b, const struct entry *e, enum
 			if (st && index < BATCH_RECORDS_MAX)
 				stream_rx_refused(&st->rx, e->seq, index, r.verdict);
 		} else if (remember && is_remembered(&r)) {
-			dedup_add(&s->dedup, r.client, r.packet_id, r.hash, b->time);
+			dedup_add(how == JOURNAL_REPLAY_WARM ? &s->dedup_before : &s->dedup,
+			    r.client, r.packet_id, r.hash, b->time);
 		}
 	}
 }

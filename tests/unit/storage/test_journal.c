@@ -399,8 +399,24 @@ START_TEST(test_warm_replay_reaches_back)
 	journal_close(&j, WALL);
 	seen = (struct seen){ 0 };
 	ck_assert_int_eq(journal_open(&c, &hooks, WALL + 6500000, &j), 0);
-	check_seen("warm", 0, 2, 3, 0);
-	ck_assert_uint_eq(seen.warm, 2); /* segment 2: its snapshot and its block */
+	check_seen("what is needed", 0, 3, 3, 0);
+	ck_assert_uint_eq(seen.warm, 0);
+	seen = (struct seen){ 0 };
+	ck_assert(journal_warm(j, 1));
+	ck_assert_uint_eq(seen.warm, 1); /* the snapshot of segment 2, a block at a time */
+	ck_assert(!journal_warm(j, UINT64_MAX));
+	check_seen("what is remembered", 0, 2, 2, 0);
+	ck_assert_uint_eq(seen.warm, 2);
+	ck_assert(!journal_warm(j, UINT64_MAX));
+	ck_assert_uint_eq(seen.warm, 2);
+	journal_close(&j, WALL);
+	/* It may be gone before it is read. */
+	ck_assert_int_eq(journal_open(&c, &hooks, WALL + 6500000, &j), 0);
+	while (journal_unlink_oldest(j) == 0)
+		continue;
+	seen = (struct seen){ 0 };
+	ck_assert(!journal_warm(j, UINT64_MAX));
+	ck_assert_uint_eq(seen.warm, 0);
 	journal_close(&j, WALL);
 }
 END_TEST

@@ -182,8 +182,20 @@ START_TEST(test_resend_is_a_copy)
 	refused.verdict = 0;
 	refused.flags |= RECORD_DUP;
 	check_copy("what was refused is not remembered", id, 7, &refused, false);
+	/* What lies before the newest snapshot is read while the shard is served: by turns, or when it is asked for. */
+	crash();
+	crash();
+	ck_assert_uint_lt(sh->journal->warm_at, sh->journal->warm_to);
+	check_copy("DUP of what is before the snapshot", id, 8, &other, true);
+	crash();
+	crash();
+	ck_assert_uint_lt(sh->journal->warm_at, sh->journal->warm_to);
+	while (shard_turn(sh) == 0)
+		continue;
+	ck_assert_uint_eq(sh->journal->warm_at, sh->journal->warm_to);
+	check_copy("DUP of it again", id, 9, &other, true);
 	pass(121 * SECOND);
-	check_copy("after the window", id, 8, &other, false);
+	check_copy("after the window", id, 10, &other, false);
 }
 END_TEST
 
