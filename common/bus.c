@@ -19,6 +19,7 @@
 #define RECONNECT_MIN_MS 1
 #define RECONNECT_MAX_MS 10 /* a connect to a socket that nobody serves costs microseconds */
 #define SERVICE_MAX 16
+#define SMALL_MAX 4096 /* bytes of a message that is encoded aside and copied */
 
 struct frame {
 	zmq_msg_t msg;
@@ -36,6 +37,9 @@ struct bus_link {
 	void *monitor;
 	struct loop_source *source;
 	struct loop_source *monitor_source;
+	char sender
+	    [BUS_NAME_MAX]; /* who sent last, and the types that flow.def lets it send: a bit each */
+	uint64_t sender_types;
 	void *data;
 	struct bus_link *next;
 };
@@ -49,6 +53,7 @@ struct bus {
 	void *arg;
 	struct bus_link *links;
 	struct buf out;
+	struct frame *spare; /* not in use at the moment, or NULL */
 };
 
 struct flow_edge {
@@ -78,19 +83,30 @@ service_of(const char *name, char ret_service[SERVICE_MAX])
 	ret_service[n] = '\0';
 }
 
-static bool
-is_flow(const char *from, const char *to, enum msg_type type)
+/* Bits of the message types that may go from one process to the other. */
+static uint64_t
+flow_types(const char *from, const char *to)
 {
 	char from_service[SERVICE_MAX], to_service[SERVICE_MAX];
+	uint64_t types = 0;
 
 	service_of(from, from_service);
 	service_of(to, to_service);
 	for (size_t i = 0; i < COUNT_OF(flow); i++) {
-		if (flow[i].type == type && strcmp(flow[i].from, from_service) == 0 &&
-		    strcmp(flow[i].to, to_service) == 0)
-			return true;
+		if (strcmp(flow[i].from, from_service) == 0 && strcmp(flow[i].to, to_service) == 0)
+			types |= 1ull << flow[i].type;
 	}
-	return false;
+	return types;
+}
+
+static bool
+is_flow(struct bus_link *link, const char *from, enum msg_type type)
+{
+	if (strcmp(link->sender, from) != 0) {
+		snprintf(link->sender, sizeof link->sender, "%s", from);
+		link->sender_types = flow_types(from, link->bus->self);
+	}
+	return link->sender_types >> type & 1;
 }
 
 struct bus *
@@ -126,6 +142,7 @@ bus_free(struct bus **p_bus)
 		bus_close(bus, &link);
 	}
 	buf_fini(&bus->out);
+	free(bus->spare);
 	free(bus);
 	*p_bus = NULL;
 	if (--bus_count == 0)
@@ -179,7 +196,7 @@ dispatch(struct bus_link *link, const char *from, struct frame **frame)
 
 	if (err) {
 		reject(link, from, err_name(err), "?");
-	} else if (!is_flow(from, link->bus->self, m.type)) {
+	} else if (!is_flow(link, from, m.type)) {
 		reject(link, from, "not an edge of flow.def", msg_name(m.type));
 	} else {
 		m.any = &any;
@@ -188,79 +205,77 @@ dispatch(struct bus_link *link, const char *from, struct frame **frame)
 }
 
 static struct frame *
-frame_new(void)
+frame_new(struct bus *bus)
 {
-	struct frame *frame = xmalloc(sizeof *frame);
+	struct frame *frame = bus->spare ? bus->spare : xmalloc(sizeof *frame);
 
+	bus->spare = NULL;
 	zmq_msg_init(&frame->msg);
 	return frame;
 }
 
 static void
-frame_free(struct frame **frame)
+frame_free(struct bus *bus, struct frame **frame)
 {
 	if (*frame) {
 		zmq_msg_close(&(*frame)->msg);
-		free(*frame);
+		free(bus->spare);
+		bus->spare = *frame;
 		*frame = NULL;
 	}
+}
+
+/* The body behind a sender's name, which frame holds. Its name stays in ret_from, unless it is none. */
+static bool
+receive_body(struct bus_link *link, struct frame *frame, char ret_from[BUS_NAME_MAX])
+{
+	size_t len = zmq_msg_size(&frame->msg);
+	bool named = is_name(zmq_msg_data(&frame->msg), len);
+
+	if (named) {
+		memcpy(ret_from, zmq_msg_data(&frame->msg), len);
+		ret_from[len] = '\0';
+	}
+	if (zmq_msg_more(&frame->msg) && zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) >= 0 &&
+	    named)
+		return true;
+	if (zmq_msg_more(&frame->msg))
+		drop_parts(link);
+	reject(link, named ? ret_from : "?", "no name or no body", "?");
+	return false;
 }
 
 /* One message: on a bound link the sender's name comes first. False if none is waiting. */
 static bool
 receive_one(struct bus_link *link)
 {
-	char from[BUS_NAME_MAX];
-	struct frame *frame = frame_new();
+	char name[BUS_NAME_MAX];
+	const char *from = link->is_bound ? name : link->peer;
+	struct frame *frame = frame_new(link->bus);
 	bool got = zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) >= 0;
 
-	snprintf(from, sizeof from, "%s", link->peer);
-	if (got && link->is_bound) {
-		size_t len = zmq_msg_size(&frame->msg);
-		bool named = is_name(zmq_msg_data(&frame->msg), len);
-
-		if (named) {
-			memcpy(from, zmq_msg_data(&frame->msg), len);
-			from[len] = '\0';
-		}
-		if (!zmq_msg_more(&frame->msg) ||
-		    zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) < 0 || !named) {
-			if (zmq_msg_more(&frame->msg))
-				drop_parts(link);
-			reject(link, named ? from : "?", "no name or no body", "?");
-			frame_free(&frame);
-			return true;
+	if (got && (!link->is_bound || receive_body(link, frame, name))) {
+		if (zmq_msg_more(&frame->msg)) {
+			drop_parts(link);
+			reject(link, from, "more than one part", "?");
+		} else {
+			dispatch(link, from, &frame);
 		}
 	}
-	if (got && zmq_msg_more(&frame->msg)) {
-		drop_parts(link);
-		reject(link, from, "more than one part", "?");
-	} else if (got) {
-		dispatch(link, from, &frame);
-	}
-	frame_free(&frame);
+	frame_free(link->bus, &frame);
 	return got;
 }
 
-static bool
-has_input(void *zmq)
-{
-	int events = 0;
-	size_t size = sizeof events;
-
-	return zmq_getsockopt(zmq, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
-}
-
-static bool
+/* Until the socket says that it has no more: asking it first would cost each message a system call. */
+static int
 drain_link(void *arg, int max)
 {
 	struct bus_link *link = arg;
+	int n = 0;
 
-	while (max-- > 0) {
-		if (!has_input(link->zmq) || !receive_one(link))
-			return false;
-	}
-	return has_input(link->zmq);
+	while (n < max && receive_one(link))
+		n++;
+	return n;
 }
 
 static void
@@ -275,28 +290,33 @@ set_up(struct bus_link *link, bool up)
 }
 
 /* A monitor event: one part {event u16, value u32}, one part with the address. */
-static bool
+static int
 drain_monitor(void *arg, int max)
 {
 	struct bus_link *link = arg;
-	uint16_t event;
-	zmq_msg_t part;
+	int n;
 
-	while (max-- > 0 && link->monitor && has_input(link->monitor)) {
-		event = 0;
+	for (n = 0; n < max && link->monitor; n++) {
+		uint16_t event = 0;
+		zmq_msg_t part;
+		bool got;
+
 		zmq_msg_init(&part);
-		if (zmq_msg_recv(&part, link->monitor, ZMQ_DONTWAIT) >= (int)sizeof event)
+		got = zmq_msg_recv(&part, link->monitor, ZMQ_DONTWAIT) >= 0;
+		if (got && zmq_msg_size(&part) >= sizeof event)
 			memcpy(&event, zmq_msg_data(&part), sizeof event);
-		while (
-		    zmq_msg_more(&part) && zmq_msg_recv(&part, link->monitor, ZMQ_DONTWAIT) >= 0) {
+		while (got && zmq_msg_more(&part) &&
+		       zmq_msg_recv(&part, link->monitor, ZMQ_DONTWAIT) >= 0) {
 		}
 		zmq_msg_close(&part);
+		if (!got)
+			break;
 		if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
 			set_up(link, true);
 		else if (event == ZMQ_EVENT_DISCONNECTED)
 			set_up(link, false);
 	}
-	return link->monitor && has_input(link->monitor);
+	return n;
 }
 
 static int
@@ -474,6 +494,7 @@ send_failed(void)
 static int
 send_name(struct bus_link *link, const char *peer)
 {
+	loop_source_used(link->source);
 	if (!link->is_bound)
 		return 0;
 	ASSERT(peer);
@@ -482,14 +503,35 @@ send_name(struct bus_link *link, const char *peer)
 	return 0;
 }
 
+/* Encodes right into the message that goes out: a large body is copied once. */
+static int
+send_large(struct bus_link *link, enum msg_type type, const void *msg, size_t size)
+{
+	zmq_msg_t frame;
+	struct buf out = { .cap = size, .max = size };
+
+	if (zmq_msg_init_size(&frame, size) != 0)
+		return send_failed();
+	out.data = zmq_msg_data(&frame);
+	codec_encode(type, msg, &out);
+	ASSERT(out.len == size && out.data == zmq_msg_data(&frame));
+	if (zmq_msg_send(&frame, link->zmq, ZMQ_DONTWAIT) >= 0)
+		return 0;
+	zmq_msg_close(&frame);
+	return send_failed();
+}
+
 int
 bus_send(struct bus_link *link, const char *peer, enum msg_type type, const void *msg)
 {
 	struct buf *out = &link->bus->out;
+	size_t size = codec_size(type, msg);
 	int err = send_name(link, peer);
 
 	if (err)
 		return err;
+	if (size > SMALL_MAX)
+		return send_large(link, type, msg, size);
 	buf_clear(out);
 	codec_encode(type, msg, out);
 	if (zmq_send(link->zmq, out->data, out->len, ZMQ_DONTWAIT) < 0)
@@ -506,7 +548,7 @@ bus_forward(struct bus_link *link, const char *peer, struct frame **frame)
 		return err;
 	if (zmq_msg_send(&(*frame)->msg, link->zmq, ZMQ_DONTWAIT) < 0)
 		return send_failed();
-	frame_free(frame);
+	frame_free(link->bus, frame);
 	return 0;
 }
 

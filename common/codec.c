@@ -228,6 +228,67 @@ codec_encode(enum msg_type type, const void *msg, struct buf *out)
 	}
 }
 
+static size_t
+uint_size(uint64_t v)
+{
+	return v < 0x80 ? 1 : v <= UINT8_MAX ? 2 : v <= UINT16_MAX ? 3 : v <= UINT32_MAX ? 5 : 9;
+}
+
+static size_t
+int_size(int64_t v)
+{
+	if (v >= 0)
+		return uint_size((uint64_t)v);
+	return v >= -32 ? 1 : v >= INT8_MIN ? 2 : v >= INT16_MIN ? 3 : v >= INT32_MIN ? 5 : 9;
+}
+
+/* With a tag of its own up to short_max, then as the length's form. */
+static size_t
+bytes_size(size_t len, size_t short_max)
+{
+	return len + (len <= short_max ? 1 : len <= UINT8_MAX ? 2 : len <= UINT16_MAX ? 3 : 5);
+}
+
+static size_t
+field_size(const struct field_info *f, union field_ref at)
+{
+	switch (f->kind) {
+	case KIND_U64:
+		return uint_size(*at.u64);
+	case KIND_I64:
+		return int_size(*at.i64);
+	case KIND_F64:
+		return 9;
+	case KIND_BOOL:
+		return 1;
+	case KIND_STR:
+		return bytes_size(at.bytes->len, 31);
+	case KIND_BIN:
+	case KIND_U64S:
+		return at.bytes->len == 0 ? 2 : bytes_size(at.bytes->len, 0);
+	}
+	return 0;
+}
+
+size_t
+codec_size(enum msg_type type, const void *msg)
+{
+	const struct message_info *m = &messages[type];
+	size_t size = 1 + uint_size(type);
+	uint32_t count = 0;
+
+	ASSERT((unsigned)type < MSG_TYPE_MAX && m->name);
+	for (size_t i = 0; i < m->count; i++) {
+		if (field_is_written(&m->fields[i], msg)) {
+			union field_ref at = { .raw = (const uint8_t *)msg + m->fields[i].offset };
+
+			size += uint_size(m->fields[i].number) + field_size(&m->fields[i], at);
+			count++;
+		}
+	}
+	return size + (count < 16 ? 1 : 3);
+}
+
 /* Writes the decoded value into msg; ERR_TOO_BIG over the limit. Mistyped values leave the cursor failed. */
 static int
 field_decode(const struct field_info *f, struct mp_cursor *c, uint8_t *msg)

@@ -58,6 +58,9 @@ const char *msg_name(unsigned type);
 /* Appends the encoding of msg (a struct msg_* of that type) to out. MAY fields that are 0 or empty are left out. */
 void codec_encode(enum msg_type type, const void *msg, struct buf *out);
 
+/* Bytes that codec_encode() appends for msg. */
+size_t codec_size(enum msg_type type, const void *msg);
+
 /* Decodes one whole frame. ret_msg is untouched on failure. */
 int codec_decode(struct bytes frame, enum msg_type *ret_type, union msg_any *ret_msg);
 

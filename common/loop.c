@@ -1,7 +1,8 @@
 /* loop.c - one thread: descriptors, bus sockets, timers
  *
- * A ZMQ_FD is edge-triggered and may have fired before it was asked (libzmq#3641): so every source is drained before
- * each wait, and the wait does not block while one of them has more. */
+ * A ZMQ_FD is edge-triggered: any call on its socket, a send too, may take the event from it without a word (libzmq#3641).
+ * So a source is drained, until its socket says that nothing is left, when its descriptor fired and before the wait that
+ * follows any other use of the socket; the others cost nothing. */
 #include "loop.h"
 
 #include <errno.h>
@@ -18,7 +19,11 @@
 #define TURN_FNS_MAX 8
 #define WAIT_MAX_US 1000000
 
+/* What an epoll event belongs to; the first member of both. */
+enum watched { WATCHED_FD, WATCHED_SOURCE };
+
 struct loop_fd {
+	enum watched what;
 	int fd;
 	loop_fd_fn fn; /* NULL: deleted, freed at the end of the turn */
 	void *arg;
@@ -26,7 +31,9 @@ struct loop_fd {
 };
 
 struct loop_source {
+	enum watched what;
 	int fd;
+	bool due;	     /* to be drained before the next wait that blocks */
 	loop_drain_fn drain; /* NULL: deleted */
 	void *arg;
 	struct loop_source *next;
@@ -106,7 +113,7 @@ loop_fd_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *arg
 	struct epoll_event ev = { .events = events, .data = { .ptr = lfd } };
 	int rc;
 
-	*lfd = (struct loop_fd){ .fd = fd, .fn = fn, .arg = arg };
+	*lfd = (struct loop_fd){ .what = WATCHED_FD, .fd = fd, .fn = fn, .arg = arg };
 	rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 	ASSERT(rc == 0);
 	return lfd;
@@ -140,16 +147,26 @@ struct loop_source *
 loop_source_add(struct loop *loop, int zmq_fd, loop_drain_fn drain, void *arg)
 {
 	struct loop_source *src = xcalloc(1, sizeof *src);
-	struct epoll_event ev = { .events = EPOLLIN, .data = { .ptr = NULL } };
+	struct epoll_event ev = { .events = EPOLLIN, .data = { .ptr = src } };
 	int rc;
 
-	*src =
-	    (struct loop_source){ .fd = zmq_fd, .drain = drain, .arg = arg, .next = loop->sources };
+	*src = (struct loop_source){ .what = WATCHED_SOURCE,
+		.fd = zmq_fd,
+		.due = true,
+		.drain = drain,
+		.arg = arg,
+		.next = loop->sources };
 	loop->sources = src;
 	rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, zmq_fd, &ev);
 	ASSERT(rc == 0);
-	loop->woken = true;
 	return src;
+}
+
+void
+loop_source_used(struct loop_source *src)
+{
+	if (src)
+		src->due = true;
 }
 
 void
@@ -277,16 +294,24 @@ loop_stop(struct loop *loop)
 	loop->stopped = true;
 }
 
+/* True if anything was handled, or is left. */
 static bool
 drain_sources(struct loop *loop)
 {
-	bool more = false;
+	bool any = false;
 
 	for (struct loop_source *src = loop->sources; src; src = src->next) {
-		if (src->drain && src->drain(src->arg, LOOP_BATCH))
-			more = true;
+		int n;
+
+		if (!src->drain || !src->due)
+			continue;
+		src->due = false;
+		n = src->drain(src->arg, LOOP_BATCH);
+		if (n >= LOOP_BATCH)
+			src->due = true;
+		any |= n > 0;
 	}
-	return more;
+	return any;
 }
 
 static int
@@ -305,24 +330,31 @@ void
 loop_turn(struct loop *loop, int64_t wait_us)
 {
 	struct epoll_event events[EVENTS_MAX];
-	bool more;
 	int n;
 
 	loop->now_us = clock_mono_us();
-	more = drain_sources(loop);
+	if (drain_sources(loop))
+		loop->woken = true;
 	n = epoll_wait(
-	    loop->epoll_fd, events, EVENTS_MAX, more || loop->woken ? 0 : wait_ms(loop, wait_us));
+	    loop->epoll_fd, events, EVENTS_MAX, loop->woken ? 0 : wait_ms(loop, wait_us));
 	loop->woken = false;
 	ASSERT(n >= 0 || errno == EINTR);
 	loop->now_us = clock_mono_us();
 	for (int i = 0; i < n; i++) {
-		struct loop_fd *lfd = events[i].data.ptr;
+		enum watched *what = events[i].data.ptr;
 
-		if (!lfd)
-			loop->woken = true; /* a source: drained at the start of the next turn */
-		else if (lfd->fn)
-			lfd->fn(lfd->arg, lfd->fd, events[i].events);
+		if (*what == WATCHED_SOURCE) {
+			((struct loop_source *)events[i].data.ptr)->due = true;
+		} else {
+			struct loop_fd *lfd = events[i].data.ptr;
+
+			if (lfd->fn)
+				lfd->fn(lfd->arg, lfd->fd, events[i].events);
+		}
 	}
+	if (n > 0)
+		(void)drain_sources(
+		    loop); /* what is left, and what this made due, is first in the next turn */
 	run_timers(loop);
 	for (size_t i = 0; i < loop->turn_fn_count; i++)
 		loop->turn_fns[i].fn(loop->turn_fns[i].arg);

@@ -1,7 +1,7 @@
 /* loop.h - one thread: descriptors, bus sockets, timers, signals
  *
- * A turn: wait; take at most LOOP_BATCH messages of each bus socket; descriptors; due timers; then the turn functions
- * (flush what was gathered). Callbacks run on the loop's thread only and never block. */
+ * A turn: wait; descriptors; at most LOOP_BATCH messages of each bus socket that may have some; due timers; then the turn
+ * functions (flush what was gathered). Callbacks run on the loop's thread only and never block. */
 #ifndef ROOST_LOOP_H
 #define ROOST_LOOP_H
 
@@ -16,8 +16,8 @@ struct loop_fd;
 typedef void (*loop_fd_fn)(
     void *arg, int fd, uint32_t events); /* events: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP */
 typedef void (*loop_fn)(void *arg);
-/* Handles at most max messages; true if more are waiting. */
-typedef bool (*loop_drain_fn)(void *arg, int max);
+/* Handles at most max messages and returns how many; fewer than max only if no more are waiting. */
+typedef int (*loop_drain_fn)(void *arg, int max);
 
 struct loop *loop_new(void);
 void loop_free(struct loop **loop);
@@ -41,10 +41,12 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *t);
 
 /* fn runs at the end of each turn. */
 void loop_on_turn(struct loop *loop, loop_fn fn, void *arg);
-/* zmq_fd: a ZMQ_FD (edge-triggered): drain is asked before every wait. For bus.c. */
+/* zmq_fd: a ZMQ_FD. For bus.c. */
 struct loop_source;
 struct loop_source *loop_source_add(struct loop *loop, int zmq_fd, loop_drain_fn drain, void *arg);
 void loop_source_del(struct loop *loop, struct loop_source **src);
+/* Its socket was used otherwise than by drain: that may have swallowed what its descriptor had to say. */
+void loop_source_used(struct loop_source *src);
 
 /* Monotonic time, read once a turn. */
 int64_t loop_now_us(const struct loop *loop);

@@ -21,6 +21,7 @@ check_again(enum msg_type type, const union msg_any *any)
 	buf_clear(&once);
 	buf_clear(&twice);
 	codec_encode(type, any, &once);
+	ASSERT(once.len == codec_size(type, any));
 	ASSERT(codec_decode(buf_bytes(&once), &again_type, &again) == 0);
 	ASSERT(again_type == type);
 	codec_encode(again_type, &again, &twice);

@@ -16,6 +16,7 @@ struct side {
 	struct bus *bus;
 	int messages;
 	uint64_t last_seq;
+	size_t last_len;
 	char from[BUS_NAME_MAX];
 	int ups;
 	int downs;
@@ -32,6 +33,7 @@ on_msg(void *arg, struct bus_msg *m)
 	if (m->type != MSG_STREAM_BATCH)
 		return;
 	s->last_seq = m->any->batch.seq;
+	s->last_len = m->any->batch.records.len;
 	if (s->forward_to) {
 		frame_writable(*m->frame, m->any->batch.records)[0] = 'X';
 		ck_assert_int_eq(bus_forward(s->forward_to, NULL, m->frame), 0);
@@ -60,6 +62,8 @@ wait_for(struct loop *loop, const int *value, int at_least)
 		loop_turn(loop, 10000);
 	ck_assert_int_ge(*value, at_least);
 }
+
+static uint8_t large[5000];
 
 static char dir[] = "/tmp/roost-bus-XXXXXX";
 
@@ -118,12 +122,21 @@ START_TEST(test_flow)
 	ck_assert_str_eq(storage.from, "limiter-0");
 	ck_assert_uint_eq(storage.last_seq, 5);
 
+	/* Large ones are encoded in place; many at once wake the other side as one does. */
+	b.seq = 6;
+	b.records = bytes_of(large, sizeof large);
+	for (int i = 0; i < 300; i++)
+		ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_STREAM_BATCH, &b), 0);
+	wait_for(loop, &storage.messages, 301);
+	ck_assert_uint_eq(storage.last_len, sizeof large);
+	b = batch_of(5);
+
 	/* Not an edge: connectivity sends no COMMIT to a limiter. */
 	ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_COMMIT, &commit), 0);
 	ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_STREAM_BATCH, &b), 0);
-	wait_for(loop, &storage.messages, 2);
+	wait_for(loop, &storage.messages, 302);
 	ck_assert_uint_eq(metric_get(M_BUS_REJECTED), rejected + 1);
-	ck_assert_int_eq(limiter.messages, 2);
+	ck_assert_int_eq(limiter.messages, 302);
 
 	/* A receiver that is not there is told apart from one that is behind. */
 	ck_assert_int_eq(

@@ -41,6 +41,38 @@ START_TEST(test_round_trip)
 }
 END_TEST
 
+/* Numbers and lengths around each form's limit. */
+START_TEST(test_size_is_known_before)
+{
+	static const uint64_t sizes[] = { 0, 1, 31, 32, 127, 128, 255, 256, 65535, 65536, 1048576 };
+	static const int64_t numbers[] = { 0, 127, 128, 255, 256, 65535, 65536, UINT32_MAX,
+		(int64_t)UINT32_MAX + 1, INT64_MAX, -1, -32, -33, -128, -129, -32768, -32769,
+		INT32_MIN, (int64_t)INT32_MIN - 1, INT64_MIN };
+	uint8_t *data = xcalloc(1, 1048576);
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		for (size_t k = 0; k < COUNT_OF(numbers); k++) {
+			struct msg_batch b = { .stream = (uint64_t)numbers[k],
+				.retry = k % 2,
+				.records = bytes_of(data, sizes[i]) };
+			struct msg_alert a = { .id = bytes_of(data, sizes[i] / 16),
+				.at = numbers[k],
+				.summary = bytes_of(data, sizes[i] / 1024) };
+
+			buf_clear(&out);
+			codec_encode(MSG_STREAM_BATCH, &b, &out);
+			ck_assert_uint_eq(out.len, codec_size(MSG_STREAM_BATCH, &b));
+			buf_clear(&out);
+			codec_encode(MSG_ALERT, &a, &out);
+			ck_assert_uint_eq(out.len, codec_size(MSG_ALERT, &a));
+		}
+	}
+	buf_fini(&out);
+	free(data);
+}
+END_TEST
+
 START_TEST(test_every_prefix_is_malformed)
 {
 	struct msg_batch in = sample_batch();
@@ -241,6 +273,6 @@ START_TEST(test_golden_frames)
 }
 END_TEST
 
-UNIT_MAIN("codec", test_round_trip, test_every_prefix_is_malformed,
+UNIT_MAIN("codec", test_round_trip, test_size_is_known_before, test_every_prefix_is_malformed,
     test_every_changed_byte_is_survived, test_fields, test_unknown_message,
     test_cursor_reads_what_msgpack_packs, test_lists, test_golden_frames)
