@@ -52,7 +52,7 @@ ifndef V
 .SILENT:
 SAY = @echo "  $(1) $(patsubst $(B)/%,%,$@)"
 endif
-.PHONY: all run test check unit flow fault model fuzz deps deps-test clean format fences
+.PHONY: all run test check unit flow fault model fuzz bench deps deps-test clean format fences
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -200,6 +200,12 @@ test: deps-test
 unit flow fault model: deps-test
 	@$(MAKE) --no-print-directory -j2 tests-built
 	@B=$(B) tests/run $@ $(U)$(T)
+
+# What it measures and how stands in tests/bench/README.md: make bench T=q1-w100 RUNS=5, make bench QUICK=1
+bench:
+	@deploy/deps.sh build bench
+	@$(MAKE) --no-print-directory -j2 all $(FLOOD)
+	@B=$(B) T="$(T)" RUNS="$(RUNS)" QUICK="$(QUICK)" APPEND="$(APPEND)" DATA="$(DATA)" tests/bench/run
 
 # All of the static analysis, and every finding of it.
 lint:

@@ -1,17 +1,20 @@
 #!/bin/sh
-# Installs what is missing of the named package groups (build, test, lint) with apt. Debian 12; root, or a user with sudo.
+# Installs what is missing of the named package groups (build, test, lint, bench) with apt. Debian 12; root, or a user with sudo.
 set -eu
 build="gcc g++ make libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev redis-server libyaml-dev libsqlite3-dev
 	libsimdjson-dev libxxhash-dev libzstd-dev libcurl4-openssl-dev libjansson-dev libmosquitto-dev mosquitto-clients"
 test="check clang clang-format cppcheck redis-tools sqlite3 curl python3 spin strace git"
 lint="clang-tidy"
+# Peers that make bench measures beside Roost; it says so if one is missing.
+bench="python3 git mosquitto nats-server rabbitmq-server victoria-metrics influxdb"
 want=""
 for group in "$@"; do
 	case $group in
 	build) want="$want $build" ;;
 	test) want="$want $test" ;;
 	lint) want="$want $lint" ;;
-	*) echo "usage: $0 build|test|lint ..." >&2; exit 64 ;;
+	bench) want="$want $bench" ;;
+	*) echo "usage: $0 build|test|lint|bench ..." >&2; exit 64 ;;
 	esac
 done
 missing=""

@@ -7,8 +7,9 @@
  * take as many neighbouring slots as the window allows. A slot is used again when its message is acknowledged.
  *
  * QoS 1: a message is acknowledged by its PUBACK. QoS 0: a PINGREQ follows every --ping messages, and its PINGRESP says
- * that the server has read what came before; two groups may be outstanding. That proves "read", not more: what was kept
- * is to be asked of the server.
+ * that the server has read what came before; two groups may be outstanding. That proves "read", not more. With --prove
+ * each connection ends with a message at QoS 1, and the clock stops when it is acknowledged: a server that acknowledges
+ * in order what it has stored has then stored all before it. How many those are is to be asked of the server.
  *
  * --rate makes it an open loop: message k of connection i is due at a moment fixed beforehand, and its latency counts from
  * that moment, however late it could be sent. --rate 0 is a closed loop: latency counts from the send. The last line on
@@ -119,15 +120,26 @@ all_answered(const struct flood *f)
 	return f->acked >= f->sent;
 }
 
-/* QoS 0: the group that is not full gets its PINGREQ now. */
+/* QoS 0: the group that is not full gets its PINGREQ now; with --prove every connection ends with a message at QoS 1. */
 static void
 ask_for_the_rest(struct flood *f)
 {
+	uint8_t packet[PAYLOAD_MAX + 1024] = { 0xc0, 0 };
+	size_t len = 2;
+
 	for (uint32_t i = 0; i < f->connections; i++) {
 		struct conn *c = &f->conns[i];
 
-		if (c->state == CONN_UP && f->ping && c->sent % f->ping &&
-		    c->out_at == c->out_end && send(c->fd, "\xc0\0", 2, MSG_NOSIGNAL) != 2)
+		if (c->state != CONN_UP || c->out_at != c->out_end)
+			continue;
+		if (f->prove) {
+			len = make_proof(f, c, packet);
+			c->sent++;
+			f->sent++;
+		} else if (!f->ping || c->sent % f->ping == 0) {
+			continue;
+		}
+		if (send(c->fd, packet, len, MSG_NOSIGNAL) != (ssize_t)len)
 			f->partial++;
 	}
 }
@@ -169,7 +181,7 @@ publish(struct flood *f)
 	while (!all_answered(f) && now < deadline && f->up > 0 && asked_to_stop < 2)
 		now = turn(f, now + NS / 100);
 	if (f->qos == 0) { /* the clock stops with the last answer */
-		f->end_ns = f->ping ? f->last_ack_ns : now;
+		f->end_ns = f->ping || f->prove ? f->last_ack_ns : now;
 		measured = f->acked - f->acked_before;
 	}
 	return measured;
@@ -233,6 +245,8 @@ static const char usage[] =
     "  --seconds 5 --warmup 0 --drain 10 --count 0 (messages at most; 0: any)\n"
     "  --topic roost/{}/telemetry --prefix bench --devices 1 (a connection) --metrics 2 --size 0 "
     "(pad payloads) --no-time\n"
+    "  --from-us N --step-us 1 (device times) --prove (QoS 0: a last message at QoS 1 on each "
+    "connection; the clock stops at its PUBACK)\n"
     "  --user NAME --password TEXT --keep-alive 600 --sources 8 (addresses 127.0.0.1 ff.)\n";
 
 static double
@@ -304,6 +318,12 @@ option(struct flood *f, const char *name, const char *value)
 		f->mode = value[0] == 'c'   ? MODE_CONNECT
 			  : value[0] == 'i' ? MODE_IDLE
 					    : MODE_PUBLISH;
+	else if (strcmp(name, "from-us") == 0)
+		f->from_us = (int64_t)number(name, value, 0, 9e15);
+	else if (strcmp(name, "step-us") == 0)
+		f->step_us = (int64_t)number(name, value, 1, 1e12);
+	else if (strcmp(name, "prove") == 0)
+		f->prove = true;
 	else if (strcmp(name, "small-writes") == 0)
 		f->small_writes = true;
 	else if (strcmp(name, "no-time") == 0)
@@ -316,13 +336,13 @@ parse_options(struct flood *f, int argc, char **argv)
 	static const char *const names[] = { "port", "host", "connections", "qos", "window", "ping",
 		"burst", "devices", "metrics", "size", "keep-alive", "sources", "rate", "seconds",
 		"warmup", "drain", "count", "topic", "prefix", "user", "password", "mode",
-		"small-writes", "no-time" };
+		"from-us", "step-us", "small-writes", "no-time", "prove" };
 	struct option table[sizeof(names) / sizeof(names[0]) + 1] = { 0 };
 	size_t n = sizeof(names) / sizeof(names[0]);
 	int at, got;
 
 	for (size_t i = 0; i < n; i++)
-		table[i] = (struct option){ names[i], i < n - 2 ? required_argument : no_argument,
+		table[i] = (struct option){ names[i], i < n - 3 ? required_argument : no_argument,
 			NULL, 1 };
 	while ((got = getopt_long(argc, argv, "", table, &at)) == 1)
 		option(f, names[at], optarg);
@@ -357,6 +377,7 @@ static struct flood flood = {
 	.metrics = 2,
 	.devices = 1,
 	.burst = 1,
+	.step_us = 1,
 	.sources = 8,
 	.keep_alive = 600,
 	.seconds = 5,
@@ -388,6 +409,7 @@ main(int argc, char **argv)
 		f->conns[i].index = i;
 		if (f->mode == MODE_PUBLISH)
 			make_image(f, &f->conns[i]);
+		f->conns[i].time_us = f->from_us ? f->from_us - f->step_us : 0;
 	}
 	begun = now_ns();
 	if (f->mode == MODE_CONNECT) {

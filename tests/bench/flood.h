@@ -60,7 +60,8 @@ struct flood {
 	uint32_t keep_alive;
 	double rate, seconds, warmup, drain;
 	uint64_t count;
-	bool small_writes, device_time;
+	int64_t from_us, step_us; /* device times: where they begin (0: now) and how far apart */
+	bool small_writes, device_time, prove;
 	/* made of these */
 	uint32_t slots;
 	size_t packet_len, payload_at, payload_len, values_at, values_len, time_at;
@@ -88,6 +89,7 @@ int64_t now_ns(void);
 
 /* flood_packet.c */
 void make_digits(void);
+size_t make_proof(struct flood *f, struct conn *c, uint8_t *packet);
 void make_pool(struct flood *f);
 void make_image(struct flood *f, struct conn *c);
 size_t image_at(const struct flood *f, uint64_t n);

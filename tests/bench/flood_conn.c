@@ -138,7 +138,7 @@ fill(struct flood *f, struct conn *c, uint64_t n, int64_t now)
 	memcpy(packet + f->values_at, f->pool + (size_t)c->pool_at * f->values_len, f->values_len);
 	c->pool_at = (c->pool_at + 1) % POOL;
 	if (f->device_time) {
-		c->time_us++;
+		c->time_us += f->step_us;
 		write_time(packet + f->time_at, c->time_us);
 	}
 	c->since_ns[slot] = f->rate > 0 ? due_ns(f, c, n) : now;
@@ -170,7 +170,7 @@ take(struct flood *f, struct conn *c, uint64_t n, int64_t now, int64_t wall_us)
 		n = f->slots - first;
 	if (f->small_writes)
 		n = 1;
-	if (c->time_us < wall_us)
+	if (f->from_us == 0 && c->time_us < wall_us)
 		c->time_us = wall_us;
 	for (uint64_t i = 0; i < n; i++)
 		fill(f, c, c->sent + i, now);
@@ -227,6 +227,11 @@ on_puback(struct flood *f, struct conn *c, uint32_t packet_id, int64_t now)
 {
 	uint32_t slot = packet_id - 1;
 
+	if (f->prove && f->ending) {
+		f->acked += c->sent - c->acked;
+		c->acked = c->sent;
+		return;
+	}
 	if (slot >= f->slots || c->acked == c->sent) {
 		f->unexpected++;
 		return;

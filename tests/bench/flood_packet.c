@@ -177,3 +177,16 @@ make_digits(void)
 		three_digits[i][2] = (char)('0' + i % 10);
 	}
 }
+
+/* A last message of the connection at QoS 1: its PUBACK speaks for all before it. Returns the packet's length. */
+size_t
+make_proof(struct flood *f, struct conn *c, uint8_t *packet)
+{
+	f->qos = 1;
+	make_packet(f, c->index * f->devices, 1, packet);
+	f->qos = 0;
+	memcpy(packet + f->values_at, f->pool, f->values_len);
+	if (f->device_time)
+		write_time(packet + f->time_at, c->time_us + f->step_us);
+	return f->packet_len;
+}
