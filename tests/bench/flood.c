@@ -100,7 +100,7 @@ send_due(struct flood *f, int64_t now, int64_t end_ns)
 {
 	int64_t next = end_ns;
 
-	while (f->rate > 0) {
+	while (f->rate > 0 && f->connections > 0) {
 		struct conn *c = &f->conns[f->bursts % f->connections];
 
 		next = due_ns(f, c, f->bursts / f->connections * f->burst);

@@ -80,11 +80,12 @@ conn_lost(struct flood *f, struct conn *c)
 static size_t
 put_string(uint8_t *at, const char *text)
 {
-	size_t len = strlen(text);
+	size_t len = strlen(text); /* a length stands before it, no NUL behind it */
 
 	at[0] = (uint8_t)(len >> 8);
 	at[1] = (uint8_t)len;
-	memcpy(at + 2, text, len);
+	for (size_t i = 0; i < len; i++)
+		at[2 + i] = (uint8_t)text[i];
 	return len + 2;
 }
 
@@ -123,9 +124,9 @@ conn_greet(struct flood *f, struct conn *c)
 int64_t
 due_ns(const struct flood *f, const struct conn *c, uint64_t n)
 {
-	double burst = (double)(n / f->burst) * f->connections + c->index;
+	uint64_t burst = n / f->burst * f->connections + c->index;
 
-	return f->begin_ns + (int64_t)(burst * f->burst / f->rate * (double)NS);
+	return f->begin_ns + (int64_t)((double)(burst * f->burst) / f->rate * (double)NS);
 }
 
 /* Gives the slot of message n its values and its time. */

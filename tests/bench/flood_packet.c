@@ -114,7 +114,9 @@ make_packet(struct flood *f, uint32_t device, uint32_t packet_id, uint8_t *packe
 	memset(packet + at, ' ', f->payload_len);
 	packet[at] = '{';
 	if (f->device_time) {
-		memcpy(packet + at + 1, "\"ts\":", 5);
+		static const uint8_t key[] = { '"', 't', 's', '"', ':' };
+
+		memcpy(packet + at + 1, key, sizeof(key));
 		packet[at + 6 + TIME_DIGITS] = ',';
 	}
 	f->time_at = at + 6;
