@@ -250,22 +250,24 @@ bytes_size(size_t len, size_t short_max)
 }
 
 static size_t
-field_size(const struct field_info *f, union field_ref at)
+field_size(const struct field_info *f, const void *msg)
 {
+	union field_value v = field_load(f, msg);
+
 	switch (f->kind) {
 	case KIND_U64:
-		return uint_size(*at.u64);
+		return uint_size(v.u64);
 	case KIND_I64:
-		return int_size(*at.i64);
+		return int_size(v.i64);
 	case KIND_F64:
 		return 9;
 	case KIND_BOOL:
 		return 1;
 	case KIND_STR:
-		return bytes_size(at.bytes->len, 31);
+		return bytes_size(v.bytes.len, 31);
 	case KIND_BIN:
 	case KIND_U64S:
-		return at.bytes->len == 0 ? 2 : bytes_size(at.bytes->len, 0);
+		return v.bytes.len == 0 ? 2 : bytes_size(v.bytes.len, 0);
 	}
 	return 0;
 }
@@ -280,9 +282,7 @@ codec_size(enum msg_type type, const void *msg)
 	ASSERT((unsigned)type < MSG_TYPE_MAX && m->name);
 	for (size_t i = 0; i < m->count; i++) {
 		if (field_is_written(&m->fields[i], msg)) {
-			union field_ref at = { .raw = (const uint8_t *)msg + m->fields[i].offset };
-
-			size += uint_size(m->fields[i].number) + field_size(&m->fields[i], at);
+			size += uint_size(m->fields[i].number) + field_size(&m->fields[i], msg);
 			count++;
 		}
 	}
