@@ -155,16 +155,13 @@ put_str(uint8_t *p, struct bytes s)
 	return p + s.len;
 }
 
-void
-record_begin(struct record_writer *w, struct buf *out, const struct record *head)
-{
-	uint8_t *base, *p;
+#define HEAD_MAX (RECORD_MIN + 64 + DEVICE_ID_MAX)
+#define POINT_MAX 48 /* without its name and text */
 
-	ASSERT(head->device.len > 0 && head->device.len <= DEVICE_ID_MAX);
-	*w = (struct record_writer){ .out = out, .start = out->len, .time = head->time };
-	base = p = buf_reserve(out, RECORD_MIN + 64 + DEVICE_ID_MAX);
-	if (!p)
-		return;
+/* Everything but the record's length and the number of its points, which are put in when they are known. */
+static inline uint8_t *
+put_head(uint8_t *p, const struct record *head)
+{
 	p += RECORD_HEAD;
 	*p++ = RECORD_ARRAY;
 	p = put_tag_be(p, VERDICT_TAG, head->verdict, 4);
@@ -173,25 +170,50 @@ record_begin(struct record_writer *w, struct buf *out, const struct record *head
 	p = put_str(p, head->device);
 	p = put_uint(p, head->client);
 	p = put_uint(p, head->packet_id);
-	p = put_be64(p, 0xcf, head->hash);
-	w->count_at = out->len + (size_t)(p - base);
-	p = put_tag_be(p, 0xdc, 0, 2); /* array16; its count is set by record_end */
-	out->len += (size_t)(p - base);
+	return put_be64(p, 0xcf, head->hash);
+}
+
+static inline uint8_t *
+put_count(uint8_t *p, uint32_t points)
+{
+	return put_tag_be(p, 0xdc, points, 2); /* array16 */
+}
+
+static inline void
+set_length(uint8_t *record, size_t len)
+{
+	record[0] = RECORD_TAG;
+	store_be32(record + 1, (uint32_t)(len - RECORD_HEAD));
 }
 
 void
-record_add(struct record_writer *w, const struct point *pt)
+record_begin(struct record_writer *w, struct buf *out, const struct record *head)
 {
-	size_t text = pt->value.kind == VALUE_STRING ? pt->value.v.s.len : 0;
-	bool has_time = pt->time != w->time;
-	uint64_t bits;
 	uint8_t *base, *p;
 
-	ASSERT(pt->name.len <= METRIC_NAME_MAX && text <= POINT_STRING_MAX &&
-	       w->points < RECORD_POINTS_MAX);
-	base = p = buf_reserve(w->out, 48 + METRIC_NAME_MAX + text);
-	if (!p)
+	ASSERT(head->device.len > 0 && head->device.len <= DEVICE_ID_MAX);
+	*w = (struct record_writer){ .out = out, .start = out->len, .time = head->time };
+	base = buf_reserve(out, HEAD_MAX);
+	if (!base)
 		return;
+	p = put_head(base, head);
+	w->count_at = out->len + (size_t)(p - base);
+	p = put_count(p, 0);
+	out->len += (size_t)(p - base);
+}
+
+static inline size_t
+text_len(const struct point *pt)
+{
+	return pt->value.kind == VALUE_STRING ? pt->value.v.s.len : 0;
+}
+
+static inline uint8_t *
+put_point(uint8_t *p, const struct point *pt, int64_t record_time)
+{
+	bool has_time = pt->time != record_time;
+	uint64_t bits;
+
 	*p++ = (uint8_t)(0x92 + (pt->reason ? 2 : has_time ? 1 : 0));
 	p = put_str(p, pt->name);
 	switch (pt->value.kind) {
@@ -215,23 +237,53 @@ record_add(struct record_writer *w, const struct point *pt)
 		*p++ = 0xc0;
 	if (pt->reason)
 		p = put_uint(p, pt->reason);
-	w->out->len += (size_t)(p - base);
+	return p;
+}
+
+void
+record_add(struct record_writer *w, const struct point *pt)
+{
+	uint8_t *base;
+
+	ASSERT(pt->name.len <= METRIC_NAME_MAX && text_len(pt) <= POINT_STRING_MAX &&
+	       w->points < RECORD_POINTS_MAX);
+	base = buf_reserve(w->out, POINT_MAX + METRIC_NAME_MAX + text_len(pt));
+	if (!base)
+		return;
+	w->out->len += (size_t)(put_point(base, pt, w->time) - base);
 	w->points++;
 }
 
 void
 record_end(struct record_writer *w)
 {
-	uint8_t *p;
-
 	if (w->out->failed)
 		return;
-	p = w->out->data + w->start;
-	p[0] = RECORD_TAG;
-	store_be32(p + 1, (uint32_t)(w->out->len - w->start - RECORD_HEAD));
-	p = w->out->data + w->count_at;
-	p[1] = (uint8_t)(w->points >> 8);
-	p[2] = (uint8_t)w->points;
+	set_length(w->out->data + w->start, w->out->len - w->start);
+	(void)put_count(w->out->data + w->count_at, w->points);
+}
+
+void
+record_put(struct buf *out, const struct record *head, const struct point *points, uint32_t count)
+{
+	size_t room = HEAD_MAX;
+	uint8_t *base, *p;
+
+	ASSERT(head->device.len > 0 && head->device.len <= DEVICE_ID_MAX &&
+	       count <= RECORD_POINTS_MAX);
+	for (uint32_t i = 0; i < count; i++) {
+		ASSERT(points[i].name.len <= METRIC_NAME_MAX &&
+		       text_len(&points[i]) <= POINT_STRING_MAX);
+		room += POINT_MAX + points[i].name.len + text_len(&points[i]);
+	}
+	base = buf_reserve(out, room);
+	if (!base)
+		return;
+	p = put_count(put_head(base, head), count);
+	for (uint32_t i = 0; i < count; i++)
+		p = put_point(p, &points[i], head->time);
+	set_length(base, (size_t)(p - base));
+	out->len += (size_t)(p - base);
 }
 
 void

@@ -134,6 +134,10 @@ void record_end(struct record_writer *w);
 /* Takes back everything since record_begin. */
 void record_abandon(struct record_writer *w);
 
+/* A whole record at once: begin, add for each point, end. */
+void record_put(
+    struct buf *out, const struct record *head, const struct point *points, uint32_t count);
+
 /* xxh3(device) % partitions */
 uint32_t partition_of(struct bytes device, uint32_t partitions);
 

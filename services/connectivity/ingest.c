@@ -208,9 +208,9 @@ lane_has_room(const struct ingest *in, const struct lane *lane)
 }
 
 static struct lane *
-lane_for(struct ingest *in, struct bytes device)
+lane_for(struct ingest *in, uint32_t partition)
 {
-	struct lane *lane = &in->lanes[partition_of(device, in->partitions)];
+	struct lane *lane = &in->lanes[partition];
 
 	if (lane_is_full(in, lane)) {
 		lane->blocked = true;
@@ -284,10 +284,10 @@ offer_undecodable(struct ingest *in, struct lane *lane, const struct ingest_mess
 	return lane_added(in, lane, start, token);
 }
 
-int
-ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason)
+static int
+offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason)
 {
-	struct lane *lane = lane_for(in, m->device);
+	struct lane *lane = lane_for(in, (uint32_t)(m->origin->device % in->partitions));
 	struct payload_result r;
 	struct buf *out;
 	size_t start;
@@ -319,6 +319,20 @@ ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, 
 }
 
 int
+ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason)
+{
+	struct ingest_message known;
+	struct ingest_origin origin;
+
+	if (m->origin)
+		return offer(in, m, token, reason);
+	known = *m;
+	origin = ingest_origin_of(m->device, m->topic, m->client);
+	known.origin = &origin;
+	return offer(in, &known, token, reason);
+}
+
+int
 ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token)
 {
 	struct record_cursor c = record_cursor_of(record);
@@ -330,7 +344,7 @@ ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token)
 
 	if (err || c.at != record.len)
 		return err ? err : ERR_MALFORMED;
-	lane = lane_for(in, r.device);
+	lane = lane_for(in, partition_of(r.device, in->partitions));
 	if (!lane)
 		return ERR_AGAIN;
 	out = lane_open(in, lane);

@@ -20,6 +20,15 @@ enum ingest_undecodable {
 	INGEST_QUARANTINE, /* it cannot (MQTT 3.1.1): journal the raw bytes as quarantined, then answer accepted */
 };
 
+/* What is the same in all messages of one client on one topic. */
+struct ingest_origin {
+	uint64_t device; /* XXH3 of the device id: its partition follows from it */
+	uint64_t topic;	 /* XXH3 */
+	uint64_t client; /* as in the record; 0: none */
+};
+struct ingest_origin ingest_origin_of(
+    struct bytes device, struct bytes topic, struct bytes client_id);
+
 struct ingest_message {
 	struct bytes device; /* checked: a valid device id */
 	struct bytes topic;  /* as received; goes into hash */
@@ -31,6 +40,7 @@ struct ingest_message {
 	unsigned qos;
 	bool dup;
 	enum ingest_undecodable undecodable;
+	const struct ingest_origin *origin; /* of device, topic and client, or NULL */
 };
 
 /* verdict: VERDICT_ACCEPTED or VERDICT_COPY (durable), or a refusal with its retry time. token: as offered.

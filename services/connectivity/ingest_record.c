@@ -4,9 +4,18 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static void
-write_head(struct record_writer *w, struct buf *out, const struct ingest_message *m, int64_t time,
-    uint32_t flags)
+struct ingest_origin
+ingest_origin_of(struct bytes device, struct bytes topic, struct bytes client_id)
+{
+	return (struct ingest_origin){
+		.device = XXH3_64bits(device.data, device.len),
+		.topic = XXH3_64bits(topic.data, topic.len),
+		.client = client_id.len ? XXH3_64bits(client_id.data, client_id.len) | 1 : 0,
+	};
+}
+
+static inline struct record
+head_of(const struct ingest_message *m, int64_t time, uint32_t flags)
 {
 	struct record head = {
 		.time = time,
@@ -16,26 +25,21 @@ write_head(struct record_writer *w, struct buf *out, const struct ingest_message
 		.packet_id = m->packet_id,
 	};
 
+	/* QoS 0 is never sent again, so nothing needs to recognise it. */
 	if (m->qos > 0) {
-		/* QoS 0 is never sent again, so nothing needs to recognise it. */
-		head.hash = XXH3_64bits_withSeed(
-		    m->payload.data, m->payload.len, XXH3_64bits(m->topic.data, m->topic.len));
-		if (m->client.len)
-			head.client = XXH3_64bits(m->client.data, m->client.len) | 1;
+		head.hash = XXH3_64bits_withSeed(m->payload.data, m->payload.len, m->origin->topic);
+		head.client = m->origin->client;
 	}
-	record_begin(w, out, &head);
+	return head;
 }
 
 void
 ingest_record_points(
     struct buf *out, const struct ingest_message *m, const struct payload_result *r)
 {
-	struct record_writer w;
+	struct record head = head_of(m, r->time, r->device_time ? RECORD_DEVICE_TIME : 0);
 
-	write_head(&w, out, m, r->time, r->device_time ? RECORD_DEVICE_TIME : 0);
-	for (uint32_t i = 0; i < r->count; i++)
-		record_add(&w, &r->points[i]);
-	record_end(&w);
+	record_put(out, &head, r->points, r->count);
 }
 
 void
@@ -44,10 +48,11 @@ ingest_record_undecodable(struct buf *out, const struct ingest_message *m, int64
 	struct point p = {
 		.name = bytes_of_str("payload"), .time = time, .reason = QUARANTINE_UNDECODABLE
 	};
+	struct record head = head_of(m, time, RECORD_UNDECODABLE);
 	struct record_writer w;
 	size_t at = 0;
 
-	write_head(&w, out, m, time, RECORD_UNDECODABLE);
+	record_begin(&w, out, &head);
 	p.value.kind = VALUE_STRING;
 	do {
 		size_t n =

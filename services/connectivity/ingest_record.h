@@ -4,7 +4,7 @@
 
 #include "ingest.h"
 
-/* Both append to out. */
+/* Both append to out. m->origin is given. */
 void ingest_record_points(
     struct buf *out, const struct ingest_message *m, const struct payload_result *r);
 /* The raw bytes as points named "payload": one, if they fit in one string. */

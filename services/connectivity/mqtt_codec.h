@@ -200,6 +200,8 @@ struct mqtt_disconnect {		/* DISCONNECT, AUTH */
 
 int mqtt_parse_connect(const struct mqtt_frame *f, struct mqtt_connect *ret, struct mqtt_fault *ret_fault);
 int mqtt_parse_publish(const struct mqtt_frame *f, unsigned version, struct mqtt_publish *ret, struct mqtt_fault *ret_fault);
+/* As mqtt_parse_publish, for a PUBLISH to this valid topic, without properties. false: it is none; ask mqtt_parse_publish. */
+bool mqtt_parse_publish_to(const struct mqtt_frame *f, unsigned version, struct bytes topic, struct mqtt_publish *ret);
 int mqtt_parse_ack(const struct mqtt_frame *f, unsigned version, struct mqtt_ack *ret, struct mqtt_fault *ret_fault);
 int mqtt_parse_subscribe(const struct mqtt_frame *f, unsigned version, struct mqtt_subscribe *ret,
     struct mqtt_fault *ret_fault);

@@ -1,6 +1,8 @@
 /* mqtt_codec_parse.c - the packets that clients send; pure */
 #include "mqtt_codec_reader.h"
 
+#include <string.h>
+
 #include "err.h"
 
 enum connect_flag {
@@ -121,6 +123,39 @@ mqtt_parse_publish(const struct mqtt_frame *f, unsigned version, struct mqtt_pub
 	}
 	ret->payload = mqtt_get_rest(&r);
 	return mqtt_reader_end(&r, ret_fault);
+}
+
+bool
+mqtt_parse_publish_to(
+    const struct mqtt_frame *f, unsigned version, struct bytes topic, struct mqtt_publish *ret)
+{
+	const uint8_t *at = f->body.data;
+	unsigned qos = f->flags >> 1 & 3;
+	bool dup = f->flags & 8;
+	size_t head = 2 + topic.len + (qos ? 2 : 0) + (version == MQTT_V5 ? 1 : 0);
+	uint16_t packet_id = 0;
+
+	if (topic.len == 0 || f->body.len < head || (size_t)(at[0] << 8 | at[1]) != topic.len ||
+	    memcmp(at + 2, topic.data, topic.len) != 0 || (dup && !qos))
+		return false;
+	at += 2 + topic.len;
+	if (qos) {
+		packet_id = (uint16_t)(at[0] << 8 | at[1]);
+		at += 2;
+		if (packet_id == 0)
+			return false;
+	}
+	if (version == MQTT_V5 && *at++ != 0)
+		return false;
+	ret->topic = bytes_of(f->body.data + 2, topic.len);
+	ret->payload = bytes_of(at, f->body.len - head);
+	ret->qos = qos;
+	ret->retain = f->flags & 1;
+	ret->dup = dup;
+	ret->packet_id = packet_id;
+	ret->props.present = 0;
+	ret->props.raw = bytes_of(NULL, 0);
+	return true;
 }
 
 int

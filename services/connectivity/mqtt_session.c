@@ -338,6 +338,7 @@ mqtt_conn_free(struct mqtt_conn **p_c)
 		free(c->aliases);
 	}
 	free(c->username);
+	free(c->source);
 	conn_fini(&c->io);
 	b->slots[c->slot] = NULL;
 	b->free_slots[b->free_count++] = c->slot;

@@ -16,6 +16,7 @@
 #include "mqtt_codec.h"
 #include "mqtt_retained.h"
 #include "mqtt_router.h"
+#include "mqtt_source.h"
 
 #define MQTT_CONNECT_MAX 16384		/* bytes of a packet before CONNECT is accepted */
 #define MQTT_ALIASES_MAX 16		/* topic aliases a client may set */
@@ -72,6 +73,7 @@ struct mqtt_conn {
 	struct mqtt_pending *ring;	/* entry of seq is ring[seq & (ring_size - 1)] */
 	struct mqtt_held *held;		/* in the order of their PUBLISHes */
 	struct mqtt_will *will;
+	struct mqtt_source *source;	/* what it published to; NULL: no reading yet */
 	char **aliases;			/* MQTT_ALIASES_MAX, or NULL */
 	char *username;
 	struct mqtt_conn *room_next;	/* those paused for room */

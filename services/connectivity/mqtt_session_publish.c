@@ -95,12 +95,12 @@ push(struct mqtt_conn *c, uint16_t packet_id, enum mqtt_pending_state state)
 }
 
 static void
-put_puback(struct mqtt_conn *c, const struct mqtt_pending *p)
+put_refusal(struct mqtt_conn *c, const struct mqtt_pending *p)
 {
 	char text[64];
 	struct bytes why = bytes_of("", 0);
 
-	if (p->reason && c->problem_info && c->out_packet_max >= REASON_ROOM) {
+	if (c->problem_info && c->out_packet_max >= REASON_ROOM) {
 		if (p->text)
 			why = bytes_of_str(p->text);
 		else if (p->verdict) {
@@ -112,17 +112,38 @@ put_puback(struct mqtt_conn *c, const struct mqtt_pending *p)
 	mqtt_put_ack(conn_out(&c->io), c->version, MQTT_PUBACK, p->packet_id, p->reason, why);
 }
 
+/* The PUBACK of all versions that says nothing but that it is one. */
+static void
+put_success(struct buf *out, uint16_t packet_id)
+{
+	uint8_t *at = buf_reserve(out, 4);
+
+	at[0] = MQTT_PUBACK << 4;
+	at[1] = 2;
+	at[2] = (uint8_t)(packet_id >> 8);
+	at[3] = (uint8_t)packet_id;
+	out->len += 4;
+}
+
 /* Answers what is ready and not behind something that is not. */
 static void
 answer_ready(struct mqtt_conn *c)
 {
+	struct buf *out = NULL;
+
 	while (c->ring_head != c->ring_tail) {
 		struct mqtt_pending *p = entry(c, c->ring_head);
 
 		if (p->state != MQTT_READY)
 			break;
-		put_puback(c, p);
-		free(p->text);
+		if (!out)
+			out = conn_out(&c->io);
+		if (p->reason == MQTT_SUCCESS) {
+			put_success(out, p->packet_id);
+		} else {
+			put_refusal(c, p);
+			free(p->text);
+		}
 		c->ring_head++;
 	}
 	if (c->ring_tail - c->ring_head <= c->broker->config.receive_maximum / 2)
@@ -368,7 +389,8 @@ route(struct mqtt_conn *c, const struct mqtt_publish *p)
 }
 
 static enum mqtt_done
-on_reading(struct mqtt_conn *c, const struct mqtt_publish *p, const struct dialect_target *target)
+on_reading(struct mqtt_conn *c, const struct mqtt_publish *p, const struct dialect_target *target,
+    const struct ingest_origin *origin)
 {
 	struct mqtt_broker *b = c->broker;
 	bool can_tell = mqtt_is_v5(c) && p->qos;
@@ -383,6 +405,7 @@ on_reading(struct mqtt_conn *c, const struct mqtt_publish *p, const struct diale
 		.qos = p->qos,
 		.dup = p->dup,
 		.undecodable = can_tell ? INGEST_REFUSE : INGEST_QUARANTINE,
+		.origin = origin,
 	};
 	int err;
 
@@ -432,16 +455,46 @@ too_deep(struct bytes topic)
 	return topic.len >= MQTT_LEVELS_MAX && mqtt_levels(topic) > MQTT_LEVELS_MAX;
 }
 
+/* A topic that the connection did not publish to before, or not lately. */
+static enum mqtt_done
+on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	struct dialect_target target;
+	struct auth_grant grant;
+	int err;
+
+	grant = (struct auth_grant){
+		.identity = c->username ? bytes_of_str(c->username) : mqtt_session_id(c->session),
+		.any_device = c->any_device,
+	};
+	err = dialect_match(p->topic, grant.identity, &target);
+	if (err == ERR_NOT_FOUND && too_deep(p->topic))
+		refuse(c, p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
+	else if (err == ERR_NOT_FOUND)
+		on_message(c, p);
+	else if (err)
+		refuse(
+		    c, p, err == ERR_REFUSED ? MQTT_NOT_AUTHORIZED : MQTT_BAD_TOPIC, target.reason);
+	else if (target.names_device && !auth_speaks_for(&grant, target.device))
+		refuse(c, p, MQTT_NOT_AUTHORIZED,
+		    "this client may not publish readings of that device");
+	else {
+		mqtt_source_learn(
+		    &c->source, p->topic, grant.identity, mqtt_session_id(c->session));
+		return on_reading(c, p, &target, NULL);
+	}
+	return MQTT_TAKEN;
+}
+
 enum mqtt_done
 mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
 	struct mqtt_publish p;
 	struct mqtt_fault fault;
-	struct dialect_target target;
-	struct auth_grant grant;
-	int err;
+	const struct mqtt_source *source;
 
-	if (mqtt_parse_publish(f, c->version, &p, &fault) != 0) {
+	if (!mqtt_parse_publish_to(f, c->version, mqtt_source_topic(c->source), &p) &&
+	    mqtt_parse_publish(f, c->version, &p, &fault) != 0) {
 		mqtt_conn_fail(c, fault.reason, fault.what);
 		return MQTT_TAKEN;
 	}
@@ -454,22 +507,6 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 		return MQTT_LATER;
 	if (c->state != MQTT_UP || !resolve_alias(c, &p))
 		return MQTT_TAKEN;
-	grant = (struct auth_grant){
-		.identity = c->username ? bytes_of_str(c->username) : mqtt_session_id(c->session),
-		.any_device = c->any_device,
-	};
-	err = dialect_match(p.topic, grant.identity, &target);
-	if (err == ERR_NOT_FOUND && too_deep(p.topic))
-		refuse(c, &p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
-	else if (err == ERR_NOT_FOUND)
-		on_message(c, &p);
-	else if (err)
-		refuse(c, &p, err == ERR_REFUSED ? MQTT_NOT_AUTHORIZED : MQTT_BAD_TOPIC,
-		    target.reason);
-	else if (target.names_device && !auth_speaks_for(&grant, target.device))
-		refuse(c, &p, MQTT_NOT_AUTHORIZED,
-		    "this client may not publish readings of that device");
-	else
-		return on_reading(c, &p, &target);
-	return MQTT_TAKEN;
+	source = mqtt_source_of(&c->source, p.topic);
+	return source ? on_reading(c, &p, &source->target, &source->origin) : on_topic(c, &p);
 }

@@ -7,10 +7,12 @@
 #include "err.h"
 #include "mem.h"
 #include "payload_build.h"
+#include "payload_flat.h"
 #include "utf8.h"
 
 struct payload_decoder {
 	struct payload_build build;
+	struct payload_flat flat;
 	struct payload_json *json;
 };
 
@@ -68,6 +70,18 @@ is_text(struct bytes text)
 	return utf8_valid(text) && !utf8_has_control(text);
 }
 
+static void
+reset(struct payload_build *b, int64_t now_us)
+{
+	b->count = 0;
+	b->quarantined = 0;
+	b->now_us = now_us;
+	b->time = now_us;
+	b->device_time = false;
+	b->names_len = 0;
+	b->fault_placed = false;
+}
+
 static int
 decode(struct payload_decoder *d, enum payload_format format, struct bytes payload,
     struct bytes metric)
@@ -105,16 +119,13 @@ payload_decode(struct payload_decoder *d, enum payload_format format, struct byt
     struct bytes metric, int64_t now_us, struct payload_result *ret, struct buf *reason)
 {
 	struct payload_build *b = &d->build;
-	int err;
+	int err = 0;
 
-	b->count = 0;
-	b->quarantined = 0;
-	b->now_us = now_us;
-	b->time = now_us;
-	b->device_time = false;
-	b->names_len = 0;
-	b->fault_placed = false;
-	err = decode(d, format, payload, metric);
+	reset(b, now_us);
+	if (format == PAYLOAD_MSGPACK || !payload_flat_decode(&d->flat, b, payload)) {
+		reset(b, now_us);
+		err = decode(d, format, payload, metric);
+	}
 	if (err) {
 		if (reason && b->fault_placed)
 			buf_addf(reason, "%s, at byte %zu", b->fault, b->fault_at);

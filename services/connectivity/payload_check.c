@@ -33,10 +33,7 @@ enum limit_id {
 	LIMIT_LONGITUDE,
 };
 
-static const struct limit {
-	double min;
-	double max;
-} limits[] = {
+const struct payload_limit payload_limits[] = {
 	[LIMIT_NONE] = { -INFINITY, INFINITY },
 	[LIMIT_CELSIUS] = { -273.15, INFINITY },
 	[LIMIT_FAHRENHEIT] = { -459.67, INFINITY },
@@ -231,26 +228,25 @@ limit_of_name(struct bytes name)
 	return limit_of(quantity, unit, absolute, air, count == 1);
 }
 
-static enum limit_id
-limit_cached(struct payload_check_cache *cache, struct bytes name)
+uint8_t
+payload_check_limit(struct payload_check_cache *cache, struct bytes name)
 {
 	struct payload_check_slot *slot;
 
 	if (name.len == 0 || name.len > sizeof(slot->name))
-		return limit_of_name(name);
+		return (uint8_t)limit_of_name(name);
 	slot = &cache->slots[XXH3_64bits(name.data, name.len) % PAYLOAD_CHECK_SLOTS];
 	if (slot->len != name.len || memcmp(slot->name, name.data, name.len) != 0) {
 		memcpy(slot->name, name.data, name.len);
 		slot->len = (uint8_t)name.len;
 		slot->limit = (uint8_t)limit_of_name(name);
 	}
-	return (enum limit_id)slot->limit;
+	return slot->limit;
 }
 
 enum quarantine_reason
 payload_check_value(struct payload_check_cache *cache, struct bytes name, const struct value *v)
 {
-	const struct limit *limit;
 	double number = 0;
 
 	switch (v->kind) {
@@ -266,8 +262,7 @@ payload_check_value(struct payload_check_cache *cache, struct bytes name, const 
 	}
 	if (!isfinite(number))
 		return QUARANTINE_NOT_FINITE;
-	limit = &limits[limit_cached(cache, name)];
-	return number < limit->min || number > limit->max ? QUARANTINE_PHYSICAL : QUARANTINE_NONE;
+	return payload_check_number(payload_check_limit(cache, name), number);
 }
 
 bool

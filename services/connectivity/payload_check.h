@@ -21,6 +21,23 @@ struct payload_check_cache {
 	} slots[PAYLOAD_CHECK_SLOTS];
 };
 
+/* Which numbers are possible for a metric of this name: an index for payload_check_number(). */
+uint8_t payload_check_limit(struct payload_check_cache *cache, struct bytes name);
+
+extern const struct payload_limit {
+	double min;
+	double max;
+} payload_limits[];
+
+/* A finite number. */
+static inline enum quarantine_reason
+payload_check_number(uint8_t limit, double number)
+{
+	return number < payload_limits[limit].min || number > payload_limits[limit].max
+		   ? QUARANTINE_PHYSICAL
+		   : QUARANTINE_NONE;
+}
+
 /* QUARANTINE_NONE, QUARANTINE_NOT_FINITE or QUARANTINE_PHYSICAL. */
 enum quarantine_reason payload_check_value(
     struct payload_check_cache *cache, struct bytes name, const struct value *v);

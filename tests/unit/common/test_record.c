@@ -57,6 +57,35 @@ build(struct buf *batch)
 	record_end(&w);
 }
 
+/* record_put() writes what the three steps write, and stops at the buffer's maximum. */
+START_TEST(test_put)
+{
+	struct buf steps = { 0 }, batch = { 0 }, small;
+	struct point points[20];
+	struct record_cursor c;
+	struct point_cursor pc;
+	struct record r;
+	uint32_t n = 0;
+
+	build(&steps);
+	c = record_cursor_of(buf_bytes(&steps));
+	while (record_next(&c, &r) == 0) {
+		n = 0;
+		pc = point_cursor_of(&r);
+		while (point_next(&pc, &points[n]) == 0)
+			n++;
+		record_put(&batch, &r, points, n);
+	}
+	ck_assert(bytes_equal(buf_bytes(&batch), buf_bytes(&steps)));
+	buf_init(&small, 100);
+	record_put(&small, &head, points, 0);
+	ck_assert(small.failed && small.len == 0);
+	buf_fini(&small);
+	buf_fini(&steps);
+	buf_fini(&batch);
+}
+END_TEST
+
 START_TEST(test_round_trip)
 {
 	struct buf batch = { 0 };
@@ -215,5 +244,5 @@ START_TEST(test_partition)
 }
 END_TEST
 
-UNIT_MAIN("record", test_round_trip, test_verdict_in_place, test_every_prefix,
+UNIT_MAIN("record", test_round_trip, test_put, test_verdict_in_place, test_every_prefix,
     test_every_changed_byte, test_is_plain_msgpack, test_abandon_and_maximum, test_partition)

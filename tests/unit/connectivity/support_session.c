@@ -19,6 +19,11 @@ offer(void *arg, const struct ingest_message *m, uint64_t token, struct buf *rea
 	if (fake.room == 0)
 		return ERR_AGAIN;
 	fake.undecodable = m->undecodable;
+	if (m->origin) {
+		struct ingest_origin want = ingest_origin_of(m->device, m->topic, m->client);
+
+		ck_assert_mem_eq(m->origin, &want, sizeof(want));
+	}
 	if (m->payload.len && m->payload.data[0] == '!' && m->undecodable == INGEST_REFUSE) {
 		buf_add_str(reason, "no JSON");
 		return ERR_MALFORMED;

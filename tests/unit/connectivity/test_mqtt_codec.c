@@ -467,6 +467,55 @@ START_TEST(level_is_seen_early)
 }
 END_TEST
 
+/* For each change of each byte: what mqtt_parse_publish_to() takes, mqtt_parse_publish() takes too, as the same. */
+START_TEST(publish_to_a_known_topic)
+{
+	static const char topic[] = "roost/d1/telemetry";
+	unsigned taken = 0;
+
+	for (unsigned version = 4; version <= 5; version++)
+		for (unsigned flags = 0; flags < 16; flags++) {
+			struct buf packet = { 0 };
+
+			if ((flags & 6) == 6)
+				continue;
+			put_publish(&packet, version, flags, 513, topic, "{}");
+			for (size_t at = 0; at < packet.len; at++)
+				for (unsigned value = 0; value < 256; value++) {
+					uint8_t *copy = xmemdup(packet.data, packet.len);
+					struct mqtt_publish a, b;
+					struct mqtt_frame f;
+					struct mqtt_fault fault;
+					size_t need;
+
+					copy[at] = (uint8_t)value;
+					if (mqtt_frame_next(bytes_of(copy, packet.len), PACKET_MAX,
+						&f, &need, &fault) == 0 &&
+					    f.type == MQTT_PUBLISH &&
+					    mqtt_parse_publish_to(
+						&f, version, bytes_of_str(topic), &a)) {
+						taken++;
+						ck_assert_int_eq(
+						    mqtt_parse_publish(&f, version, &b, &fault), 0);
+						ck_assert(bytes_equal(a.topic, b.topic));
+						ck_assert(bytes_equal(a.payload, b.payload));
+						ck_assert_ptr_eq(a.payload.data, b.payload.data);
+						ck_assert_uint_eq(a.qos, b.qos);
+						ck_assert_uint_eq(a.packet_id, b.packet_id);
+						ck_assert(a.dup == b.dup && a.retain == b.retain);
+						ck_assert_uint_eq(a.props.present, 0);
+						ck_assert_uint_eq(b.props.present, 0);
+						ck_assert_uint_eq(a.props.raw.len, 0);
+					}
+					free(copy);
+				}
+			buf_fini(&packet);
+		}
+	ck_assert_uint_gt(taken, 1000);
+}
+END_TEST
+
 UNIT_MAIN("mqtt_codec", every_packet, every_prefix_is_short, every_cut_body_is_malformed,
     every_byte_changed, each_violation_has_its_reason, connect_fields, publish_fields,
-    subscribe_fields, filters, what_servers_send, publish_round_trip, level_is_seen_early)
+    publish_to_a_known_topic, subscribe_fields, filters, what_servers_send, publish_round_trip,
+    level_is_seen_early)
