@@ -272,6 +272,8 @@ static int
 spawn_redis(struct child *c, struct spawned *ret)
 {
 	char *dir, *path, *argv[] = { NULL, (char[]){ REDIS_CONFIG }, NULL };
+	char *repair[] = { (char[]){ "/bin/sh" }, (char[]){ "-c" }, NULL, (char[]){ "redis" }, NULL,
+		NULL };
 	struct spawn_spec spec = { .argv = argv, .null_fd = c->env->null_fd };
 	int rc, saved;
 
@@ -286,8 +288,18 @@ spawn_redis(struct child *c, struct spawned *ret)
 	spec.path = path;
 	spec.envp = c->env->base_env;
 	spec.chdir = dir;
+	if (c->backoff.failures > 0) {
+		log_info("redis.check", LS("dir", dir),
+		    LS("means", "it died before: its file is checked first, and cut where it is "
+				"damaged"));
+		repair[2] = xstrdup(redis_repair_script);
+		repair[4] = path;
+		spec.argv = repair;
+		spec.path = repair[0];
+	}
 	rc = spawn(&spec, ret);
 	saved = errno;
+	free(repair[2]);
 	free(dir);
 	free(path);
 	errno = saved;

@@ -36,6 +36,14 @@ redis_config(struct buf *out)
 	    "shutdown-timeout 2\n");
 }
 
+const char redis_repair_script[] =
+    "d=appendonlydir; m=$d/appendonly.aof.manifest\n"
+    "if [ -e $m ] && ! echo y | redis-check-aof --fix $m; then\n"
+    "	echo \"redis.damaged: its file cannot be mended and is put aside\" >&2\n"
+    "	mv $d $d.damaged-$(date +%s)\n"
+    "fi\n"
+    "exec \"$1\" " REDIS_CONFIG "\n";
+
 int
 redis_prepare(const char *data_dir, struct buf *err)
 {

@@ -13,6 +13,9 @@
 
 /* The text of redis.conf. */
 void redis_config(struct buf *out);
+/* sh -c SCRIPT redis PATH, in <data_dir>/redis: becomes redis-server, after its file was checked. A power cut may leave zeros at
+ * the end of the file, and with those redis-server does not start: they are cut off. What cannot be mended is put aside. */
+extern const char redis_repair_script[];
 /* Makes <data_dir>/redis and the configuration in it. ERR_IO, with a sentence in err. */
 int redis_prepare(const char *data_dir, struct buf *err);
 

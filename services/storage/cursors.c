@@ -2,11 +2,14 @@
 #include "cursors.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "file.h"
 #include "log.h"
 #include "mem.h"
 
@@ -97,23 +100,33 @@ cursors_hold(const struct cursors *c)
 	return least;
 }
 
+static bool
+write_text(const char *path, const char *text, size_t len)
+{
+	int fd = file_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC), error;
+
+	if (fd < 0)
+		return false;
+	error = file_write(fd, bytes_of(text, len), 0);
+	close(fd);
+	errno = error;
+	return error == 0;
+}
+
 void
 cursors_save(struct cursors *c)
 {
+	char text[CURSORS_MAX * (GROUP_NAME_MAX + 24)];
+	size_t len = 0;
 	char *tmp;
-	FILE *f;
-	bool ok;
 
 	if (!c->changed)
 		return;
+	for (size_t i = 0; i < c->count; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %" PRIu64 "\n",
+		    c->all[i].group, c->all[i].offset);
 	tmp = xasprintf("%s.tmp", c->path);
-	f = fopen(tmp, "we");
-	ok = f != NULL;
-	for (size_t i = 0; ok && i < c->count; i++)
-		ok = fprintf(f, "%s %" PRIu64 "\n", c->all[i].group, c->all[i].offset) > 0;
-	if (f && fclose(f) != 0)
-		ok = false;
-	if (ok && rename(tmp, c->path) == 0)
+	if (write_text(tmp, text, len) && rename(tmp, c->path) == 0)
 		c->changed = c->failed = false;
 	else if (!c->failed)
 		log_warn(

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "err.h"
+#include "file.h"
 #include "log.h"
 
 #define PATH_SIZE 512
@@ -37,14 +38,13 @@ make_dir(const char *path)
 static int
 sync_dir(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = 0;
+	int fd = file_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+	int error = fd < 0 ? errno : file_sync(fd);
 
-	if (fd < 0 || fsync(fd) != 0)
-		r = io_error("fsync", path);
 	if (fd >= 0)
 		close(fd);
-	return r;
+	errno = error;
+	return error ? io_error("fsync", path) : 0;
 }
 
 /* Several storage workers may start at once: a file of one's own, linked to the name unless it is there. */
@@ -54,14 +54,18 @@ make_format(const char *dir, const char *path, uint32_t partitions, uint32_t sha
 	char own[PATH_SIZE + 32], text[128];
 	int n = snprintf(text, sizeof(text), "roost-journal %d\npartitions %u\nshards %u\n",
 	    FORMAT_VERSION, partitions, shards);
-	int fd, r = 0;
+	int fd, error, r = 0;
 
 	snprintf(own, sizeof(own), "%s/FORMAT.%d", dir, (int)getpid());
-	fd = open(own, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, text, (size_t)n) != n || fsync(fd) != 0)
-		r = io_error("write", own);
+	fd = file_open(AT_FDCWD, own, O_WRONLY | O_CREAT | O_TRUNC);
+	error = fd < 0 ? errno : file_write(fd, bytes_of(text, (size_t)n), 0);
+	if (error == 0)
+		error = file_sync(fd);
 	if (fd >= 0)
 		close(fd);
+	errno = error;
+	if (error)
+		r = io_error("write", own);
 	if (r == 0 && link(own, path) != 0 && errno != EEXIST)
 		r = io_error("link", path);
 	unlink(own);
@@ -85,7 +89,7 @@ format_check(const char *data_dir, uint32_t partitions, uint32_t shards)
 		r = sync_dir(data_dir);
 	if (r != 0)
 		return r;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = file_open(AT_FDCWD, path, O_RDONLY);
 	if (fd < 0)
 		return io_error("open", path);
 	n = read(fd, text, sizeof(text) - 1);
@@ -125,11 +129,15 @@ format_lock_shard(const char *data_dir, uint32_t shard, int64_t wait_ms, char *r
 	int fd, r;
 
 	snprintf(ret_dir, dir_size, "%s/journal/shard-%u", data_dir, shard);
+	snprintf(path, sizeof(path), "%s/journal", data_dir);
 	r = make_dir(ret_dir);
+	/* Each time: whoever made it may have died before the sync. */
+	if (r == 0)
+		r = sync_dir(path);
 	if (r != 0)
 		return r;
 	snprintf(path, sizeof(path), "%s/lock", ret_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fd = file_open(AT_FDCWD, path, O_RDWR | O_CREAT);
 	if (fd < 0)
 		return io_error("open", path);
 	/* flock has no time-out. */

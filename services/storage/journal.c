@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "err.h"
+#include "file.h"
 #include "le.h"
 #include "log.h"
 #include "mem.h"
@@ -70,28 +71,24 @@ segment_entry_read(const struct entry *e, struct segment_entry *ret_segment)
 static void
 write_all(const struct journal *j, const char *name, struct bytes data, uint64_t at)
 {
-	size_t done = 0;
+	int error = file_write(j->fd, data, at);
 
-	while (done < data.len) {
-		ssize_t n = pwrite(j->fd, data.data + done, data.len - done, (off_t)(at + done));
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			journal_die(j, "pwrite", name, at + done, n == 0 ? ENOSPC : errno);
-	}
+	if (error)
+		journal_die(j, "pwrite", name, at, error);
 }
 
 static void
 sync_open(struct journal *j, const char *name, uint64_t at)
 {
 	int64_t before = clock_mono_us();
+	int error;
 
 	/* Not before each: a hung process must still look hung. The first, and those after a slow one, may be slow. */
 	if (j->hooks.busy && (j->sync_us == 0 || j->sync_us >= SLOW_SYNC_US))
 		j->hooks.busy(j->hooks.arg, BUSY_SYNC_MS);
-	if (fdatasync(j->fd) != 0)
-		journal_die(j, "fdatasync", name, at, errno);
+	error = file_sync_data(j->fd);
+	if (error)
+		journal_die(j, "fdatasync", name, at, error);
 	j->sync_us = (uint64_t)(clock_mono_us() - before) + 1; /* 0 is: never yet */
 	metric_add(M_STORAGE_SYNC_US, j->sync_us);
 }
@@ -246,10 +243,11 @@ static void
 finish_segment(struct journal *j)
 {
 	struct journal_segment *s = open_segment(j);
+	int error = file_set_size(j->fd, s->size);
 
-	if (ftruncate(j->fd, (off_t)s->size) != 0)
+	if (error)
 		log_warn(
-		    "journal.truncate_failed", LU("base", s->base), LS("error", strerror(errno)));
+		    "journal.truncate_failed", LU("base", s->base), LS("error", strerror(error)));
 	close(j->fd);
 	j->fd = -1;
 	j->closed_bytes += s->size;
@@ -291,12 +289,12 @@ make_spare(struct journal *j, uint64_t bytes)
 
 	if (j->hooks.busy)
 		j->hooks.busy(j->hooks.arg, BUSY_ALLOCATE_MS);
-	fd = openat(j->dir_fd, spare_tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = file_open(j->dir_fd, spare_tmp, O_RDWR | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return say_full(j, "open next segment", errno);
-	error = posix_fallocate(fd, 0, (off_t)bytes);
-	if (error == 0 && fsync(fd) != 0)
-		error = errno;
+	error = file_allocate(fd, bytes);
+	if (error == 0)
+		error = file_sync(fd);
 	close(fd);
 	if (error == 0 && renameat(j->dir_fd, spare_tmp, j->dir_fd, spare_name) != 0)
 		error = errno;
@@ -333,7 +331,7 @@ open_spare(struct journal *j, size_t bytes, int *ret_fd, uint64_t *ret_capacity)
 
 	if (j->hooks.snapshot_bytes)
 		want += j->hooks.snapshot_bytes(j->hooks.arg) / 8 * 9;
-	fd = openat(j->dir_fd, spare_name, O_RDWR | O_CLOEXEC);
+	fd = file_open(j->dir_fd, spare_name, O_RDWR);
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		error = errno;
 		if (fd >= 0)
@@ -343,7 +341,7 @@ open_spare(struct journal *j, size_t bytes, int *ret_fd, uint64_t *ret_capacity)
 	}
 	*ret_capacity = (uint64_t)st.st_size;
 	if (want > *ret_capacity) {
-		error = posix_fallocate(fd, 0, (off_t)want);
+		error = file_allocate(fd, want);
 		if (error) {
 			close(fd);
 			return say_full(j, "no room for a large block", error);
@@ -378,7 +376,7 @@ journal_roll(struct journal *j, size_t bytes, int64_t wall_us)
 	struct journal_segment previous = { 0 };
 	bool has_previous = j->segment_count > 0;
 	uint64_t capacity = 0;
-	int fd = -1, r;
+	int fd = -1, error, r;
 
 	ASSERT(j->pending_entries == 0);
 	r = journal_prepare(j);
@@ -393,8 +391,9 @@ journal_roll(struct journal *j, size_t bytes, int64_t wall_us)
 		return r;
 	}
 	j->spare = false;
-	if (fsync(j->dir_fd) != 0)
-		journal_die(j, "fsync directory", name, 0, errno);
+	error = file_sync(j->dir_fd);
+	if (error)
+		journal_die(j, "fsync directory", name, 0, error);
 	if (j->fd >= 0)
 		finish_segment(j);
 	if (has_previous)
@@ -536,7 +535,7 @@ journal_open(const struct journal_config *c, const struct journal_hooks *hooks, 
 	j->dir = xstrdup(c->dir);
 	j->config.dir = j->dir;
 	j->fd = -1;
-	j->dir_fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	j->dir_fd = file_open(AT_FDCWD, c->dir, O_RDONLY | O_DIRECTORY);
 	if (j->dir_fd < 0) {
 		log_error("journal.open_failed", LS("dir", c->dir), LS("error", strerror(errno)));
 		journal_abandon(&j);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "file.h"
 #include "log.h"
 #include "mem.h"
 #include "segment.h"
@@ -55,7 +56,7 @@ open_segment(struct journal_reader *r, const struct journal_segment *s)
 
 	close_segment(r);
 	journal_segment_name(s->base, name);
-	r->fd = openat(r->j->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	r->fd = file_open(r->j->dir_fd, name, O_RDONLY);
 	if (r->fd < 0) {
 		log_error("journal.open_failed", LS("dir", r->j->dir), LS("file", name),
 		    LS("error", strerror(errno)));

@@ -1,7 +1,8 @@
 /* journal_recover.c - what a start finds on disk: segments, damage, a torn tail, and whether it can be trusted
  *
  * In this order, all of it before the shard is served:
- *   1. segment files are listed; where each ends is written in the snapshot of the one behind it
+ *   1. segment files are listed; where each ends is written in the snapshot of the one behind it. If the process died before
+ *      that was, the segment is cut to its last block (journal_roll: all its blocks are synced before there is a next one)
  *   2. blocks are replayed from the newest whole snapshot on (what is remembered for a while from before it comes later,
  *      while the shard is served: journal_warm)
  *   3. the last segment: after a clean stop it is cut to its length. After any other, what no sync has vouched for (its
@@ -23,6 +24,7 @@
 
 #include "clock.h"
 #include "err.h"
+#include "file.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
@@ -97,7 +99,7 @@ open_for_read(const struct journal *j, const struct journal_segment *s)
 	int fd;
 
 	journal_segment_name(s->base, name);
-	fd = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	fd = file_open(j->dir_fd, name, O_RDONLY);
 	if (fd < 0)
 		log_error("journal.open_failed", LS("dir", j->dir), LS("file", name),
 		    LS("error", strerror(errno)));
@@ -139,8 +141,10 @@ read_snapshot(struct journal *j, size_t i, bool asked_whole)
 				break;
 			s->first_time = b.time;
 			if (i > 0 && mark.previous_base == s[-1].base &&
-			    mark.previous_end <= s[-1].end && mark.previous_end >= s[-1].base)
+			    mark.previous_end <= s[-1].end && mark.previous_end >= s[-1].base) {
 				s[-1].end = mark.previous_end;
+				s[-1].end_known = true;
+			}
 		}
 		if (!asked_whole)
 			break;
@@ -149,6 +153,25 @@ read_snapshot(struct journal *j, size_t i, bool asked_whole)
 	segment_reader_fini(&r);
 	close(fd);
 	return whole;
+}
+
+static int
+cut_segment(struct journal *j, const struct journal_segment *s, uint64_t len)
+{
+	char name[JOURNAL_NAME_MAX];
+	int fd, error;
+
+	journal_segment_name(s->base, name);
+	fd = file_open(j->dir_fd, name, O_RDWR);
+	error = fd < 0 ? errno : file_set_size(fd, len);
+	if (error == 0)
+		error = file_sync_data(fd);
+	if (error)
+		log_error("journal.cut_failed", LS("dir", j->dir), LS("file", name),
+		    LS("error", strerror(error)));
+	if (fd >= 0)
+		close(fd);
+	return error ? ERR_IO : 0;
 }
 
 struct scan {
@@ -174,6 +197,8 @@ replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan
 {
 	struct journal_segment *s = &j->segments[i];
 	bool last = i + 1 == j->segment_count;
+	/* The process died between naming the last segment and saying there where this one ends. */
+	bool cut = i + 2 == j->segment_count && !s->end_known;
 	struct segment_reader r;
 	struct scan sc = { .good = s->base, .doubt = s->base };
 	struct segment_entry mark;
@@ -186,8 +211,8 @@ replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan
 		return ERR_IO;
 	if (j->hooks.busy)
 		j->hooks.busy(j->hooks.arg, BUSY_RECOVER_MS);
-	segment_reader_init(
-	    &r, fd, s->base, s->end - s->base, last ? SEGMENT_LIMIT_OPEN : SEGMENT_LIMIT_EXACT);
+	segment_reader_init(&r, fd, s->base, s->end - s->base,
+	    last || cut ? SEGMENT_LIMIT_OPEN : SEGMENT_LIMIT_EXACT);
 	while ((rc = segment_next(&r, &b)) != ERR_NOT_FOUND) {
 		if (rc == ERR_DAMAGED) {
 			if (sc.bad_to == 0)
@@ -206,6 +231,10 @@ replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan
 		if (j->hooks.replay)
 			j->hooks.replay(j->hooks.arg, &b, how);
 	}
+	if (cut) {
+		s->end = sc.bad_to ? sc.bad_to : sc.good;
+		s->size = s->end - s->base;
+	}
 	if (!last)
 		scan_damage(j, &sc);
 	if (r.unreadable)
@@ -214,7 +243,7 @@ replay_segment(struct journal *j, size_t i, enum journal_replay how, struct scan
 	segment_reader_fini(&r);
 	close(fd);
 	*ret_scan = sc;
-	return 0;
+	return cut ? cut_segment(j, s, s->size) : 0;
 }
 
 static int
@@ -252,7 +281,7 @@ was_clean(const struct journal *j, const struct scan *last)
 {
 	const struct journal_segment *s = &j->segments[j->segment_count - 1];
 	char text[96] = "", expected[96];
-	int fd = openat(j->dir_fd, clean_name, O_RDONLY | O_CLOEXEC);
+	int fd = file_open(j->dir_fd, clean_name, O_RDONLY);
 	ssize_t n = -1;
 
 	if (fd >= 0) {
@@ -262,22 +291,6 @@ was_clean(const struct journal *j, const struct scan *last)
 	snprintf(
 	    expected, sizeof(expected), "clean %" PRIu64 " %" PRIu64 "\n", s->base, last->good);
 	return n > 0 && strcmp(text, expected) == 0 && last->bad_to == 0;
-}
-
-static int
-write_chunk(int fd, const uint8_t *data, size_t len, uint64_t at)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pwrite(fd, data + done, len - done, (off_t)(at + done));
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			return ERR_IO;
-	}
-	return 0;
 }
 
 /* Unreadable sectors become zeros in a copy (recovery has reported them as damage); in place they are an error. */
@@ -303,7 +316,7 @@ copy_bytes(int from, int to, uint64_t at, uint64_t len)
 				n = (ssize_t)want;
 			}
 		}
-		r = n > 0 ? write_chunk(to, chunk, (size_t)n, at) : ERR_IO;
+		r = n > 0 && file_write(to, bytes_of(chunk, (size_t)n), at) == 0 ? 0 : ERR_IO;
 		at += n > 0 ? (uint64_t)n : 0;
 	}
 	free(chunk);
@@ -314,14 +327,14 @@ copy_bytes(int from, int to, uint64_t at, uint64_t len)
 static int
 copy_segment(struct journal *j, const char *name, uint64_t len)
 {
-	int from = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC), to = -1, r = ERR_IO;
+	int from = file_open(j->dir_fd, name, O_RDONLY), to = -1, r = ERR_IO;
 
 	if (j->spare && renameat(j->dir_fd, "next.seg", j->dir_fd, copy_tmp) == 0)
 		j->spare = false;
-	to = openat(j->dir_fd, copy_tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	to = file_open(j->dir_fd, copy_tmp, O_RDWR | O_CREAT);
 	if (from >= 0 && to >= 0 && copy_bytes(from, to, 0, len) == 0 &&
-	    ftruncate(to, (off_t)len) == 0 && fsync(to) == 0 &&
-	    renameat(j->dir_fd, copy_tmp, j->dir_fd, name) == 0 && fsync(j->dir_fd) == 0)
+	    file_set_size(to, len) == 0 && file_sync(to) == 0 &&
+	    renameat(j->dir_fd, copy_tmp, j->dir_fd, name) == 0 && file_sync(j->dir_fd) == 0)
 		r = 0;
 	else
 		log_error("journal.copy_failed", LS("dir", j->dir), LS("file", name),
@@ -339,10 +352,10 @@ copy_segment(struct journal *j, const char *name, uint64_t len)
 static int
 rewrite_segment(struct journal *j, const char *name, uint64_t from, uint64_t len)
 {
-	int fd = openat(j->dir_fd, name, O_RDWR | O_CLOEXEC), r = ERR_IO;
+	int fd = file_open(j->dir_fd, name, O_RDWR), r = ERR_IO;
 
-	if (fd >= 0 && copy_bytes(fd, fd, from, len) == 0 && ftruncate(fd, (off_t)len) == 0 &&
-	    fsync(fd) == 0)
+	if (fd >= 0 && copy_bytes(fd, fd, from, len) == 0 && file_set_size(fd, len) == 0 &&
+	    file_sync(fd) == 0)
 		r = 0;
 	else
 		log_warn("journal.rewrite_failed", LS("dir", j->dir), LS("file", name),
@@ -367,24 +380,6 @@ renew_segment(struct journal *j, const struct journal_segment *s, uint64_t from,
 	if (r == 0)
 		log_info("journal.renewed", LS("dir", j->dir), LU("base", s->base),
 		    LU("from", from), LU("bytes", len - from));
-	return r;
-}
-
-static int
-cut_segment(struct journal *j, const struct journal_segment *s, uint64_t len)
-{
-	char name[JOURNAL_NAME_MAX];
-	int fd, r = 0;
-
-	journal_segment_name(s->base, name);
-	fd = openat(j->dir_fd, name, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, (off_t)len) != 0 || fdatasync(fd) != 0) {
-		log_error("journal.cut_failed", LS("dir", j->dir), LS("file", name),
-		    LS("error", strerror(errno)));
-		r = ERR_IO;
-	}
-	if (fd >= 0)
-		close(fd);
 	return r;
 }
 
@@ -448,11 +443,11 @@ write_clean(const struct journal *j)
 	const struct journal_segment *s = &j->segments[j->segment_count - 1];
 	char text[96];
 	int n = snprintf(text, sizeof(text), "clean %" PRIu64 " %" PRIu64 "\n", s->base, s->end);
-	int fd = openat(j->dir_fd, clean_tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = file_open(j->dir_fd, clean_tmp, O_WRONLY | O_CREAT | O_TRUNC);
 
 	/* Without the mark the next start copies a segment; nothing else depends on it. */
-	if (fd < 0 || write(fd, text, (size_t)n) != n || fsync(fd) != 0 ||
-	    renameat(j->dir_fd, clean_tmp, j->dir_fd, clean_name) != 0 || fsync(j->dir_fd) != 0)
+	if (fd < 0 || file_write(fd, bytes_of(text, (size_t)n), 0) != 0 || file_sync(fd) != 0 ||
+	    renameat(j->dir_fd, clean_tmp, j->dir_fd, clean_name) != 0 || file_sync(j->dir_fd) != 0)
 		log_warn(
 		    "journal.clean_mark_failed", LS("dir", j->dir), LS("error", strerror(errno)));
 	if (fd >= 0)
