@@ -142,6 +142,23 @@ $(FLOOD): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/bench/flood*.c))
 	$(call SAY,LD)
 	$(CC) $(LDFLAGS) -o $@ $^
 
+# Storage in one process with a disk that fails as it is told: tests/support/storage/
+STORAGE_DISK := $(patsubst %,$(B)/obj/tests/%.o,support/storage/disk support/storage/disk_cut unit/storage/support_dir)
+STORAGE_FAULTS := $(B)/test/support/storage_points $(B)/test/support/storage_flips
+$(B)/obj/tests/support/storage/%.o: CFLAGS += -Iservices/storage -Itests/unit/storage
+$(STORAGE_FAULTS): $(B)/test/support/storage_%: $(B)/obj/tests/support/storage/%.o $(STORAGE_DISK) \
+                   $(B)/lib/storage.a $(B)/lib/common.a
+	@mkdir -p $(@D)
+	$(call SAY,LD)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_storage) -ldl
+
+# Libraries that tests preload: tests/support/preload/<name>.c
+PRELOAD_LIB := $(patsubst tests/support/preload/%.c,$(B)/test/support/%.so,$(wildcard tests/support/preload/*.c))
+$(PRELOAD_LIB): $(B)/test/support/%.so: tests/support/preload/%.c
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(CC) $(CSTD) $(WARN) -O2 -g -fPIC -shared -o $@ $<
+
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # Static analysis: a stamp a tool and file, so that only what changed is looked at again. cppcheck and gcc -fanalyzer (C
@@ -183,7 +200,7 @@ run: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@exec $(B)/bin/roost run $(RUN_ARGS)
 
-tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) $(FLOOD)
+tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) $(FLOOD) $(PRELOAD_LIB) $(STORAGE_FAULTS)
 .PHONY: tests-built
 
 # The fast part, before each commit.
@@ -196,7 +213,8 @@ test: deps-test
 	@$(MAKE) --no-print-directory -j2 tests-built
 	@B=$(B) tests/run all
 
-# One part: make unit U=storage, make flow T=publish, make fault T=kill
+# One part: make unit U=storage, make flow T=publish, make fault T=kill (which looks at more than make test does)
+fault: export THOROUGH := 1
 unit flow fault model: deps-test
 	@$(MAKE) --no-print-directory -j2 tests-built
 	@B=$(B) tests/run $@ $(U)$(T)

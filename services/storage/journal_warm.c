@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "file.h"
 #include "log.h"
 #include "segment.h"
 
@@ -44,7 +45,7 @@ warm_segment(struct journal *j, const struct journal_segment *s, uint64_t bytes)
 	int fd, rc = 0;
 
 	journal_segment_name(s->base, name);
-	fd = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	fd = file_open(j->dir_fd, name, O_RDONLY);
 	if (fd < 0) {
 		log_error("journal.open_failed", LS("dir", j->dir), LS("file", name),
 		    LS("error", strerror(errno)));

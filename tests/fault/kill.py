@@ -132,11 +132,7 @@ def test_everything_at_once():
         with Load(r, connections=50, rate=5000, seconds=15, flip=100, per_device=2000) as load:
             for _ in range(5):
                 roost.pause(1.5)
-                tree = [r.proc.pid] + list(roost.descendants(r.proc.pid))
-                for pid in tree:
-                    signal_to(pid, signal.SIGKILL)
-                r.proc.wait()
-                r.wait_for(lambda: roost.reap() or not set(tree) & set(roost.descendants(os.getpid())), 5, "the end of all")  # noqa: B023
+                r.kill_all()
                 r.start()
             print(load.finish(120))
             load.assert_accounted_for(hook)

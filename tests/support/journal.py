@@ -7,6 +7,8 @@ BLOCK_MAGIC = 0x314B4252  # "RBK1"
 ENTRY = struct.Struct("<BBHIQQ")
 ENTRY_READINGS = 1
 ENTRY_ALERT = 3
+ENTRY_SEGMENT = 33
+SEGMENT = struct.Struct("<QQQQQ")  # mark, version, base, previous segment's base and end
 ALERT_FIELDS = {1: "id", 2: "alert_id", 3: "rule", 4: "group", 5: "device", 6: "state", 7: "severity", 8: "at", 9: "since",
                 10: "summary", 13: "values", 14: "offset"}
 ALERT_STATES = ["inactive", "pending", "firing", "cleared"]
@@ -69,10 +71,11 @@ def unpack_map(data, at, n):
     return values, at
 
 
-def blocks(path, base):
+def blocks(path, base, end=None):
     """(offset, time, body) of each block of a segment, up to its end or first torn block."""
     with open(path, "rb") as f:
         data = memoryview(f.read())
+    data = data[:None if end is None else end - base]
     at = 0
     while at + BLOCK.size <= len(data):
         magic, _, header, length, _, offset, time_us, _, _ = BLOCK.unpack_from(data, at)
@@ -82,6 +85,25 @@ def blocks(path, base):
         at += (header + length + 7) // 8 * 8
 
 
+def entries_of(body):
+    """(kind, partition, body) of each entry of a block."""
+    at = 0
+    while at < len(body):
+        kind, _, partition, length, _, _ = ENTRY.unpack_from(body, at)
+        at += ENTRY.size
+        yield kind, partition, body[at:at + length]
+        at += length
+
+
+def end_of_previous(path, base):
+    """(base, end) of the segment before: what stands behind that end was torn, and acknowledged to nobody."""
+    for _, _, body in blocks(path, base):
+        for kind, _, content in entries_of(body):
+            if kind == ENTRY_SEGMENT:
+                return SEGMENT.unpack_from(content)[3:5]
+    return None, None
+
+
 def entries(data_dir, kinds):
     """(kind, partition, body) of all entries of these kinds, shard by shard, in order."""
     root = os.path.join(data_dir, "journal")
@@ -89,17 +111,13 @@ def entries(data_dir, kinds):
         folder = os.path.join(root, shard)
         if not os.path.isdir(folder):
             continue
-        for name in sorted(os.listdir(folder)):
-            if not name.endswith(".seg") or not name[:-4].isdigit():
-                continue
-            for _, _, body in blocks(os.path.join(folder, name), int(name[:-4])):
-                at = 0
-                while at < len(body):
-                    kind, _, partition, length, _, _ = ENTRY.unpack_from(body, at)
-                    at += ENTRY.size
-                    if kind in kinds:
-                        yield kind, partition, body[at:at + length]
-                    at += length
+        names = [n for n in sorted(os.listdir(folder)) if n.endswith(".seg") and n[:-4].isdigit()]
+        ends = dict(end_of_previous(os.path.join(folder, n), int(n[:-4])) for n in names)
+        for name in names:
+            for _, _, body in blocks(os.path.join(folder, name), int(name[:-4]), ends.get(int(name[:-4]))):
+                for entry in entries_of(body):
+                    if entry[0] in kinds:
+                        yield entry
 
 
 def alerts(data_dir):

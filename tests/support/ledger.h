@@ -2,7 +2,10 @@
  *
  * A header, then devices * per_device entries, all little-endian as the machine writes them; the file is mapped, so an
  * entry counts from the moment it is set. Reading n of device d was sent if its sends is not 0; its time is unique within the
- * device, its value is ledger_value(n). verify.py reads the same layout. */
+ * device, its value is ledger_value(n). verify.py reads the same layout.
+ *
+ * deaf makes a power cut exact: it is set right before the cut, and read after each receive, so that no acknowledgement counts
+ * that left after the power did. What is not counted is sent again. */
 #ifndef ROOST_TEST_LEDGER_H
 #define ROOST_TEST_LEDGER_H
 
@@ -16,7 +19,7 @@ struct ledger_header {
 	uint32_t devices;
 	uint32_t per_device;
 	uint32_t flip;	/* every flip readings the value crosses 0; 0: never */
-	uint32_t reserved;
+	uint32_t deaf; /* set by powercut.c: PUBACKs read from now on are thrown away */
 	char prefix[LEDGER_PREFIX_MAX]; /* device d is "<prefix>-%04u" */
 	uint64_t acked;			/* so far, of all devices */
 };

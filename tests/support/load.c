@@ -439,6 +439,11 @@ conn_event(struct load *l, struct conn *c, uint32_t events, int64_t now)
 			conn_close(l, c, now, n == 0 ? 0 : errno);
 			return;
 		}
+		if (n > 0 && __atomic_load_n(&l->ledger->deaf, __ATOMIC_ACQUIRE)) {
+			conn_close(l, c, now, 0);
+			c->retry_at_us = now + RETRY_US;
+			return;
+		}
 		if (n > 0) {
 			c->in_len += (size_t)n;
 			conn_packets(l, c, now);

@@ -37,6 +37,10 @@ class Load:
     def acked(self):
         return ledger.acked_so_far(self.path)
 
+    def stop(self):
+        """Nothing new is sent from now on; finish() still waits for what is not acknowledged."""
+        self.proc.terminate()
+
     def finish(self, seconds):
         """Waits for the end; returns what it reported. Everything it sent must have been acknowledged."""
         out, _ = self.proc.communicate(timeout=seconds * roost.SLOW)

@@ -117,8 +117,9 @@ def notify_yaml(*receivers):
 
 
 class Roost:
-    def __init__(self, settings=None, rules="", notify="", folder=None, disk=False, workers=None):
-        """rules and notify: file texts; disk: data_dir on a real disk instead of /dev/shm."""
+    def __init__(self, settings=None, rules="", notify="", folder=None, disk=False, workers=None,
+                 environment=None):
+        """rules and notify: file texts; disk: data_dir on a real disk instead of /dev/shm; environment: added to ours."""
         self.own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="roost-test-", dir="/tmp" if disk else "/dev/shm")
         self.data_dir = os.path.join(self.folder, "data")
@@ -142,6 +143,7 @@ class Roost:
         self.workers = WORKERS if workers is None else workers
         self.proc = None
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ROOST_")}
+        self.environment.update(environment or {})
 
     @staticmethod
     def write(path, text):
@@ -192,6 +194,17 @@ class Roost:
             return self.proc.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
             raise AssertionError("roost run did not end within %g s\n%s" % (seconds * SLOW, self.log_tail())) from None
+
+    def kill_all(self):
+        """kill -9 of the supervisor and of all below it; returns when they are gone."""
+        tree = {self.proc.pid} | set(descendants(self.proc.pid))
+        for pid in tree:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.proc.wait()
+        self.wait_for(lambda: reap() or not tree & set(descendants(os.getpid())), 5, "the end of all")
 
     def restart(self):
         self.stop()
