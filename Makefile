@@ -143,7 +143,8 @@ $(FLOOD): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/bench/flood*.c))
 	$(CC) $(LDFLAGS) -o $@ $^
 
 # Storage in one process with a disk that fails as it is told: tests/support/storage/
-STORAGE_DISK := $(patsubst %,$(B)/obj/tests/%.o,support/storage/disk support/storage/disk_cut unit/storage/support_dir)
+STORAGE_DISK := $(patsubst %,$(B)/obj/tests/%.o,support/storage/disk support/storage/disk_cut \
+                  support/storage/work unit/storage/support_dir)
 STORAGE_FAULTS := $(B)/test/support/storage_points $(B)/test/support/storage_flips
 $(B)/obj/tests/support/storage/%.o: CFLAGS += -Iservices/storage -Itests/unit/storage
 $(STORAGE_FAULTS): $(B)/test/support/storage_%: $(B)/obj/tests/support/storage/%.o $(STORAGE_DISK) \
