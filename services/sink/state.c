@@ -78,12 +78,19 @@ send_devices(struct state *s)
 			s->metrics_cap = d->n;
 			s->metrics = xrealloc(s->metrics, d->n * sizeof(s->metrics[0]));
 		}
-		for (size_t i = 0; i < d->n; i++)
+		buf_clear(&s->text);
+		for (size_t i = 0; i < d->n; i++) {
+			size_t before = s->text.len;
+
+			value_put_text(&s->text, &d->metrics[i].value);
 			s->metrics[i] = (struct device_state_metric){
 				.name = bytes_of(d->metrics[i].name, d->metrics[i].name_len),
-				.value = bytes_of(d->metrics[i].value, d->metrics[i].value_len),
+				.value = bytes_of(NULL, s->text.len - before),
 				.time = d->metrics[i].time
 			};
+		}
+		for (size_t i = 0, at = 0; i < d->n; at += s->metrics[i++].value.len)
+			s->metrics[i].value.data = s->text.data + at;
 		device_state_latest(s->redis, bytes_of(d->id, d->id_len), s->metrics, d->n);
 	}
 	metric_add(M_STATE_WRITES, s->map.devices);
@@ -233,6 +240,7 @@ static void
 take_record(struct state *s, const struct record *r)
 {
 	struct point_cursor c = point_cursor_of(r);
+	struct state_device *d = NULL;
 	struct point p;
 
 	if (verdict_code(r->verdict) != VERDICT_ACCEPTED || (r->flags & RECORD_UNDECODABLE) != 0)
@@ -241,9 +249,9 @@ take_record(struct state *s, const struct record *r)
 	while (point_next(&c, &p) == 0) {
 		if (p.reason != QUARANTINE_NONE || bytes_equal_str(p.name, METRIC_TS))
 			continue;
-		buf_clear(&s->text);
-		value_put_text(&s->text, &p.value);
-		if (state_map_put(&s->map, r->device, p.name, buf_bytes(&s->text), p.time))
+		if (d == NULL)
+			d = state_map_device(&s->map, r->device);
+		if (state_map_put(&s->map, d, p.name, &p.value, p.time))
 			metric_add(M_STATE_COALESCED, 1);
 	}
 }

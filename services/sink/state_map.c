@@ -17,12 +17,31 @@ state_map_init(struct state_map *m)
 	m->last = &m->first;
 }
 
+static size_t
+text_bytes(const struct value *v)
+{
+	return v->kind == VALUE_STRING ? v->v.s.len : 0;
+}
+
 static void
-free_device(struct state_device *d)
+set_value(struct state_map *m, struct state_metric *s, const struct value *v)
+{
+	uint8_t *text = v->kind == VALUE_STRING ? xmemdup(v->v.s.data, v->v.s.len) : NULL;
+
+	m->bytes += text_bytes(v) - text_bytes(&s->value);
+	if (s->value.kind == VALUE_STRING)
+		free((void *)(uintptr_t)s->value.v.s.data);
+	s->value = *v;
+	if (text)
+		s->value.v.s.data = text;
+}
+
+static void
+free_device(struct state_map *m, struct state_device *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
 		free(d->metrics[i].name);
-		free(d->metrics[i].value);
+		set_value(m, &d->metrics[i], &(struct value){ .kind = VALUE_INT });
 	}
 	free(d->metrics);
 	free(d->id);
@@ -36,7 +55,7 @@ state_map_clear(struct state_map *m)
 
 	for (struct state_device *d = m->first; d != NULL; d = next) {
 		next = d->next;
-		free_device(d);
+		free_device(m, d);
 	}
 	memset(m->table, 0, m->table_size * sizeof(struct state_device *));
 	m->first = NULL;
@@ -65,8 +84,8 @@ insert(struct state_map *m, struct state_device *d)
 	m->table[at] = d;
 }
 
-static struct state_device *
-find_device(struct state_map *m, struct bytes id)
+struct state_device *
+state_map_device(struct state_map *m, struct bytes id)
 {
 	uint64_t hash = XXH3_64bits(id.data, id.len);
 	struct state_device *d;
@@ -94,10 +113,9 @@ find_device(struct state_map *m, struct bytes id)
 }
 
 bool
-state_map_put(
-    struct state_map *m, struct bytes device, struct bytes metric, struct bytes value, int64_t time)
+state_map_put(struct state_map *m, struct state_device *d, struct bytes metric,
+    const struct value *value, int64_t time)
 {
-	struct state_device *d = find_device(m, device);
 	struct state_metric *s;
 
 	for (size_t i = 0; i < d->n; i++) {
@@ -107,14 +125,7 @@ state_map_put(
 		if (time < s->time)
 			return true;
 		s->time = time;
-		if (value.len > s->value_len) {
-			m->bytes += value.len - s->value_len;
-			s->value = xrealloc(s->value, value.len);
-		} else {
-			m->bytes -= s->value_len - value.len;
-		}
-		memcpy(s->value, value.data, value.len);
-		s->value_len = value.len;
+		set_value(m, s, value);
 		return true;
 	}
 	if (d->n == d->cap) {
@@ -122,12 +133,11 @@ state_map_put(
 		d->metrics = xrealloc(d->metrics, d->cap * sizeof(d->metrics[0]));
 	}
 	s = &d->metrics[d->n++];
-	*s = (struct state_metric){ .name = xmemdup(metric.data, metric.len),
-		.name_len = metric.len,
-		.value_len = value.len,
-		.time = time };
-	s->value = xmalloc(value.len + 1);
-	memcpy(s->value, value.data, value.len);
-	m->bytes += sizeof(*s) + metric.len + value.len;
+	*s = (struct state_metric){
+		.name = xmemdup(metric.data, metric.len), .name_len = metric.len, .time = time
+	};
+	s->value.kind = VALUE_INT;
+	set_value(m, s, value);
+	m->bytes += sizeof(*s) + metric.len;
 	return false;
 }

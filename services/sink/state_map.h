@@ -6,13 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buf.h"
+#include "record.h"
 
 struct state_metric {
 	char *name;
 	size_t name_len;
-	char *value;
-	size_t value_len;
+	struct value value; /* a string is the map's */
 	int64_t time;
 };
 
@@ -38,7 +37,9 @@ struct state_map {
 void state_map_init(struct state_map *m);
 void state_map_fini(struct state_map *m);
 void state_map_clear(struct state_map *m);
+/* Found or made; to be given a value next. */
+struct state_device *state_map_device(struct state_map *m, struct bytes id);
 /* Keeps the newer of this and what is there (this one, if they are of one time). True if a value was replaced or dropped. */
-bool state_map_put(struct state_map *m, struct bytes device, struct bytes metric, struct bytes value, int64_t time);
+bool state_map_put(struct state_map *m, struct state_device *d, struct bytes metric, const struct value *value, int64_t time);
 
 #endif

@@ -9,8 +9,10 @@
 static bool
 put(struct state_map *m, const char *device, const char *metric, const char *value, int64_t time)
 {
+	struct value v = { .kind = VALUE_STRING, .v = { .s = bytes_of_str(value) } };
+
 	return state_map_put(
-	    m, bytes_of_str(device), bytes_of_str(metric), bytes_of_str(value), time);
+	    m, state_map_device(m, bytes_of_str(device)), bytes_of_str(metric), &v, time);
 }
 
 START_TEST(keeps_the_newest)
@@ -34,12 +36,36 @@ START_TEST(keeps_the_newest)
 		ck_assert_msg(put(&m, "a", "t", cases[i].value, cases[i].time) == (i > 0), "%s",
 		    cases[i].label);
 		ck_assert_uint_eq(m.devices, 1);
-		ck_assert_msg(bytes_equal_str(bytes_of(m.first->metrics[0].value,
-						  m.first->metrics[0].value_len),
-				  cases[i].want),
-		    "%s", cases[i].label);
+		ck_assert_msg(bytes_equal_str(m.first->metrics[0].value.v.s, cases[i].want), "%s",
+		    cases[i].label);
 	}
 	state_map_fini(&m);
+	state_map_fini(&m);
+}
+END_TEST
+
+START_TEST(any_kind_replaces_any)
+{
+	struct value values[] = { { .kind = VALUE_STRING, .v = { .s = bytes_of_str("abc") } },
+		{ .kind = VALUE_DOUBLE, .v = { .f = 21.5 } },
+		{ .kind = VALUE_STRING, .v = { .s = bytes_of_str("defgh") } },
+		{ .kind = VALUE_BOOL, .v = { .b = true } } };
+	struct state_map m;
+	size_t bytes = 0;
+
+	state_map_init(&m);
+	for (int64_t i = 0; i < 8; i++) {
+		const struct value *v = &values[i % 4];
+		struct state_device *d = state_map_device(&m, bytes_of_str("a"));
+
+		state_map_put(&m, d, bytes_of_str("t"), v, i);
+		ck_assert_int_eq(d->metrics[0].value.kind, v->kind);
+		if (v->kind == VALUE_STRING)
+			ck_assert(bytes_equal(d->metrics[0].value.v.s, v->v.s));
+		if (i == 1)
+			bytes = m.bytes;
+	}
+	ck_assert_uint_eq(m.bytes, bytes);
 	state_map_fini(&m);
 }
 END_TEST
@@ -83,6 +109,7 @@ main(void)
 	int failed;
 
 	tcase_add_test(t, keeps_the_newest);
+	tcase_add_test(t, any_kind_replaces_any);
 	tcase_add_test(t, many_devices_and_again_after_clear);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
