@@ -1,10 +1,12 @@
 /* worker.c - the life of a worker, the same in every service */
 #include "worker.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,13 +15,26 @@
 #include "lifecycle.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
 
 #define SETTINGS_MAX (1 << 20)
 #define LISTENERS_MAX 64
 
+/* A second with fewer turns is quiet; after so many of them what a burst left behind is given back to the system. */
+#define QUIET_US 1000000
+#define QUIET_TURNS 100
+#define QUIET_SECONDS 3
+
 struct ticker {
 	struct loop_timer timer;
 	struct worker *w;
+};
+
+struct quiet {
+	struct loop_timer timer;
+	struct loop *loop;
+	uint64_t turns;
+	unsigned seconds; /* of quiet after a burst, counted down; 0: there was none */
 };
 
 static void
@@ -76,6 +91,20 @@ on_tick(void *arg)
 
 	loop_timer_set(t->w->loop, &t->timer, (int64_t)t->w->spec->tick_ms * 1000, on_tick, t);
 	t->w->spec->tick(t->w);
+}
+
+static void
+on_quiet(void *arg)
+{
+	struct quiet *q = arg;
+	uint64_t turns = metric_get(M_LOOP_TURNS);
+
+	loop_timer_set(q->loop, &q->timer, QUIET_US, on_quiet, q);
+	if (turns - q->turns > QUIET_TURNS)
+		q->seconds = QUIET_SECONDS;
+	else if (q->seconds > 0 && --q->seconds == 0)
+		malloc_trim(0);
+	q->turns = turns;
 }
 
 void
@@ -216,10 +245,11 @@ static int
 run(struct worker *w)
 {
 	struct ticker ticker = { .w = w };
+	struct quiet quiet = { .seconds = QUIET_SECONDS }; /* a start is a burst */
 	char run_dir[128];
 	int err;
 
-	w->loop = loop_new();
+	w->loop = quiet.loop = loop_new();
 	w->lifecycle = lifecycle_new(w->loop, (int)env_number("ROOST_CONTROL_FD"), on_drain, w);
 	w->bus = bus_new(w->loop, w->name, worker_run_dir(w->settings, run_dir, sizeof run_dir),
 	    dispatch, link_changed, w);
@@ -232,6 +262,7 @@ run(struct worker *w)
 		if (w->spec->tick)
 			loop_timer_set(w->loop, &ticker.timer, (int64_t)w->spec->tick_ms * 1000,
 			    on_tick, &ticker);
+		loop_timer_set(w->loop, &quiet.timer, QUIET_US, on_quiet, &quiet);
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
 		loop_run(w->loop);
@@ -239,6 +270,7 @@ run(struct worker *w)
 	if (w->spec->stop)
 		w->spec->stop(w);
 	loop_timer_clear(w->loop, &ticker.timer);
+	loop_timer_clear(w->loop, &quiet.timer);
 	return w->exit_code;
 }
 
@@ -258,6 +290,8 @@ worker_main(const struct worker_spec *spec, int argc, char **argv)
 	}
 	umask(077);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (spec->nice)
+		(void)setpriority(PRIO_PROCESS, 0, spec->nice); /* before there are other threads */
 	settings = settings_new();
 	set_name(&w, name);
 	log_init(w.name, LOG_LEVEL_INFO, LOG_FORMAT_TEXT);

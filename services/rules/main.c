@@ -407,6 +407,7 @@ static const struct worker_spec spec = {
 	.drained = rules_drained,
 	.tick = rules_tick,
 	.tick_ms = 1000,
+	.nice = 5,
 	.on_link = on_link,
 	.on = {
 		[MSG_WELCOME] = on_welcome,

@@ -68,6 +68,7 @@ static const struct worker_spec spec = {
 	.turn = turn,
 	.tick = tick,
 	.tick_ms = SINK_TICK_MS,
+	.nice = 10,
 	.drain = drain,
 	.drained = drained,
 };

@@ -441,6 +441,14 @@ journal_prewrite(struct journal *j)
 	j->zeroed += chunk;
 }
 
+void
+journal_rest(struct journal *j)
+{
+	if (j->pending_entries == 0)
+		buf_fini(&j->pending);
+	buf_fini(&j->snapshot);
+}
+
 int
 journal_unlink_oldest(struct journal *j)
 {

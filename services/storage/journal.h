@@ -133,6 +133,8 @@ void journal_snapshot_put(struct journal *j, const struct entry *e);
 int journal_prepare(struct journal *j);
 /* Writes some zeros ahead: a sync into written blocks costs half of one into preallocated ones. */
 void journal_prewrite(struct journal *j);
+/* Frees buffers that a burst has left behind. */
+void journal_rest(struct journal *j);
 int journal_unlink_oldest(struct journal *j);
 
 uint64_t journal_oldest(const struct journal *j); /* first offset that is kept */

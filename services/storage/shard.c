@@ -9,13 +9,15 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "subscriber.h"
 
 #define TICK_US 1000000
 #define REGRANTS                                                                                   \
 	10 /* a reopened window is told this often, once a second, until the sender uses it */
 #define SLOW_TURN_US 500000
 #define CLOCK_BACK_US 5000000 /* less is not worth a word */
-#define WARM_SLICE 131072     /* bytes of old blocks a turn: about a millisecond */
+#define IDLE_US 2000000
+#define WARM_SLICE 131072 /* bytes of old blocks a turn: about a millisecond */
 
 static void
 on_damaged(void *arg, uint64_t from, uint64_t to)
@@ -230,7 +232,7 @@ shard_commit(struct shard *s)
 
 	if (journal_pending(s->journal)) {
 		journal_commit(s->journal, s->time_us, &b);
-		recent_add(&s->recent, &b);
+		recent_add(&s->recent, &b, &s->journal->pending);
 		followers_committed(&s->followers, &b, s->mono_us);
 	}
 	while (s->answers) {
@@ -411,6 +413,19 @@ regrant(struct shard *s)
 	}
 }
 
+/* Nothing came for a while: what every reader has is not kept in memory. */
+static void
+rest(struct shard *s)
+{
+	uint64_t least = s->journal->end;
+
+	for (size_t i = 0; i < s->followers.count; i++)
+		if (s->followers.all[i]->at < least)
+			least = s->followers.all[i]->at;
+	recent_forget(&s->recent, least);
+	journal_rest(s->journal);
+}
+
 void
 shard_tick(struct shard *s)
 {
@@ -433,6 +448,8 @@ shard_tick(struct shard *s)
 		    s, &(struct entry){ .kind = ENTRY_TICK, .partition = ENTRY_ALL_PARTITIONS });
 	shard_commit(s);
 	followers_tick(&s->followers, s->mono_us, late > SLOW_TURN_US ? late : 0);
+	if (s->mono_us - s->batch_us > IDLE_US)
+		rest(s);
 }
 
 bool
