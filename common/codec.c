@@ -12,7 +12,7 @@
 #include "err.h"
 #include "mem.h"
 
-enum field_kind { KIND_U64, KIND_I64, KIND_F64, KIND_BOOL, KIND_STR, KIND_BIN, KIND_U64S };
+enum field_kind { KIND_U64, KIND_I64, KIND_BOOL, KIND_STR, KIND_BIN, KIND_U64S };
 enum field_need { NEED_MUST, NEED_MAY, NEED_RETIRED };
 
 struct field_info {
@@ -144,7 +144,6 @@ mp_put_map(struct buf *out, uint32_t n)
 union field_value {
 	uint64_t u64;
 	int64_t i64;
-	double f64;
 	bool boolean;
 	struct bytes bytes;
 };
@@ -152,7 +151,6 @@ union field_value {
 static const size_t kind_sizes[] = {
 	[KIND_U64] = sizeof(uint64_t),
 	[KIND_I64] = sizeof(int64_t),
-	[KIND_F64] = sizeof(double),
 	[KIND_BOOL] = sizeof(bool),
 	[KIND_STR] = sizeof(struct bytes),
 	[KIND_BIN] = sizeof(struct bytes),
@@ -169,7 +167,7 @@ field_load(const struct field_info *f, const void *msg)
 	return v;
 }
 
-/* An optional field is written unless it is 0, +0.0, false or empty. */
+/* An optional field is written unless it is 0, false or empty. */
 static bool
 field_is_written(const struct field_info *f, const void *msg)
 {
@@ -193,9 +191,6 @@ field_encode(const struct field_info *f, const void *msg, struct buf *out)
 		break;
 	case KIND_I64:
 		mp_put_int(out, v.i64);
-		break;
-	case KIND_F64:
-		mp_put_double(out, v.f64);
 		break;
 	case KIND_BOOL:
 		mp_put_bool(out, v.boolean);
@@ -259,8 +254,6 @@ field_size(const struct field_info *f, const void *msg)
 		return uint_size(v.u64);
 	case KIND_I64:
 		return int_size(v.i64);
-	case KIND_F64:
-		return 9;
 	case KIND_BOOL:
 		return 1;
 	case KIND_STR:
@@ -294,8 +287,7 @@ static int
 field_decode(const struct field_info *f, struct mp_cursor *c, uint8_t *msg)
 {
 	union field_value v;
-	uint64_t size =
-	    0; /* what the limit is about: of a number its magnitude, of bytes their count */
+	uint64_t size = 0; /* for the limit: a number's magnitude, or how many bytes */
 
 	memset(&v, 0, sizeof v);
 	switch (f->kind) {
@@ -305,9 +297,6 @@ field_decode(const struct field_info *f, struct mp_cursor *c, uint8_t *msg)
 	case KIND_I64:
 		v.i64 = mp_get_int(c);
 		size = v.i64 < 0 ? ~(uint64_t)v.i64 : (uint64_t)v.i64;
-		break;
-	case KIND_F64:
-		v.f64 = mp_get_double(c);
 		break;
 	case KIND_BOOL:
 		v.boolean = mp_get_bool(c);
@@ -356,7 +345,7 @@ fields_decode(const struct message_info *m, struct mp_cursor *c, uint8_t *msg)
 			return ERR_MALFORMED;
 		seen |= 1ull << index;
 		err = field_decode(f, c, msg);
-		if (err && !c->failed)
+		if (err)
 			return err;
 	}
 	if (c->failed || c->at != c->end)

@@ -26,7 +26,6 @@ enum msg_type {
 
 #define CODEC_C_U64 uint64_t
 #define CODEC_C_I64 int64_t
-#define CODEC_C_F64 double
 #define CODEC_C_BOOL bool
 #define CODEC_C_STR struct bytes
 #define CODEC_C_BIN struct bytes

@@ -341,7 +341,7 @@ loop_turn(struct loop *loop, int64_t wait_us)
 	ASSERT(n >= 0 || errno == EINTR);
 	loop->now_us = clock_mono_us();
 	for (int i = 0; i < n; i++) {
-		enum watched *what = events[i].data.ptr;
+		const enum watched *what = events[i].data.ptr;
 
 		if (*what == WATCHED_SOURCE) {
 			((struct loop_source *)events[i].data.ptr)->due = true;

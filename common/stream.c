@@ -131,7 +131,7 @@ tx_rearm(struct stream_tx *s, int64_t now_us)
 {
 	bool waits = s->head != s->unsent || tx_is_closed(s);
 
-	s->rto_at_us = s->id && !s->hello_at_us && waits ? now_us + s->rto_us : 0;
+	s->rto_at_us = !s->hello_at_us && waits ? now_us + s->rto_us : 0;
 }
 
 /* RFC 6298, on batches that were sent once (Karn): oldest is the first of a commit, which waited longest. */
@@ -140,7 +140,7 @@ tx_measure(struct stream_tx *s, const struct stream_batch *oldest, int64_t now_u
 {
 	int64_t rtt, off, rto;
 
-	if (oldest->resent || oldest->sent_us == 0)
+	if (oldest->resent)
 		return;
 	rtt = now_us > oldest->sent_us ? now_us - oldest->sent_us : 1;
 	if (s->srtt_us == 0) {
@@ -149,9 +149,7 @@ tx_measure(struct stream_tx *s, const struct stream_batch *oldest, int64_t now_u
 	} else {
 		off = rtt > s->srtt_us ? rtt - s->srtt_us : s->srtt_us - rtt;
 		s->rttvar_us += (off - s->rttvar_us) / 4;
-		s->srtt_us += (rtt - s->srtt_us) / 8;
-		if (s->srtt_us == 0)
-			s->srtt_us = 1;
+		s->srtt_us += (rtt - s->srtt_us) / 8; /* both are 1 at least, so this stays so */
 	}
 	rto = s->srtt_us + 4 * s->rttvar_us;
 	s->rto_us = rto < STREAM_RTO_MIN_US   ? STREAM_RTO_MIN_US

@@ -121,7 +121,7 @@ mqtt_get_props(struct mqtt_reader *r, unsigned version, unsigned where, struct m
 	}
 	ret->raw = bytes_of(r->at, length);
 	end = r->at + length;
-	while (r->at < end && !mqtt_failed(r)) {
+	while (r->at < end) { /* a fault moves r->at to the packet's end */
 		uint32_t id = mqtt_get_varint(r);
 		const struct prop_info *info = id < MQTT_PROPS_MAX ? &infos[id] : &infos[0];
 

@@ -44,7 +44,7 @@ get_varint(struct reader *r)
 {
 	uint64_t v = 0;
 
-	for (unsigned shift = 0; shift < 64; shift += 7) {
+	for (unsigned shift = 0;; shift += 7) {
 		uint8_t b = get_u8(r);
 
 		if (shift == 63 && b > 1)

@@ -64,8 +64,7 @@ scales_exactly(double f, unsigned scale, int64_t *ret_mantissa)
 	if (!(fabs(x) <= (double)MANTISSA_MAX))
 		return false;
 	m = llrint(x);
-	if (m > MANTISSA_MAX || m < -MANTISSA_MAX ||
-	    double_bits((double)m / history_power10[scale]) != double_bits(f))
+	if (double_bits((double)m / history_power10[scale]) != double_bits(f))
 		return false;
 	*ret_mantissa = m;
 	return true;

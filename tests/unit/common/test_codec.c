@@ -221,6 +221,123 @@ START_TEST(test_cursor_reads_what_msgpack_packs)
 }
 END_TEST
 
+/* Every form of the format, whole: skipped to its end, and failed when a byte is missing. */
+START_TEST(test_skip)
+{
+	static const struct {
+		const char *label;
+		const char *value;
+		size_t len;
+	} forms[] = {
+		{ "fixint", "\x07", 1 },
+		{ "negative fixint", "\xe0", 1 },
+		{ "nil", "\xc0", 1 },
+		{ "false", "\xc2", 1 },
+		{ "true", "\xc3", 1 },
+		{ "bin8", "\xc4\x01z", 3 },
+		{ "bin16", "\xc5\x00\x01z", 4 },
+		{ "bin32", "\xc6\x00\x00\x00\x01z", 6 },
+		{ "ext8", "\xc7\x02\x09yz", 5 },
+		{ "ext16", "\xc8\x00\x02\x09yz", 6 },
+		{ "ext32", "\xc9\x00\x00\x00\x02\x09yz", 8 },
+		{ "float32", "\xca\x3f\xc0\x00\x00", 5 },
+		{ "float64", "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00", 9 },
+		{ "uint8", "\xcc\xff", 2 },
+		{ "uint16", "\xcd\xff\xff", 3 },
+		{ "uint32", "\xce\xff\xff\xff\xff", 5 },
+		{ "uint64", "\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 9 },
+		{ "int8", "\xd0\x80", 2 },
+		{ "int16", "\xd1\x80\x00", 3 },
+		{ "int32", "\xd2\x80\x00\x00\x00", 5 },
+		{ "int64", "\xd3\x80\x00\x00\x00\x00\x00\x00\x00", 9 },
+		{ "fixext1", "\xd4\x09z", 3 },
+		{ "fixext2", "\xd5\x09yz", 4 },
+		{ "fixext4", "\xd6\x09wxyz", 6 },
+		{ "fixext8", "\xd7\x09stuvwxyz", 10 },
+		{ "fixext16", "\xd8\x09klmnopqrstuvwxyz", 18 },
+		{ "fixstr", "\xa1z", 2 },
+		{ "str8", "\xd9\x01z", 3 },
+		{ "str16", "\xda\x00\x01z", 4 },
+		{ "str32", "\xdb\x00\x00\x00\x01z", 6 },
+		{ "fixarray", "\x92\x01\xc0", 3 },
+		{ "array16", "\xdc\x00\x02\x01\xc0", 5 },
+		{ "array32", "\xdd\x00\x00\x00\x02\x01\xc0", 7 },
+		{ "fixmap", "\x81\xa1k\xc3", 4 },
+		{ "map16", "\xde\x00\x01\xa1k\xc3", 6 },
+		{ "map32", "\xdf\x00\x00\x00\x01\xa1k\xc3", 8 },
+		{ "eight levels", "\x91\x91\x91\x91\x91\x91\x91\x01", 8 },
+	};
+	static const char *const never[] = { "\xc1", "\x92\xc1\x01",
+		"\x91\x91\x91\x91\x91\x91\x91\x91\x01" };
+	struct mp_cursor c;
+
+	for (size_t i = 0; i < COUNT_OF(forms); i++) {
+		for (size_t n = 0; n <= forms[i].len; n++) {
+			/* A heap copy of exactly this size, so that a sanitizer sees one byte too many. */
+			uint8_t *copy = xmemdup(forms[i].value, n);
+
+			c = mp_cursor_of(bytes_of(copy, n));
+			mp_skip(&c);
+			ck_assert_msg(
+			    c.failed == (n < forms[i].len), "%s, %zu bytes", forms[i].label, n);
+			ck_assert_msg(c.failed || c.at == c.end, "%s", forms[i].label);
+			free(copy);
+		}
+	}
+	for (size_t i = 0; i < COUNT_OF(never); i++) {
+		c = mp_cursor_of(bytes_of_str(never[i]));
+		mp_skip(&c);
+		ck_assert(c.failed);
+	}
+}
+END_TEST
+
+/* What is there and is not what is asked for fails the cursor and reads as zero. */
+START_TEST(test_other_kinds)
+{
+	static const char *const values[] = { "\xc0", "\xa1z", "\xc4\x01z", "\x90", "\x80", "\xc3",
+		"\xcb\x40\x45\x00\x00\x00\x00\x00\x00", "\x2a", "\xff", "\xd1\xff\xff",
+		"\xcf\xff\xff\xff\xff\xff\xff\xff\xff" };
+	static const size_t lens[] = { 1, 2, 3, 1, 1, 1, 9, 1, 1, 3, 9 };
+	/* Who may be read as uint, int, double, bool, str, bin, array, map. */
+	static const char *const reads[] = { "", "s", "b", "a", "m", "o", "d", "uid", "id", "id",
+		"ud" };
+
+	for (size_t i = 0; i < COUNT_OF(values); i++) {
+		for (const char *as = "uidosbam"; *as; as++) {
+			struct mp_cursor c = mp_cursor_of(bytes_of(values[i], lens[i]));
+			bool zero = *as == 'u'	 ? mp_get_uint(&c) == 0
+				    : *as == 'i' ? mp_get_int(&c) == 0
+				    : *as == 'd' ? !(mp_get_double(&c) < 0) && c.failed
+				    : *as == 'o' ? !mp_get_bool(&c)
+				    : *as == 's' ? mp_get_str(&c).len == 0
+				    : *as == 'b' ? mp_get_bin(&c).len == 0
+				    : *as == 'a' ? mp_get_array(&c) == 0
+						 : mp_get_map(&c) == 0;
+			bool fits = strchr(reads[i], *as) != NULL;
+
+			ck_assert_msg(c.failed == !fits, "value %zu as %c", i, *as);
+			ck_assert_msg(fits || zero, "value %zu as %c", i, *as);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_alert_keeps_its_signs)
+{
+	struct msg_alert in = { .at = -1, .since = INT64_MIN };
+	struct buf out = { 0 };
+	enum msg_type type;
+	union msg_any msg;
+
+	codec_encode(MSG_ALERT, &in, &out);
+	ck_assert_int_eq(codec_decode(buf_bytes(&out), &type, &msg), 0);
+	ck_assert_int_eq(msg.alert.at, -1);
+	ck_assert_int_eq(msg.alert.since, INT64_MIN);
+	buf_fini(&out);
+}
+END_TEST
+
 START_TEST(test_lists)
 {
 	struct buf list = { 0 };
@@ -275,4 +392,5 @@ END_TEST
 
 UNIT_MAIN("codec", test_round_trip, test_size_is_known_before, test_every_prefix_is_malformed,
     test_every_changed_byte_is_survived, test_fields, test_unknown_message,
-    test_cursor_reads_what_msgpack_packs, test_lists, test_golden_frames)
+    test_cursor_reads_what_msgpack_packs, test_skip, test_other_kinds, test_alert_keeps_its_signs,
+    test_lists, test_golden_frames)

@@ -65,12 +65,12 @@ START_TEST(test_put)
 	struct record_cursor c;
 	struct point_cursor pc;
 	struct record r;
-	uint32_t n = 0;
 
 	build(&steps);
 	c = record_cursor_of(buf_bytes(&steps));
 	while (record_next(&c, &r) == 0) {
-		n = 0;
+		uint32_t n = 0;
+
 		pc = point_cursor_of(&r);
 		while (point_next(&pc, &points[n]) == 0)
 			n++;
@@ -235,6 +235,173 @@ START_TEST(test_abandon_and_maximum)
 }
 END_TEST
 
+START_TEST(test_no_room)
+{
+	struct point p = point_double("t", 1);
+	struct record_writer w;
+	struct buf batch;
+
+	buf_init(&batch, 10);
+	record_begin(&w, &batch, &head);
+	record_add(&w, &p);
+	record_end(&w);
+	ck_assert(batch.failed && batch.len == 0);
+	buf_fini(&batch);
+}
+END_TEST
+
+START_TEST(test_names)
+{
+	static const char *const verdicts[] = { "accepted", "device-limit", "global-limit",
+		"group-limit", "copy" };
+	static const enum verdict_code codes[] = { VERDICT_ACCEPTED, VERDICT_DEVICE_LIMIT,
+		VERDICT_GLOBAL_LIMIT, VERDICT_GROUP_LIMIT, VERDICT_COPY };
+	static const char *const reasons[] = { "none", "not-finite", "physically-impossible",
+		"outside-profile", "undecodable", "impossible-time" };
+	static const unsigned numbers[] = { QUARANTINE_NONE, QUARANTINE_NOT_FINITE,
+		QUARANTINE_PHYSICAL, QUARANTINE_PROFILE, QUARANTINE_UNDECODABLE, QUARANTINE_TIME };
+
+	for (size_t i = 0; i < COUNT_OF(codes); i++)
+		ck_assert_str_eq(verdict_name(verdict_make(codes[i], 5)), verdicts[i]);
+	/* of a newer release */
+	ck_assert_str_eq(verdict_name(0xff000000), "refused");
+	for (size_t i = 0; i < COUNT_OF(numbers); i++)
+		ck_assert_str_eq(quarantine_name(numbers[i]), reasons[i]);
+	ck_assert_str_eq(quarantine_name(1000), "unknown");
+}
+END_TEST
+
+START_TEST(test_every_size_of_value)
+{
+	static const int64_t ints[] = { 0, 127, 128, 255, 256, 65535, 65536, UINT32_MAX,
+		(int64_t)UINT32_MAX + 1, INT64_MAX, -1, -32, -33, INT8_MIN, INT8_MIN - 1, INT16_MIN,
+		INT16_MIN - 1, INT32_MIN, (int64_t)INT32_MIN - 1, INT64_MIN };
+	static const size_t texts[] = { 0, 31, 32, 255, 256, POINT_STRING_MAX };
+	uint8_t *text = xcalloc(1, POINT_STRING_MAX);
+	struct buf batch = { 0 };
+	struct record_cursor c;
+	struct point_cursor pc;
+	struct record_writer w;
+	struct record r;
+	struct point p = { .name = { text, METRIC_NAME_MAX }, .time = head.time };
+
+	record_begin(&w, &batch, &head);
+	p.value.kind = VALUE_INT;
+	for (size_t i = 0; i < COUNT_OF(ints); i++) {
+		p.value.v.i = ints[i];
+		record_add(&w, &p);
+	}
+	p.value.kind = VALUE_STRING;
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		p.value.v.s = bytes_of(text, texts[i]);
+		record_add(&w, &p);
+	}
+	p.value = (struct value){ .kind = VALUE_BOOL };
+	record_add(&w, &p);
+	record_end(&w);
+	c = record_cursor_of(buf_bytes(&batch));
+	ck_assert_int_eq(record_next(&c, &r), 0);
+	pc = point_cursor_of(&r);
+	for (size_t i = 0; i < COUNT_OF(ints); i++) {
+		ck_assert_int_eq(point_next(&pc, &p), 0);
+		ck_assert_int_eq(p.value.kind, VALUE_INT);
+		ck_assert_int_eq(p.value.v.i, ints[i]);
+		ck_assert_uint_eq(p.name.len, METRIC_NAME_MAX);
+	}
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		ck_assert_int_eq(point_next(&pc, &p), 0);
+		ck_assert_int_eq(p.value.kind, VALUE_STRING);
+		ck_assert_uint_eq(p.value.v.s.len, texts[i]);
+	}
+	ck_assert_int_eq(point_next(&pc, &p), 0);
+	ck_assert(p.value.kind == VALUE_BOOL && !p.value.v.b);
+	ck_assert_int_eq(point_next(&pc, &p), ERR_NOT_FOUND);
+	buf_fini(&batch);
+	free(text);
+}
+END_TEST
+
+/* A record of another writer's bytes: device, then what stands where the points do. */
+static int
+check_made(size_t device_len, const void *points, size_t len)
+{
+	static const uint8_t zeros[DEVICE_ID_MAX + 1];
+	struct buf in = { 0 }, batch = { 0 };
+	int err;
+
+	buf_add(&in, "\x98\xce\0\0\0\0\0\0", 8);
+	mp_put_str(&in, bytes_of(zeros, device_len));
+	buf_add(&in, "\0\0\0", 3);
+	buf_add(&in, points, len);
+	buf_add(&batch, "\xc6\0", 2);
+	buf_add_u8(&batch, (uint8_t)(in.len >> 16));
+	buf_add_u8(&batch, (uint8_t)(in.len >> 8));
+	buf_add_u8(&batch, (uint8_t)in.len);
+	buf_add(&batch, in.data, in.len);
+	err = record_check_batch(buf_bytes(&batch), NULL, NULL);
+	buf_fini(&in);
+	buf_fini(&batch);
+	return err;
+}
+
+START_TEST(test_records_in_a_batch)
+{
+	struct buf batch = { 0 };
+	struct record_writer w;
+	uint32_t records;
+
+	for (unsigned i = 0; i < BATCH_RECORDS_MAX; i++) {
+		record_begin(&w, &batch, &head);
+		record_end(&w);
+	}
+	ck_assert_int_eq(record_check_batch(buf_bytes(&batch), &records, NULL), 0);
+	ck_assert_uint_eq(records, BATCH_RECORDS_MAX);
+	record_begin(&w, &batch, &head);
+	record_end(&w);
+	ck_assert_int_eq(record_check_batch(buf_bytes(&batch), NULL, NULL), ERR_TOO_BIG);
+	buf_fini(&batch);
+}
+END_TEST
+
+START_TEST(test_limits)
+{
+	static const struct {
+		const char *label;
+		size_t device;
+		const char *points;
+		size_t len;
+		int err;
+	} cases[] = {
+		{ "no points", 1, "\x90", 1, 0 },
+		{ "array32 of one point", 1, "\xdd\0\0\0\1\x92\xa1k\1", 9, 0 },
+		{ "float32", 1, "\x91\x92\xa1k\xca\x3f\xc0\0\0", 9, 0 },
+		{ "points are no array", 1, "\xc0", 1, ERR_MALFORMED },
+		{ "more points than bytes", 1, "\xdc\xff\xff", 3, ERR_MALFORMED },
+		{ "a point is no array", 1, "\x91\1", 2, ERR_MALFORMED },
+		{ "a point of one element", 1, "\x91\x91\xa1k", 4, ERR_MALFORMED },
+		{ "a point of five elements", 1, "\x91\x95\xa1k\1\xc0\1\1", 8, ERR_MALFORMED },
+		{ "a point's value is missing", 1, "\x91\x92\xa1k", 4, ERR_MALFORMED },
+		{ "a point's value is nil", 1, "\x91\x92\xa1k\xc0", 5, ERR_MALFORMED },
+		{ "bytes behind the last point", 1, "\x90\0", 2, ERR_MALFORMED },
+		{ "the longest device", DEVICE_ID_MAX, "\x90", 1, 0 },
+		{ "no device", 0, "\x90", 1, ERR_TOO_BIG },
+		{ "a longer device", DEVICE_ID_MAX + 1, "\x90", 1, ERR_TOO_BIG },
+	};
+	uint8_t many[3 + 8192] = { 0xdc, (RECORD_POINTS_MAX + 1) >> 8,
+		(RECORD_POINTS_MAX + 1) & 255 };
+	uint8_t name[4 + METRIC_NAME_MAX + 2] = { 0x91, 0x92, 0xd9, METRIC_NAME_MAX + 1 };
+	static uint8_t text[9 + POINT_STRING_MAX + 1] = "\x91\x92\xa1k\xdb\0\1\0\0";
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		ck_assert_msg(
+		    check_made(cases[i].device, cases[i].points, cases[i].len) == cases[i].err,
+		    "%s", cases[i].label);
+	ck_assert_int_eq(check_made(1, many, sizeof(many)), ERR_TOO_BIG);
+	ck_assert_int_eq(check_made(1, name, sizeof(name)), ERR_TOO_BIG);
+	ck_assert_int_eq(check_made(1, text, sizeof(text)), ERR_TOO_BIG);
+}
+END_TEST
+
 START_TEST(test_partition)
 {
 	ck_assert_uint_lt(partition_of(bytes_of_str("gh-1"), 16), 16);
@@ -245,4 +412,5 @@ START_TEST(test_partition)
 END_TEST
 
 UNIT_MAIN("record", test_round_trip, test_put, test_verdict_in_place, test_every_prefix,
-    test_every_changed_byte, test_is_plain_msgpack, test_abandon_and_maximum, test_partition)
+    test_every_changed_byte, test_is_plain_msgpack, test_abandon_and_maximum, test_no_room,
+    test_names, test_every_size_of_value, test_limits, test_records_in_a_batch, test_partition)

@@ -226,6 +226,39 @@ START_TEST(gap_sends_again_once)
 }
 END_TEST
 
+START_TEST(gap_behind_all_that_was_sent_changes_nothing)
+{
+	struct stream_tx s;
+
+	standing(&s, 3, 64);
+	ck_assert_uint_eq(send_all(&s, 10), 3);
+	stream_tx_gap(&s, ID, 4, 20);
+	ck_assert_uint_eq(send_all(&s, 20), 0);
+	ck_assert_uint_eq(s.outstanding_bytes, 300);
+	stream_tx_fini(&s, NULL);
+}
+END_TEST
+
+START_TEST(a_clock_at_zero_or_behind_is_survived)
+{
+	struct stream_batch *list, *none = NULL;
+	struct stream_tx s;
+
+	standing(&s, 2, 64);
+	/* sent at 0, which would mean never */
+	ck_assert_uint_eq(send_all(&s, 0), 2);
+	ck_assert_int_eq(s.head->sent_us, 1);
+	ck_assert_int_eq(stream_tx_commit(&s, ID, 1, 64, KIB64, 1, &list), 0);
+	ck_assert_uint_eq(drop(list, 1), 1);
+	ck_assert_int_eq(s.srtt_us, 1);
+	ck_assert_int_eq(stream_tx_commit(&s, ID, 2, 64, KIB64, -5, &list), 0);
+	ck_assert_uint_eq(drop(list, 2), 1);
+	ck_assert_int_eq(s.srtt_us, 1);
+	stream_batch_free(&none);
+	stream_tx_fini(&s, NULL);
+}
+END_TEST
+
 START_TEST(timeout_probes_then_asks)
 {
 	struct stream_tx s;
@@ -586,6 +619,8 @@ main(void)
 	tcase_add_test(tx, bytes_bound_what_is_outstanding);
 	tcase_add_test(tx, answers_that_are_not_ours_change_nothing);
 	tcase_add_test(tx, gap_sends_again_once);
+	tcase_add_test(tx, gap_behind_all_that_was_sent_changes_nothing);
+	tcase_add_test(tx, a_clock_at_zero_or_behind_is_survived);
 	tcase_add_test(tx, timeout_probes_then_asks);
 	tcase_add_test(tx, rto_follows_what_is_measured);
 	tcase_add_test(tx, no_credit_stops_input_and_is_asked_about);

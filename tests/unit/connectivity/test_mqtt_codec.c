@@ -4,6 +4,7 @@
 #include "err.h"
 #include "mem.h"
 #include "mqtt_codec.h"
+#include "mqtt_codec_reader.h"
 #include "support_mqtt.h"
 #include "../unit.h"
 
@@ -408,6 +409,92 @@ START_TEST(what_servers_send)
 }
 END_TEST
 
+/* A buffer that is full takes no packet and no part of one. */
+START_TEST(what_does_not_fit_is_not_sent)
+{
+	static const struct mqtt_connack connack = { .session_present = true };
+	static const struct mqtt_outgoing publish = { .topic = { (const uint8_t *)"a", 1 } };
+	struct bytes none = bytes_of("", 0);
+	struct buf out;
+
+	for (unsigned version = MQTT_V31; version <= MQTT_V5; version++) {
+		buf_init(&out, 1);
+		mqtt_put_connack(&out, version, &connack);
+		mqtt_put_publish(&out, version, &publish);
+		mqtt_put_ack(&out, version, MQTT_PUBACK, 1, 0, none);
+		mqtt_put_suback(&out, version, MQTT_SUBACK, 1, none);
+		mqtt_put_disconnect(&out, 0, none);
+		ck_assert(out.failed);
+		ck_assert_uint_eq(out.len, 0);
+		buf_fini(&out);
+	}
+}
+END_TEST
+
+START_TEST(return_codes_of_311)
+{
+	static const struct {
+		uint8_t reason;
+		uint8_t code;
+	} cases[] = { { MQTT_SUCCESS, 0 }, { MQTT_BAD_VERSION, 1 }, { MQTT_BAD_CLIENT_ID, 2 },
+		{ MQTT_NOT_AUTHORIZED, 5 }, { MQTT_BAD_AUTH_METHOD, 5 }, { 0x88, 3 } };
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct mqtt_connack c = { .reason = cases[i].reason };
+
+		buf_clear(&out);
+		mqtt_put_connack(&out, MQTT_V311, &c);
+		ck_assert_uint_eq(out.len, 4);
+		ck_assert_uint_eq(out.data[3], cases[i].code);
+	}
+	buf_clear(&out);
+	mqtt_put_ack(&out, MQTT_V5, MQTT_PUBACK, 7, 0, bytes_of_str("ok"));
+	CHECK_PUT(&out, "\x40\x09\0\7\0\5\x1f\0\2ok");
+	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(texts)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		bool text_ok, topic_ok;
+	} cases[] = { { "", 0, true, false }, { "a/b", 3, true, true }, { "a/+", 3, true, false },
+		{ "#", 1, true, false }, { "a\0b", 3, false, false },
+		{ "gr\xc3\xbc\xc3\x9f", 6, true, true }, { "a\xff", 2, false, false },
+		{ "\xc3", 1, false, false }, { "\xc3\xbc\0", 3, false, false } };
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct bytes text = bytes_of(cases[i].text, cases[i].len);
+
+		ck_assert_msg(mqtt_utf8_valid(text) == cases[i].text_ok, "case %zu", i);
+		ck_assert_msg(mqtt_topic_valid(text) == cases[i].topic_ok, "case %zu", i);
+	}
+}
+END_TEST
+
+/* What ends too early reads as 0, and so does all that is read behind it. */
+START_TEST(reader_is_sticky)
+{
+	struct mqtt_reader r = mqtt_reader_of(bytes_of("\1\2\3", 3));
+
+	ck_assert_uint_eq(mqtt_get_u32(&r), 0);
+	ck_assert(mqtt_failed(&r));
+	ck_assert_uint_eq(mqtt_get_u8(&r), 0);
+	r = mqtt_reader_of(bytes_of("\1\2\3\4", 4));
+	ck_assert_uint_eq(mqtt_get_u32(&r), 0x01020304);
+	ck_assert(!mqtt_failed(&r));
+	r = mqtt_reader_of(bytes_of("\xff\xff\xff\xff\1", 5));
+	ck_assert_uint_eq(mqtt_get_varint(&r), 0);
+	ck_assert(mqtt_failed(&r));
+	r = mqtt_reader_of(bytes_of("\xff\xff\xff\x7f", 4));
+	ck_assert_uint_eq(mqtt_get_varint(&r), 268435455);
+	ck_assert(!mqtt_failed(&r));
+}
+END_TEST
+
 /* What is sent is what a client would have sent: the parser reads it back. Sizes around each length of the length. */
 START_TEST(publish_round_trip)
 {
@@ -463,6 +550,9 @@ START_TEST(level_is_seen_early)
 	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x0d\0\4MQTT", 8)), -1);
 	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\xff\xff\xff\xff\xff\xff", 7)), -1);
 	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10", 1)), -1);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x80\x80", 3)), -1);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x0d", 2)), -1);
+	ck_assert_int_eq(mqtt_peek_level(bytes_of("\x10\x0d\0\4MQIT\4", 9)), -1);
 	ck_assert_int_eq(mqtt_peek_level(bytes_of("GET / HTTP/1.1", 14)), -1);
 }
 END_TEST
@@ -517,5 +607,6 @@ END_TEST
 
 UNIT_MAIN("mqtt_codec", every_packet, every_prefix_is_short, every_cut_body_is_malformed,
     every_byte_changed, each_violation_has_its_reason, connect_fields, publish_fields,
-    publish_to_a_known_topic, subscribe_fields, filters, what_servers_send, publish_round_trip,
+    publish_to_a_known_topic, subscribe_fields, filters, what_servers_send,
+    what_does_not_fit_is_not_sent, return_codes_of_311, texts, reader_is_sticky, publish_round_trip,
     level_is_seen_early)

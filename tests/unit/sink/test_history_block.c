@@ -166,6 +166,12 @@ START_TEST(mixtures)
 	add_str(&p, 502 * 60000000ll, "open");
 	add_bool(&p, 503 * 60000000ll, true);
 	round_trip(c, &p);
+	/* an int among doubles that are no decimals */
+	history_points_clear(&p);
+	for (int i = 1; i < 20; i++)
+		add_double(&p, i, M_PI / i);
+	add_int(&p, 20, 7);
+	round_trip(c, &p);
 	history_points_clear(&p);
 	for (int i = 0; i < 77; i++)
 		add_bool(&p, i, i % 3 == 0);
@@ -286,7 +292,7 @@ START_TEST(hostile_lengths)
 {
 	static const struct {
 		const char *label;
-		uint8_t head[24];
+		uint8_t head[32];
 		size_t len;
 		int err;
 	} cases[] = {
@@ -306,15 +312,30 @@ START_TEST(hostile_lengths)
 		{ "more exceptions than points", { 1, 0, 1, 0, 0, 0, 0, 2, 0 }, 9, ERR_MALFORMED },
 		{ "exception outside", { 1, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0 }, 17,
 		    ERR_MALFORMED },
+		{ "exception without its value", { 1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 2 }, 11,
+		    ERR_MALFORMED },
+		{ "exception twice", { 1, 0, 2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 },
+		    27, ERR_MALFORMED },
+		{ "mantissa too large",
+		    { 1, 0, 1, 0, 0, 0, 0, 0, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20 }, 16,
+		    ERR_MALFORMED },
+		{ "mantissa too small",
+		    { 1, 0, 1, 0, 0, 0, 0, 0, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20 }, 16,
+		    ERR_MALFORMED },
+		{ "string over its maximum", { 1, 0, 1, 0, 3, 0, 0x81, 0x80, 4, 'a' }, 10,
+		    ERR_MALFORMED },
 		{ "string past the end", { 1, 0, 1, 0, 3, 0, 9, 'a' }, 8, ERR_MALFORMED },
 		{ "bytes left over", { 1, 0, 1, 0, 1, 0, 0, 0 }, 8, ERR_MALFORMED },
 		{ "time beyond int64",
 		    { 1, 0, 1, 2, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0 },
 		    16, ERR_MALFORMED },
+		{ "time far beyond int64",
+		    { 1, 0, 1, 2, 1, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0 },
+		    16, ERR_MALFORMED },
 	};
 	struct history_codec *c = history_codec_new();
 	struct history_points back = { 0 };
-	uint8_t block[32];
+	uint8_t block[36];
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		memcpy(block, cases[i].head, cases[i].len);
