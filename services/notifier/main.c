@@ -140,6 +140,11 @@ take_alert(struct notifier *n, uint32_t shard, const struct block_view *v, struc
 	}
 	if (!route_is_told(&any.alert))
 		return;
+	if (!route_id_is_good(any.alert.id)) {
+		log_error("notifier.alert", LU("shard", shard), LU("offset", v->offset),
+		    LS("fault", "its id is none that could be a key"), LB("id", any.alert.id));
+		return;
+	}
 	set = route_receivers(n->conf, &any.alert, &unknown);
 	buf_clear(&n->body);
 	route_put_text(&n->body, &any.alert);

@@ -20,6 +20,15 @@ route_is_told(const struct msg_alert *alert)
 }
 
 bool
+route_id_is_good(struct bytes id)
+{
+	for (size_t i = 0; i < id.len; i++)
+		if (id.data[i] <= ' ' || id.data[i] > '~')
+			return false;
+	return id.len > 0 && id.len <= ROUTE_ID_MAX;
+}
+
+bool
 route_match(const char *pattern, struct bytes text)
 {
 	const char *star = NULL;

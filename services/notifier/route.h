@@ -14,6 +14,9 @@ bool route_is_told(const struct msg_alert *alert);
 /* A set of receivers' indexes. The names in the alert decide if it has any; ret_unknown (may be NULL) is set if one of them
  * is no receiver: then the routes decide too, so that somebody is told. */
 uint64_t route_receivers(const struct notify_conf *conf, const struct msg_alert *alert, bool *ret_unknown);
+/* The id goes into a header of a request and into a key: printable ASCII without blanks, at most ROUTE_ID_MAX bytes. */
+#define ROUTE_ID_MAX 62
+bool route_id_is_good(struct bytes id);
 /* True if text is pattern, in which * stands for any characters. */
 bool route_match(const char *pattern, struct bytes text);
 

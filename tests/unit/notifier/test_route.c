@@ -126,6 +126,20 @@ START_TEST(texts)
 }
 END_TEST
 
+/* An id goes into a header of the request: what could end the header is no id. */
+START_TEST(ids_that_could_be_keys)
+{
+	ck_assert(route_id_is_good(bytes_of_str("0123456789abcdef0123456789abcdef")));
+	ck_assert(!route_id_is_good(bytes_of_str("")));
+	ck_assert(!route_id_is_good(bytes_of_str("a\r\nX-Evil: 1")));
+	ck_assert(!route_id_is_good(bytes_of_str("a b")));
+	ck_assert(!route_id_is_good(bytes_of("a\0b", 3)));
+	ck_assert(!route_id_is_good(bytes_of_str("\xc3\xa9")));
+	ck_assert(!route_id_is_good(
+	    bytes_of_str("0123456789012345678901234567890123456789012345678901234567890123")));
+}
+END_TEST
+
 START_TEST(backoff_doubles_to_five_minutes)
 {
 	ck_assert_int_eq(route_backoff_us(3, 7), route_backoff_us(3, 7));
@@ -171,6 +185,7 @@ main(void)
 	tcase_add_test(t, patterns);
 	tcase_add_test(t, only_firing_and_cleared_are_told);
 	tcase_add_test(t, texts);
+	tcase_add_test(t, ids_that_could_be_keys);
 	tcase_add_test(t, backoff_doubles_to_five_minutes);
 	tcase_add_test(t, http_status_decides);
 	suite_add_tcase(s, t);
