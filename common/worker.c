@@ -193,11 +193,9 @@ start_log(const struct worker *w)
 									   : LOG_FORMAT_TEXT);
 }
 
-/* "mqtt=5=127.0.0.1:1883,mqtt=6=[::1]:1883" */
-static int
-read_listeners(struct worker *w)
+int
+worker_read_listeners(struct worker *w, const char *text)
 {
-	const char *text = getenv("ROOST_LISTEN");
 	char *copy, *save = NULL;
 	int err = 0;
 
@@ -206,16 +204,17 @@ read_listeners(struct worker *w)
 	copy = xstrdup(text);
 	w->listeners = xcalloc(LISTENERS_MAX, sizeof w->listeners[0]);
 	for (char *one = strtok_r(copy, ",", &save); one; one = strtok_r(NULL, ",", &save)) {
-		struct worker_listener *l = &w->listeners[w->listener_count];
+		struct worker_listener l;
 
+		/* A descriptor has six digits at most: more are no number that %d could hold. */
 		if (w->listener_count == LISTENERS_MAX ||
-		    sscanf(one, "%15[^=]=%9d=%79s", l->kind, &l->fd, l->address) != 3) {
+		    sscanf(one, "%15[^=]=%6d=%79s", l.kind, &l.fd, l.address) != 3 || l.fd < 0) {
 			log_error("worker.listen", LS("fault", "ROOST_LISTEN is malformed"),
 			    LS("at", one));
 			err = ERR_CONFIG;
 			break;
 		}
-		w->listener_count++;
+		w->listeners[w->listener_count++] = l;
 	}
 	free(copy);
 	return err;
@@ -300,7 +299,7 @@ worker_main(const struct worker_spec *spec, int argc, char **argv)
 		w.settings = settings;
 		w.data_dir = settings_str(settings, SET_DATA_DIR);
 		start_log(&w);
-		if (read_listeners(&w) == 0)
+		if (worker_read_listeners(&w, getenv("ROOST_LISTEN")) == 0)
 			code = run(&w);
 	}
 	worker_fini(&w);

@@ -75,6 +75,8 @@ void worker_busy(struct worker *w, uint64_t ms);
 void worker_report_lag(struct worker *w, const struct msg_lag *lag);
 /* Ends the process after the turn with this exit code; for what cannot be mended by going on. */
 void worker_exit(struct worker *w, int code);
+/* Fills w->listeners from ROOST_LISTEN's text, "mqtt=5=127.0.0.1:1883,mqtt=6=[::1]:1883", or NULL. ERR_CONFIG, logged. */
+int worker_read_listeners(struct worker *w, const char *text);
 /* Where the workers' sockets are: <data_dir>/run. */
 const char *worker_run_dir(const struct settings *settings, char *out, size_t size);
 
