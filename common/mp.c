@@ -50,7 +50,7 @@ fail(struct mp_cursor *c)
 struct mp_cursor
 mp_cursor_of(struct bytes b)
 {
-	return (struct mp_cursor){ .at = b.data, .end = b.data + b.len };
+	return (struct mp_cursor){ .at = b.data, .end = b.len ? b.data + b.len : b.data };
 }
 
 uint8_t
