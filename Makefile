@@ -243,7 +243,7 @@ cover-built: $(UNIT_BIN)
 fuzz: deps-test
 ifeq ($(T),live)
 	@$(MAKE) --no-print-directory -j2 all
-	@B=$(B) PYTHONPATH=tests/support python3 tests/fuzz/live.py $(or $(S),60) $(SEED)
+	@B=$(B) PYTHONPATH=tests/support python3 tests/support/mqtt_fuzz.py $(or $(S),60) $(SEED)
 else
 	@tests/fuzz/search $(or $(S),60) $(T)
 endif

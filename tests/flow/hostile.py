@@ -1,10 +1,12 @@
 """Peers that break MQTT: closed with the right reason or by deadline, memory flat, others served."""
 import os
 import random
+import resource
 import socket
 import time
 
 import mqtt
+import mqtt_fuzz
 import roost
 from roost import Roost, rss_kib
 
@@ -86,6 +88,46 @@ def test_silence_before_connect_is_closed_by_the_deadline():
     with Roost(CONNECT_TIMEOUT) as r, mqtt.Client(r.port) as c:
         took = closed_within(c, 5)
         assert took > 0.8, took
+
+
+def test_connections_that_break_every_rule_in_turn():
+    """Ten seconds of tests/support/mqtt_fuzz.py; make fuzz T=live S=600 goes on for longer."""
+    counts = mqtt_fuzz.fuzz(10, int(os.environ.get("SEED") or int.from_bytes(os.urandom(4), "little")))
+    roost.note("%(episodes)d episodes, %(connections)d connections, %(sends)d sends" % counts)
+
+
+def test_ten_thousand_claims_of_256_mib_before_connect():
+    """None of what is claimed is reserved; all are closed by the deadline, which is the same for the last as for the first."""
+    count = 10000 if roost.SLOW == 1 else 2000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with Roost({"mqtt.connect_timeout": "5s"}) as r:
+        pid = r.pid_of("connectivity-0")
+        served(r)
+        before = rss_kib(pid)
+        port = r.port
+        peers = []
+        start = time.monotonic()
+        for n in range(count):
+            s = socket.create_connection(("127.0.0.1", port), timeout=30)
+            s.sendall((b"\x10" if n % 2 else b"\x30") + b"\xff\xff\xff\x7f" + b"\0\x04MQTT")
+            peers.append(s)
+        opened = time.monotonic() - start
+        served(r)
+        grown = rss_kib(pid) - before
+        for s in peers:
+            s.settimeout(20 * roost.SLOW)
+            try:
+                while s.recv(4096):
+                    pass
+            except ConnectionError:
+                pass
+            s.close()
+        took = time.monotonic() - start
+        served(r)
+        assert took < opened + (5 + 3) * roost.SLOW, (opened, took)
+        assert grown < GROWTH_MAX_KIB or roost.SLOW > 1, grown
+        same_worker(r, pid)
+        roost.note("%d connections in %.1f s, %d KiB more, closed after %.1f s" % (count, opened, grown, took))
 
 
 def test_truncated_packets():
