@@ -41,16 +41,16 @@ static void
 load(struct cursors *c)
 {
 	FILE *f = fopen(c->path, "re");
-	char group[GROUP_NAME_MAX];
-	uint64_t offset;
+	char group[GROUP_NAME_MAX], offset[24];
 
 	if (!f)
 		return;
-	while (fscanf(f, "%64s %19" SCNu64, group, &offset) == 2) {
+	/* Twenty digits are an offset too, and strtoull() knows what to do with more. */
+	while (fscanf(f, "%64s %23s", group, offset) == 2) {
 		struct cursor *k = cursors_get(c, group);
 
 		if (k)
-			k->offset = offset;
+			k->offset = strtoull(offset, NULL, 10);
 	}
 	fclose(f);
 }
