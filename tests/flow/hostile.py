@@ -8,6 +8,7 @@ import time
 import mqtt
 import mqtt_fuzz
 import roost
+import zmtp
 from roost import Roost, rss_kib
 
 GROWTH_MAX_KIB = 20 * 1024
@@ -205,6 +206,79 @@ def test_subscriptions_that_search_all_that_is_retained():
             assert calm.puback() == (n, 0)
             assert time.monotonic() - start < 1 * roost.SLOW
         same_worker(r, pid)
+
+
+def forged(rng):
+    """What a limiter would send, and what only others may: with streams, numbers and partitions of its own invention."""
+    record = zmtp.pack([0, 0, 1, "forged", 0, 0, 0, [["a", True]]])
+    batch = dict(f1=rng.randrange(1, 40), f2=rng.randrange(1 << 20, 1 << 60), f3=rng.randrange(16), f4=rng.choice([1, 3, 6, 32, 33]),
+                 f6=rng.choice([zmtp.pack(record), b"x", b""]))
+    return rng.choice([
+        lambda: zmtp.message(13, **batch),
+        lambda: zmtp.message(13, **dict(batch, f1=rng.getrandbits(63))),
+        lambda: zmtp.message(14, f1=rng.randrange(1, 40), f2=rng.getrandbits(40), f3=64, f4=1 << 20),
+        lambda: zmtp.message(11, f1=rng.getrandbits(40), f2=rng.randrange(16), f3=rng.randrange(40), f4=5, f5=64, f6=1 << 20),
+        lambda: zmtp.message(10, f1=rng.getrandbits(62), f2=rng.randrange(1024), f3=rng.getrandbits(48), f4=0),
+        lambda: zmtp.message(20, f1="rules", f2=True, f3=255, f4=0, f5=1 << 20, f6=1),
+        lambda: zmtp.message(24, f1="history", f2=1 << 62, f3=1 << 62),
+        lambda: bytes(rng.getrandbits(8) for _ in range(rng.randrange(200))),
+        lambda: b"\xdd\xff\xff\xff\xff",
+    ])()
+
+
+def test_a_sibling_that_sends_anything_over_the_bus():
+    """A limiter that was taken over: storage and limiter live on, nothing that it invents is stored or acknowledged."""
+    seed = int(os.environ.get("SEED") or int.from_bytes(os.urandom(4), "little"))
+    print("seed %d" % seed)
+    rng = random.Random(seed)
+    sent = 0
+    with Roost() as r:
+        pids = r.pids()
+        served(r)
+        for endpoint in ("shard-0", "limiter-0"):
+            path = os.path.join(r.data_dir, "run", endpoint)
+            for name in ("limiter-9", "connectivity-9x", "evil-0", "Not A Name", "x" * 200, "\0\1"):
+                peer = zmtp.Peer(path, name)
+                try:
+                    for _ in range(400):
+                        frame = bytearray(forged(rng))
+                        if rng.random() < 0.2 and frame:
+                            frame[rng.randrange(len(frame))] ^= 1 << rng.randrange(8)
+                        peer.send(*[bytes(frame)] * rng.choice([1, 1, 1, 1, 1, 1, 1, 3]))
+                        sent += 1
+                    peer.raw(rng.choice([b"\x02" + b"\x7f" * 8, b"\xff" * 100, b"\x04\xff", bytes(64)]))
+                except ConnectionError:
+                    pass  # it was thrown out, which is as good
+                peer.close()
+            for _ in range(50):  # greetings that are none
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+                    s.settimeout(10)
+                    s.connect(path)
+                    try:
+                        s.sendall(bytes(rng.getrandbits(8) for _ in range(rng.randrange(1, 200))))
+                    except ConnectionError:
+                        pass
+            served(r)
+        r.publish("roost/gh-1/telemetry", '{"a":1}')
+        r.wait_for(lambda: r.query("gh-1", "a"), 10, "what a device sent, in history")
+        assert r.query("forged", "a") == [] and r.query("forged", "telemetry") == []
+        assert r.pids() == pids, (pids, r.pids())
+        roost.note("%d frames" % sent)
+
+
+def test_queries_with_any_arguments():
+    rng = random.Random(int(os.environ.get("SEED") or int.from_bytes(os.urandom(4), "little")))
+    words = ["gh-1", "a", "--since", "--until", "--limit", "--json", "--csv", "--set", "-c", "--", "", "1h", "99999999999999999999d",
+             "9223372036854775807us", "-5", "0", "18446744073709551616", "2026-11-22T14:00:00Z", "9999-12-31T23:59:59.999999Z",
+             "0000-00-00T00:00:00Z", "2026-13-40T25:61:61+99:99", "--since=", "--limit=x", "data_dir", "data_dir=", "=", "%s%n", "x" * 5000,
+             "'; DROP TABLE block; --", "../../etc", "\xff\xfe", "--no-such"]
+    with Roost() as r:
+        r.publish("roost/gh-1/telemetry", '{"a":1}')
+        for _ in range(120):
+            arguments = [rng.choice(words) for _ in range(rng.randrange(6))]
+            out = r.cli("query", *arguments)
+            assert out.returncode in (0, 1, 64, 69, 75, 78), (arguments, out)
+            assert "Sanitizer" not in out.stderr and "runtime error" not in out.stderr, (arguments, out)
 
 
 def test_many_idle_connections_are_bounded():
