@@ -52,7 +52,7 @@ ifndef V
 .SILENT:
 SAY = @echo "  $(1) $(patsubst $(B)/%,%,$@)"
 endif
-.PHONY: all run test check unit flow fault model fuzz bench deps deps-test clean format fences
+.PHONY: all run test check unit flow fault model soak fuzz bench deps deps-test clean format fences
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -6,12 +6,14 @@ import threading
 import time
 
 import roost
+import silences
 from load import RULES, Load
 from roost import Roost, notify_yaml
 from webhook import Receiver
 
 ALONE = True
 KILLS = int(os.environ.get("KILLS", "100"))
+STALLS = os.environ.get("STALLS", "1") != "0"  # without them the times of a kill are its own
 KILL_EVERY_S = 0.5
 BACKOFF_BELOW_MS = 1000
 STALL_EVERY_S = 2.0
@@ -54,20 +56,24 @@ def signal_to(pid, sig):
 
 def kill_at_random(r, rng, kills):
     """Whatever it hits, every half second."""
-    killed = {}
+    killed = []
     at = time.monotonic()
-    while sum(killed.values()) < kills:
+    while len(killed) < kills:
         at += KILL_EVERY_S
         roost.pause(max(0, at - time.monotonic()))
-        name = rng.choice(r.workers)
-        if signal_to(r.pids().get(name), signal.SIGKILL):
-            killed[name] = killed.get(name, 0) + 1
+        kill(killed, r.pids(), rng.choice(r.workers))
     return killed
+
+
+def kill(killed, pids, name):
+    at = time.monotonic_ns() // 1000
+    if signal_to(pids.get(name), signal.SIGKILL):
+        killed.append((at, name))
 
 
 def kill_in_turn(r, names, kills):
     """Each when it has lived long enough that its death is no sign of a defect, which would be waited out."""
-    killed = {}
+    killed = []
     last = {}
 
     def lived(name):
@@ -77,26 +83,29 @@ def kill_in_turn(r, names, kills):
     for n in range(kills):
         name = names[n % len(names)]
         last[name] = r.wait_for(lambda: lived(name), 20, "%s to have lived a while" % name)["pid"]  # noqa: B023
-        assert signal_to(last[name], signal.SIGKILL)
-        killed[name] = killed.get(name, 0) + 1
+        kill(killed, last, name)
     return killed
 
 
-def torment(seconds, rate, kill):
-    """Load and stalls while kill(r) runs; then everything is compared. seconds: at least as long as kill takes."""
+def torment(seconds, rate, kill_some):
+    """Load and stalls while kill_some(r) runs; then everything is compared. seconds: at least as long as that takes."""
     hook = Receiver()
     with Roost(rules=RULES, notify=notify_yaml(hook), disk=True) as r:
-        with Load(r, connections=200, rate=rate, seconds=seconds, flip=400, per_device=int(rate / 200 * seconds) + 10) as load:
-            stalls = Stalls(r)
-            killed = kill(r)
-            stalls.stop()
-            assert load.is_running(), "the load ended before the kills did: %r" % killed
+        quiet = os.path.join(r.folder, "silences")
+        with Load(r, connections=200, rate=rate, seconds=seconds, flip=400, per_device=int(rate / 200 * seconds) + 10,
+                  silences=quiet) as load:
+            stalls = Stalls(r) if STALLS else None
+            killed = kill_some(r)
+            if stalls:
+                stalls.stop()
+            assert load.is_running(), "the load ended before the kills did: %d" % len(killed)
             r.wait_up(40)
             result = load.finish(seconds + 120)
-            print("killed %r, stalled %d times, load %r" % (killed, stalls.count, result))
+            table, p99 = silences.report(killed, silences.read(quiet), r.log_text())
+            print("stalled %d times, load %r\n%s" % (stalls.count if stalls else 0, result, table))
             load.assert_accounted_for(hook, 120)
-            roost.note("%d acknowledged, %d kills, p99 %.0f ms, longest silence %.0f ms" % (
-                result["acked"], sum(killed.values()), result["p99_ms"], result["quiet_ms"]))
+            roost.note("%d acknowledged, %d kills, p99 %.0f ms, longest silence %.0f ms; kill to READY p99 %.0f ms, to acknowledgements %.0f ms" % (
+                result["acked"], len(killed), result["p99_ms"], result["quiet_ms"], *p99))
     hook.close()
 
 

@@ -1,44 +1,13 @@
 """Redis is off the path of a reading: it may be away, nothing is lost or refused, and the state catches up."""
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 
 import roost
 from load import Load
+from own_redis import OwnRedis
 from roost import Roost
 
 AWAY_S = 20
-
-
-class OwnRedis:
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="roost-redis-", dir="/dev/shm")
-        self.socket = os.path.join(self.folder, "sock")
-        self.url = "unix://" + self.socket
-        self.start()
-
-    def start(self):
-        self.proc = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder,
-                                      "--appendonly", "yes", "--save", ""],
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        roost.wait_for(lambda: roost.run(["redis-cli", "-s", self.socket, "ping"]).stdout.strip() == "PONG", 10, "PONG")
-
-    def kill(self):
-        self.proc.kill()
-        self.proc.wait()
-
-    def latest(self, device, metric):
-        return roost.run(["redis-cli", "-s", self.socket, "HGET", "roost:device:%s:latest" % device, metric]).stdout.strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.proc.poll() is None:
-            self.kill()
-        shutil.rmtree(self.folder)
 
 
 def caught_up(redis, book):

@@ -4,9 +4,11 @@ import shutil
 import sqlite3
 import struct
 
+import growth
 import journal
 import ledger
 import roost
+import silences
 import verify
 from load import RULES, Load
 from mqtt_proxy import Proxy
@@ -132,6 +134,55 @@ def test_alerts_and_notifications_that_are_wrong_are_caught():
         verify.check_receipts(receipts + [(key, body, status)], alerts, findings)
         assert counts(findings) == {}, counts(findings)  # a repeat under the same key is what keys are for
     hook.close()
+
+
+def test_wrong_state_and_counters_are_caught():
+    with Roost() as r, Load(r, connections=5, rate=1000, seconds=2, per_device=500) as load:
+        load.finish(30)
+        load.settle()
+        book = load.book()
+        latest = {d: str(sent[max(sent)][1]) for d, sent in book.devices.items()}
+        for change, want in (({}, {}), ({"load-0002": ""}, {"latest value missing": 1}),
+                             ({"load-0002": latest["load-0001"] + "0"}, {"latest value wrong": 1})):
+            findings = verify.Findings()
+            verify.check_state(dict(latest, **change), book, findings)
+            assert counts(findings) == want, (change, counts(findings))
+
+        # Counters of a run without faults, as they are and with one message more or less in one place.
+        after = verify.parse_metrics(r.cli("metrics").stdout)
+        none = {key: 0 for key in after}
+        for key, by, want in (
+                (None, 0, {}),
+                (("messages_total", "limiter-0"), -1, {"counter off": 1}),
+                (("messages_total", "storage-0"), 1, {"counter off": 1}),
+                (("history_points_total", "sink-history"), -1, {"counter off": 1}),
+                (("ingest_answered_total", "connectivity-0"), -1, {"counter off": 1, "ledger does not add up": 1}),
+                (("ingest_in_flight", "connectivity-0"), 1, {"ledger does not add up": 1})):
+            findings = verify.Findings()
+            changed = dict(after)
+            if key:
+                changed[key] += by
+            verify.check_counters(none, changed, book.sent, 0, findings)
+            assert counts(findings) == want, (key, counts(findings), findings.text())
+
+
+def test_growth_is_caught():
+    hours = range(0, 7200, 60)
+    for grow, want in ((lambda t: (1, 10000, 20), ""), (lambda t: (t, 10000 + t % 7 * 300, 20 + t % 3), ""),
+                       (lambda t: (1, 10000 + t, 20), "grows by 3600 KiB/h"), (lambda t: (1, 10000, 20 + t // 600), "descriptors"),
+                       (lambda t: (1, 300000 if t == 600 else 10000, 20), "takes 300000 KiB")):
+        g = growth.Growth()
+        for t in hours:
+            g.note({"storage-0": grow(t)}, now=t)
+        problems = "; ".join(g.problems())
+        assert want in problems and (problems == "") == (want == ""), (want, problems)
+
+
+def test_silences_are_measured_as_they_were():
+    quiet = [(1000, 16000), (101000, 350000), (380000, 395000), (900000, 907000)]
+    for at, want in ((0, 16000), (20000, 0), (100000, 295000), (200000, 195000), (860000, 0)):
+        assert silences.flowing_after(quiet, at) == want, (at, silences.flowing_after(quiet, at))
+    assert silences.percentile(list(range(1, 101)), 0.99) == 99 and silences.percentile([5], 0.99) == 5
 
 
 if __name__ == "__main__":

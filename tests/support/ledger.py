@@ -21,7 +21,7 @@ class Ledger:
             magic, count, per_device, self.flip, _, prefix, _ = HEADER.unpack(f.read(HEADER.size))
             if magic != b"ROOSTLG1":
                 raise ValueError("%s is no ledger" % path)
-            prefix = prefix.split(b"\0", 1)[0].decode()
+            self.prefix = prefix = prefix.split(b"\0", 1)[0].decode()
             self.devices = {}
             self.acked = 0
             self.sent = 0

@@ -57,17 +57,19 @@ class Load:
         self.r.settle(seconds)
         self.settled = not self.is_running()
 
-    def findings(self, receiver=None, seconds=60):
+    def findings(self, receiver=None, seconds=60, prefix_only=False):
         """Waits until all is told, then compares; returns verify.Findings."""
         book = self.book()
         if not self.settled:
             self.settle(seconds)
         if receiver is not None:
             expected = sum(len(book.transitions(d)) for d in book.devices)
-            receiver.wait_for(lambda _: len(receiver.accepted()) >= expected, seconds * roost.SLOW,
-                              "%d notifications" % expected)
+            own = book.prefix + "-" if prefix_only else ""
+            receiver.wait_for(lambda _: sum(b["device"].startswith(own) for b in receiver.accepted().values()) >= expected,
+                              seconds * roost.SLOW, "%d notifications" % expected)
         receipts = None if receiver is None else list(receiver.receipts)
-        return verify.check(self.r.data_dir, book, lambda d: self.r.query(d, verify.METRIC, "--since", "1d"), receipts)
+        return verify.check(self.r.data_dir, book, lambda d: self.r.query(d, verify.METRIC, "--since", "1d"), receipts,
+                            prefix_only)
 
     def assert_accounted_for(self, receiver=None, seconds=60):
         findings = self.findings(receiver, seconds)

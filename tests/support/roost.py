@@ -104,8 +104,9 @@ def reap():
 
 def run(argv, seconds=30, **kw):
     """A command that is expected to end; returns the CompletedProcess with text output."""
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=seconds * SLOW, **kw)
+    if "input" not in kw:
+        kw["stdin"] = subprocess.DEVNULL
+    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds * SLOW, **kw)
 
 
 def notify_yaml(*receivers):

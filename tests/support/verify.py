@@ -11,6 +11,7 @@ import argparse
 import collections
 import json
 import os
+import re
 import sqlite3
 import sys
 
@@ -127,14 +128,57 @@ def check_receipts(receipts, alerts, findings):
         findings.add("notification of no alert", str(transition), len(keys))
 
 
+def check_state(latest, book, findings):
+    """latest: {device: text of the value that Redis holds}. All that was sent is acknowledged: the last one sent counts."""
+    for device, sent in book.devices.items():
+        if not sent:
+            continue
+        _, value, _ = sent[max(sent)]
+        if latest.get(device, "") == "":
+            findings.add("latest value missing", device)
+        elif latest[device] != str(value):
+            findings.add("latest value wrong", "%s is %s, not %d" % (device, latest[device], value))
+
+
+def parse_metrics(text):
+    """{(metric, worker): value} of what `roost metrics` prints."""
+    found = re.findall(r'^roost_(\w+)\{service="[^"]*",worker="([^"]*)"\} (\d+)$', text, re.M)
+    return {(name, worker): int(value) for name, worker, value in found}
+
+
+def total(counters, name, service):
+    return sum(v for (n, worker), v in counters.items() if n == name and worker.split("-")[0] == service)
+
+
+def check_counters(before, after, sent, resent, findings):
+    """No worker died in between, and nothing else was published: each must have counted these messages once.
+
+    And, in every life: what connectivity received is answered, refused included, or in flight. Nothing is, at rest."""
+    def grown(name, service):
+        return total(after, name, service) - total(before, name, service)
+    for name, service in (("messages_total", "connectivity"), ("ingest_answered_total", "connectivity"),
+                          ("messages_total", "limiter"), ("messages_total", "storage"), ("history_points_total", "sink")):
+        if not sent <= grown(name, service) <= sent + resent:
+            findings.add("counter off", "%s of %s grew by %d for %d" % (name, service, grown(name, service), sent))
+    received = total(after, "messages_total", "connectivity")
+    answered = total(after, "ingest_answered_total", "connectivity")
+    in_flight = total(after, "ingest_in_flight", "connectivity")
+    if received != answered + in_flight or in_flight != 0:
+        findings.add("ledger does not add up", "received %d, answered %d, in flight %d" % (received, answered, in_flight))
+
+
 def transition_of(body):
     return body.get("id") if isinstance(body, dict) else None
 
 
-def check(data_dir, book, query, receipts=None):
+def check(data_dir, book, query, receipts=None, prefix_only=False):
+    """prefix_only: devices of other loads were there before; theirs is not looked at."""
     findings = Findings()
     check_history(data_dir, book, query, findings)
-    alerts = [a for a in journal.alerts(data_dir)]
+    prefix = book.prefix + "-" if prefix_only else ""
+    alerts = [a for a in journal.alerts(data_dir) if a["device"].startswith(prefix)]
+    if receipts is not None and prefix_only:
+        receipts = [x for x in receipts if not isinstance(x[1], dict) or x[1].get("device", prefix).startswith(prefix)]
     check_alerts(alerts, book, findings)
     if receipts is not None:
         check_receipts(receipts, alerts, findings)

@@ -4,6 +4,14 @@ import json
 import threading
 
 HANG_MAX_S = 60
+SLOW_S = 0.3
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A notifier that is killed resets its connections."""
 
 
 class Receiver:
@@ -11,7 +19,7 @@ class Receiver:
 
     def __init__(self):
         self.receipts = []
-        self.mode = "accept"  # or "refuse" (500), "hang" (no answer until released)
+        self.mode = "accept"  # or "refuse" (500), "hang" (no answer until released), "slow", "down" (nobody listens)
         self.changed = threading.Condition()
         receiver = self
 
@@ -31,16 +39,26 @@ class Receiver:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.handler = Handler
+        self.listen(0)
         self.url = "http://127.0.0.1:%d/hook" % self.server.server_address[1]
+
+    def listen(self, port):
+        self.server = Server(("127.0.0.1", port), self.handler)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
+
+    def unlisten(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
     def take(self, key, body):
         with self.changed:
             mode = self.mode
-            status = {"accept": 200, "refuse": 500, "hang": None}[mode]
+            if mode == "slow":
+                self.changed.wait_for(lambda: self.mode != "slow", SLOW_S)
+            status = {"accept": 200, "slow": 200, "refuse": 500, "hang": None, "down": None}[mode]
             try:
                 body = json.loads(body)
             except ValueError:
@@ -53,8 +71,17 @@ class Receiver:
 
     def set_mode(self, mode):
         with self.changed:
-            self.mode = mode
+            was, self.mode = self.mode, mode
             self.changed.notify_all()
+        if mode == "down" and was != "down":
+            self.unlisten()
+        if was == "down" and mode != "down":
+            self.listen(self.server.server_address[1])
+
+    def forget(self):
+        """What was checked already."""
+        with self.changed:
+            self.receipts.clear()
 
     def accepted(self):
         """Of each key that was answered 200: its body, as first received."""
@@ -73,6 +100,4 @@ class Receiver:
 
     def close(self):
         self.set_mode("accept")
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        self.unlisten()
