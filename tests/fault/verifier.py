@@ -161,7 +161,7 @@ def test_wrong_state_and_counters_are_caught():
             findings = verify.Findings()
             changed = dict(after)
             if key:
-                changed[key] += by
+                changed[key] = changed.get(key, 0) + by
             verify.check_counters(none, changed, book.sent, 0, findings)
             assert counts(findings) == want, (key, counts(findings), findings.text())
 
