@@ -67,7 +67,7 @@ struct journal_segment {
 	uint64_t end;	    /* offset behind its last block */
 	uint64_t size;	    /* bytes that it takes on disk */
 	bool end_known;	    /* at recovery: the segment behind it says where it ends */
-	int64_t first_time; /* of its first block; 0: not known */
+	int64_t first_time; /* of its first block; 0 while recovering: not known yet */
 };
 
 struct journal {

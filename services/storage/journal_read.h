@@ -4,6 +4,8 @@
 
 #include "journal.h"
 
+#define JOURNAL_UNREADABLE_US 10000000 /* what the disk refuses for so long is damage */
+
 struct journal_reader;
 
 struct journal_reader *journal_reader_new(struct journal *j);

@@ -409,6 +409,22 @@ settle_last(struct journal *j, const struct scan *sc)
 	return r;
 }
 
+/* A segment without a snapshot, since the process died or the power went when it was made, began when what is behind it did:
+ * the segment before it must not look as old as time itself, and be let go. */
+static void
+date_segments(struct journal *j, int64_t wall_us)
+{
+	int64_t next = j->time > wall_us ? j->time : wall_us;
+
+	for (size_t i = j->segment_count; i-- > 0;) {
+		struct journal_segment *s = &j->segments[i];
+
+		if (s->first_time == 0)
+			s->first_time = next;
+		next = s->first_time;
+	}
+}
+
 int
 journal_recover(struct journal *j, int64_t wall_us)
 {
@@ -421,6 +437,7 @@ journal_recover(struct journal *j, int64_t wall_us)
 		r = replay_all(j, wall_us, &last);
 	if (r != 0)
 		return r;
+	date_segments(j, wall_us);
 	if (j->segment_count > 0) {
 		r = settle_last(j, &last);
 		if (r != 0)

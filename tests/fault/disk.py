@@ -1,11 +1,46 @@
-"""A full disk and a sync that fails: no answer after the failure, a loud log, recovery when space returns."""
+"""A full disk and syncs that fail: no answer after the failure, a loud log, recovery when space returns, nothing lost.
+
+FSYNCS=200 FULLS=50 SEED=7 make fault T=disk does it more often, or the same way again.
+"""
 import os
-import subprocess
+import random
+import time
 
 import roost
 from disks import OnDisk, SmallDisk
-from load import Load
+from load import RULES, Load
 from roost import Roost
+from storage_faults import CALLS, ERRORS, CallFault, FullDevice, FullDisk
+
+THOROUGH = bool(os.environ.get("THOROUGH"))
+FSYNCS = int(os.environ.get("FSYNCS", "20" if THOROUGH else "4"))
+FULLS = int(os.environ.get("FULLS", "8" if THOROUGH else "2"))
+SEED = int(os.environ.get("SEED", int.from_bytes(os.urandom(4), "little")))
+RESUMED_MAX_S = 2
+CYCLE_MAX_S = 15
+REMOUNT_EVERY = 10
+INTAKE = ("connectivity-0", "limiter-0", "storage-0")  # followers may end when their own files cannot be written
+
+
+class System:
+    def __init__(self, r, load, disk=None):
+        self.r = r
+        self.load = load
+        self.disk = disk
+
+
+def long_load(r, cycles, rate=2000):
+    seconds = 30 + cycles * CYCLE_MAX_S
+    return Load(r, connections=20, rate=rate, seconds=seconds, per_device=rate // 20 * seconds, stall=90, drain=90)
+
+
+def flowing(r, load, count=200):
+    """Acknowledgements come again; returns after how long the first did."""
+    acked, at = load.acked(), time.monotonic()
+    r.wait_for(lambda: load.acked() > acked, 60, "an acknowledgement")
+    first = time.monotonic() - at
+    r.wait_for(lambda: load.acked() > acked + count, 60, "acknowledgements")
+    return first
 
 
 def quiet_for(load, seconds):
@@ -15,74 +50,129 @@ def quiet_for(load, seconds):
     return load.acked() == acked
 
 
+def restarts(r):
+    return {p["name"]: p["restarts"] for p in r.status()["processes"] if p["name"] in INTAKE}
+
+
+def wait_error(r, before, word, seconds=60):
+    r.wait_for(lambda: [e for e in r.log_lines("error")[before:] if word in e], seconds, "%s in the log" % word)
+
+
+def finish(r, load):
+    load.stop()
+    result = load.finish(120)
+    r.wait_up(60)
+    load.assert_accounted_for(seconds=120)
+    return result
+
+
 def test_full_disk():
     """History cannot be written either, so no segment may go: the intake stops, and goes on when there is room."""
-    disk = SmallDisk(64, 96)
+    print("seed %d" % SEED)
+    rng = random.Random(SEED)
+    disk = SmallDisk(256, 320)
+    slowest = 0
     try:
-        with OnDisk(disk) as r, Load(r, connections=20, rate=2000, seconds=40, per_device=4000, stall=90, drain=90) as load:
-            r.wait_for(lambda: load.acked() > 2000, 10, "the first acknowledgements")
-            errors = len(r.log_lines("error"))
-            disk.fill(disk.path)
-            r.wait_for(lambda: quiet_for(load, 2), 30, "no more acknowledgements")
-            r.wait_for(lambda: [e for e in r.log_lines("error")[errors:] if "storage-0" in e], 10, "a loud log")
-            assert r.process_of(r.status(), "connectivity-0")["restarts"] == 0
-            assert load.is_running(), "the load ended before the disk was full"
-            acked = load.acked()
-            disk.free()
-            r.wait_for(lambda: load.acked() > acked + 1000, 60, "acknowledgements after space returned")
-            result = load.finish(120)
+        with OnDisk(disk) as r, long_load(r, FULLS) as load:
+            fault, system = FullDisk(), System(r, load, disk)
+            for _ in range(FULLS):
+                flowing(r, load)
+                roost.pause(rng.uniform(0, 1))
+                errors, lives = len(r.log_lines("error")), restarts(r)
+                fault.inject(system, rng)
+                r.wait_for(lambda: quiet_for(load, 1), 60, "no more acknowledgements")
+                wait_error(r, errors, "storage-0")
+                roost.pause(rng.uniform(0, 2))
+                assert restarts(r) == lives, "a full disk is no reason to die: %r, then %r" % (lives, restarts(r))
+                fault.heal(system)
+                slowest = max(slowest, flowing(r, load))
+                r.wait_up(60)
+            assert slowest < RESUMED_MAX_S * roost.SLOW, "acknowledgements came again only after %.1f s" % slowest
+            result = finish(r, load)
             assert result["lost"] == 0, result
-            r.wait_up(40)
-            load.assert_accounted_for()
+            roost.note("seed %d, filled %d times, %d acknowledged, 0 lost, resumed after at most %.2f s" % (
+                SEED, FULLS, result["acked"], slowest))
     finally:
         disk.close()
 
 
+def drop_page_cache(r, disk):
+    """What only the page cache held is gone after this."""
+    r.stop()
+    disk.unmount()
+    disk.mount()
+    r.start()
+
+
 def test_failing_sync_of_a_full_device():
-    disk = SmallDisk(64, 24)
+    print("seed %d" % SEED)
+    rng = random.Random(SEED)
+    disk = SmallDisk(256, 160)
     try:
-        with OnDisk(disk, journal_only=True) as r, Load(r, connections=20, rate=2000, seconds=30, per_device=4000, stall=60, drain=90) as load:
-            r.wait_for(lambda: load.acked() > 2000, 10, "the first acknowledgements")
-            errors = len(r.log_lines("error"))
-            disk.fill(disk.below)
-            r.wait_for(lambda: [e for e in r.log_lines("error")[errors:] if "write_failed" in e], 60, "a failed write in the log")
-            disk.free()
-            acked = load.acked()
-            r.wait_for(lambda: load.acked() > acked + 1000, 60, "acknowledgements after the device recovered")
-            print(load.finish(120))
-            load.settle()
-            # What only the page cache held is gone after this.
-            r.stop()
-            disk.unmount()
-            disk.mount()
-            r.start()
-            load.assert_accounted_for()
+        with OnDisk(disk, journal_only=True) as r:
+            r.settings["mqtt.listen"] = "127.0.0.1:%d" % r.port
+            with long_load(r, FSYNCS) as load:
+                fault, system = FullDevice(), System(r, load, disk)
+                for n in range(FSYNCS):
+                    flowing(r, load)
+                    roost.pause(rng.uniform(0, 0.5))
+                    errors = len(r.log_lines("error"))
+                    fault.inject(system, rng)
+                    # Of the journal's end, or of the next segment, which is made ahead.
+                    wait_error(r, errors, "storage-0 journal.")
+                    fault.heal(system)
+                    flowing(r, load)
+                    if n % REMOUNT_EVERY == REMOUNT_EVERY - 1 or n + 1 == FSYNCS:
+                        drop_page_cache(r, disk)
+                result = finish(r, load)
+                roost.note("seed %d, %d syncs failed, %d acknowledged, 0 lost" % (SEED, FSYNCS, result["acked"]))
     finally:
         disk.close()
 
 
 def test_sync_is_not_tried_again():
     """The n-th fdatasync of storage fails: it ends without another sync and without an answer."""
-    with Roost() as r, Load(r, connections=20, rate=1000, seconds=8, per_device=2000) as load:
-        r.wait_for(lambda: load.acked() > 500, 10, "the first acknowledgements")
-        pid = r.pid_of("storage-0")
-        trace = os.path.join(r.folder, "trace")
-        strace = subprocess.Popen(["strace", "-f", "-o", trace, "-p", str(pid), "-e",
-                                   "trace=fdatasync,fsync,sync_file_range,exit_group", "-e",
-                                   "inject=fdatasync:error=EIO:when=20"],
-                                  stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        r.wait_for(lambda: r.pid_of("storage-0") not in (None, 0, pid), 20, "a new storage worker")
-        strace.wait(20)
-        with open(trace, encoding="utf-8") as f:
-            lines = f.read().split("\n")
-        at = [n for n, line in enumerate(lines) if "INJECTED" in line]
-        assert len(at) == 1, lines[-20:]
-        after = lines[at[0] + 1:]
-        assert not [line for line in after if "sync(" in line], after
-        assert any("exit_group(75)" in line or "exited with 75" in line for line in after), after
-        assert "write_failed" in r.log_text(), r.log_tail()
-        print(load.finish(60))
-        load.assert_accounted_for()
+    rng = random.Random(SEED)
+    print("seed %d" % SEED)
+    with Roost() as r, long_load(r, FSYNCS) as load:
+        system = System(r, load)
+        for _ in range(FSYNCS):
+            flowing(r, load)
+            errors, pid = len(r.log_lines("error")), r.pid_of("storage-0")
+            fault = CallFault("fdatasync", "error=EIO")
+            fault.inject(system, rng)
+            r.wait_for(lambda: r.pid_of("storage-0") not in (None, 0, pid), 20, "a new storage worker")  # noqa: B023
+            fault.heal(system)
+            assert fault.happened() and not fault.syncs_behind(), fault.lines()[-20:]
+            assert any("exited with 75" in line for line in fault.lines()), fault.lines()[-20:]
+            wait_error(r, errors, "write_failed", 5)
+        result = finish(r, load)
+        roost.note("seed %d, %d syncs failed, %d acknowledged, 0 lost" % (SEED, FSYNCS, result["acked"]))
+
+
+def test_each_call_of_the_running_worker():
+    """A sample of what points.py does in one process: the worker is killed in a call, or the call fails."""
+    rng = random.Random(SEED)
+    print("seed %d" % SEED)
+    points = [(call, "error=" + e) for call in CALLS for e in ERRORS] + [(call, "signal=KILL") for call in CALLS]
+    rng.shuffle(points)
+    met = 0
+    with Roost({"storage.segment_mib": "1", "storage.retention": "1s"}, rules=RULES) as r, \
+            long_load(r, len(points), rate=20000) as load:
+        system = System(r, load)
+        for call, action in points if THOROUGH else points[:8]:
+            flowing(r, load)
+            frequent = call in ("pwrite64", "fdatasync")
+            fault = CallFault(call, action, (1, 200) if frequent else (1, 2))
+            fault.inject(system, rng)
+            deadline = time.monotonic() + 3
+            while not fault.happened() and time.monotonic() < deadline:
+                roost.pause()
+            met += fault.happened()
+            fault.heal(system)
+            r.wait_up(60)
+        result = finish(r, load)
+        roost.note("seed %d, %d calls failed or killed in, %d acknowledged, 0 lost" % (SEED, met, result["acked"]))
 
 
 if __name__ == "__main__":

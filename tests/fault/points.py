@@ -49,6 +49,10 @@ def test_power_goes_after_a_failed_sync():
     points("failcut", 12)
 
 
+def test_a_disk_that_is_away_for_a_moment():
+    look("points", "away")
+
+
 def test_syncs_that_do_nothing_are_caught():
     """The test of the test: a sync of a file, or of a directory, that is left out loses something."""
     for plant in ("data", "dirs"):

@@ -350,6 +350,10 @@ pread(int fd, void *data, size_t len, off_t at)
 	if (!watched(fd))
 		return syscall(SYS_pread64, fd, data, len, at);
 	how = enter(CALL_PREAD);
+	if (disk->unreadable) {
+		errno = EIO;
+		return -1;
+	}
 	if (how < 0)
 		return -1;
 	n = syscall(SYS_pread64, fd, data, how > 0 ? part_of(len) : len, at);

@@ -72,6 +72,7 @@ struct disk_shared {
 	int fault_errno;
 	bool fault_met;	    /* the call came */
 	bool fault_fits;    /* and the fault means something to it */
+	bool unreadable;    /* every read fails */
 	bool short_pending; /* FAULT_SHORT_FAIL: the next one fails */
 	enum call call_met;
 	uint32_t acks_after; /* answers that left after the fault */

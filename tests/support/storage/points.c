@@ -6,6 +6,7 @@
  *   short     each read and write does a part of its work; and then the next of its kind fails
  *   cut       the power goes after each call: no, all or any of what no sync covered is there; blocks are torn at each sector
  *   failcut   each sync fails, storage starts again, and the power goes after each call of that start
+ *   away      the disk gives nothing for a moment while a follower reads
  *   list      what is called how often
  *
  * One work is done over and over: a data_dir is made or recovered, streams are opened, batches are committed over several
@@ -316,12 +317,32 @@ failcut_points(const char *root, const char *to, uint32_t calls)
 	}
 }
 
+static void
+run_away(void *arg)
+{
+	(void)arg;
+	disk_watch(true);
+	work_read_of_a_disk_that_was_away();
+}
+
+static void
+away(const char *root)
+{
+	int status;
+
+	begin(root);
+	status = in_child(run_away, NULL);
+	states++;
+	if (status != 0)
+		report("away", 0, "", "a follower did not wait", status);
+}
+
 static int
 usage(void)
 {
-	fprintf(stderr,
-	    "usage: points kill|fail|short|cut|failcut|list [--start fresh|recover] [--stride N] "
-	    "[--phase N] [--seed N] [--plant data|dirs]\n");
+	fprintf(stderr, "usage: points kill|fail|short|cut|failcut|away|list [--start "
+			"fresh|recover] [--stride N] "
+			"[--phase N] [--seed N] [--plant data|dirs]\n");
 	return 64;
 }
 
@@ -396,6 +417,8 @@ main(int argc, char **argv)
 		cut_points(root, to);
 	else if (strcmp(mode, "failcut") == 0)
 		failcut_points(root, to, calls);
+	else if (strcmp(mode, "away") == 0)
+		away(root);
 	else if (strcmp(mode, "list") != 0)
 		return usage();
 	for (size_t i = 0; i < CALL_COUNT && strcmp(mode, "list") == 0; i++)

@@ -323,3 +323,23 @@ work_some(void)
 	hello();
 	some_turns(9);
 }
+
+void
+work_read_of_a_disk_that_was_away(void)
+{
+	struct disk_known known;
+	struct journal_reader *r;
+	struct block b;
+	int rc;
+
+	work_some();
+	known = disk_known_at(disk->ops);
+	r = journal_reader_new(w.sh->journal);
+	disk->unreadable = true;
+	rc = journal_reader_next(r, 0, &b);
+	if (rc != ERR_IO)
+		wrong("what cannot be read for a moment is passed over", b.offset, (uint64_t)-rc);
+	disk->unreadable = false;
+	journal_reader_free(&r);
+	check_all(&known);
+}

@@ -31,6 +31,8 @@ extern FILE *work_said;
 void work_all(void);
 /* The beginning of it, left in the middle. */
 void work_some(void);
+/* The disk is away for a moment while a follower reads: it waits, and misses nothing. */
+void work_read_of_a_disk_that_was_away(void);
 /* Another process finds this folder: everything that was acknowledged is there, once, as it was, and it goes on. */
 void work_go_on(const char *root, struct disk_known known);
 

@@ -5,6 +5,7 @@
 
 #include "err.h"
 #include "metrics.h"
+#include "support_dir.h"
 #include "support_shard.h"
 
 START_TEST(test_follower_from_memory_and_files)
@@ -260,6 +261,35 @@ START_TEST(test_retention_waits_for_mandatory_groups)
 }
 END_TEST
 
+/* The process died between naming a segment and writing its snapshot. */
+START_TEST(test_retention_is_kept_before_a_segment_without_snapshot)
+{
+	uint64_t id = hello("connectivity-0", 5, 0), oldest, cut;
+	char name[JOURNAL_NAME_MAX];
+	uint8_t zeros[4096] = { 0 };
+
+	batch(id, 1, NULL);
+	turn();
+	oldest = journal_oldest(sh->journal);
+	journal_segment_name(sh->journal->base_next, name);
+	shard_abandon(&sh);
+	test_file_write(shard_dir, name, zeros, sizeof(zeros));
+	sent_count = 0;
+	open_shard();
+	ck_assert_uint_eq(sh->journal->segment_count, 3);
+	ck_assert_uint_eq(sh->replay_damage, 0);
+	cut = sh->journal->end;
+	subscribe("sink-history", "sink-history", false, 1, 0, 1 << 20);
+	progress("sink-history", "sink-history", 0, cut, 0);
+	subscribe("rules-0", "rules", true, 1, 0, 1 << 20);
+	turn();
+	resume("rules-0", assign_of("rules-0"), 0);
+	progress("rules-0", "rules", 0, cut, assign_of("rules-0")->epoch);
+	shard_tick(sh);
+	ck_assert_uint_eq(journal_oldest(sh->journal), oldest);
+}
+END_TEST
+
 START_TEST(test_quota_closes_and_reopens_credit)
 {
 	struct buf big = { 0 };
@@ -338,6 +368,7 @@ main(void)
 	tcase_add_test(tc, test_shared_group_and_fencing);
 	tcase_add_test(tc, test_two_members_divide_and_take_over);
 	tcase_add_test(tc, test_retention_waits_for_mandatory_groups);
+	tcase_add_test(tc, test_retention_is_kept_before_a_segment_without_snapshot);
 	tcase_add_test(tc, test_quota_closes_and_reopens_credit);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
