@@ -166,7 +166,8 @@ open_db(struct outbox *o)
 		    LS("fault", "written by a later release"));
 		return ERR_UNSUPPORTED;
 	}
-	if (sqlite3_exec(o->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+	/* The version is written last; to write it again would cost each start a sync. */
+	if (version < OUTBOX_VERSION && sqlite3_exec(o->db, schema, NULL, NULL, NULL) != SQLITE_OK)
 		return fail(o, "creating tables");
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v2(o->db, sqls[i], -1, &o->stmts[i], NULL) != SQLITE_OK)

@@ -9,8 +9,8 @@ import time
 
 import roost
 
-SHORT_US = 10000  # acknowledgements flow if no silence is longer,
-STEADY_US = 50000  # for so long
+SHORT_US = 10000  # shorter ones are how acknowledgements flow: many at once, after a sync
+SOON_US = 50000   # a kill is felt by then
 
 
 def read(path):
@@ -19,15 +19,9 @@ def read(path):
 
 
 def flowing_after(quiet, at):
-    """From `at` on: after how many us acknowledgements came for 50 ms without a silence of more than 10 ms."""
-    flows = at
-    for start, end in quiet:
-        if end <= flows or end - start <= SHORT_US:
-            continue
-        if start > flows + STEADY_US:
-            break
-        flows = end
-    return flows - at
+    """After how many us acknowledgements came again: the end of the longest silence that the kill at `at` can have begun."""
+    felt = [(end - start, end) for start, end in quiet if end > at and start < at + SOON_US and end - start > SHORT_US]
+    return max(felt)[1] - at if felt else 0
 
 
 def percentile(values, p):
