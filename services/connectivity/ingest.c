@@ -1,12 +1,14 @@
 /* ingest.c - the one door: authenticated input of any protocol -> stream of batches -> answers from COMMIT
  *
  * Each partition is a lane: a growing batch, the stream it goes into, the limiter and the shard of that stream. A batch is
- * closed when it is ripe, or at the end of a turn while fewer than BATCHES_AHEAD are under way: an idle lane answers at
- * once, a busy one gathers. Batches go to the limiter; HELLO, and all answers, are between us and the shard. */
+ * closed when it is ripe, or at the end of a turn while fewer than ROUNDS_AHEAD are under way: what the open batches of a
+ * shard's lanes hold goes out together, in a round, and a busy shard's lanes gather until a round has come back. Each
+ * batch costs every process on the way a wake-up, so that many small ones make all of them late. Batches go to the limiter; HELLO, and all answers, are between us and the shard. */
 #include "ingest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
 #include "clock.h"
@@ -18,7 +20,9 @@
 #include "metrics.h"
 #include "stream.h"
 
-#define BATCHES_AHEAD 2
+#define ROUNDS_AHEAD 2
+#define ROUND_WAIT_US                                                                              \
+	5000 /* a lane is not held up for longer by others, whose limiter may be away */
 #define BYTES_MAX ((size_t)64 << 20) /* of records in all lanes */
 #define CLOCK_CREEP_US 1000000 /* server times may run this far ahead of the clock to differ */
 
@@ -28,7 +32,15 @@ struct lane {
 	struct stream_batch *open; /* NULL or with at least one record */
 	struct bus_link *shard;
 	struct bus_link *limiter;
-	bool blocked; /* ERR_AGAIN was said, room is owed */
+	int64_t open_us; /* the open batch's first turn */
+	bool blocked;	 /* ERR_AGAIN was said, room is owed */
+};
+
+/* What went to one shard, in batches: a round is over when all that had been sent by its end is committed. */
+struct rounds {
+	uint64_t pushed;
+	uint64_t ends[ROUNDS_AHEAD]; /* the oldest first */
+	bool may_push;
 };
 
 struct ingest {
@@ -39,6 +51,7 @@ struct ingest {
 	struct lane *lanes;
 	uint32_t partitions;
 	struct bus_link **shards;
+	struct rounds *rounds; /* of each shard */
 	uint32_t shard_count;
 	struct bus_link **limiters;
 	uint32_t limiter_count;
@@ -105,6 +118,7 @@ ingest_new(struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void 
 	in->decoder = payload_decoder_new();
 	in->lanes = xcalloc(in->partitions, sizeof(*in->lanes));
 	in->shards = connect_all(w, "shard", in->shard_count);
+	in->rounds = xcalloc(in->shard_count, sizeof(*in->rounds));
 	in->limiters = in->shards ? connect_all(w, "limiter", in->limiter_count) : NULL;
 	if (!in->limiters) {
 		ingest_free(&in);
@@ -136,6 +150,7 @@ ingest_free(struct ingest **p_in)
 	payload_decoder_free(&in->decoder);
 	free(in->lanes);
 	free(in->shards);
+	free(in->rounds);
 	free(in->limiters);
 	free(in);
 	*p_in = NULL;
@@ -184,9 +199,17 @@ lane_send(struct lane *lane, int64_t now_us)
 }
 
 static void
-lane_close(struct ingest *in, struct lane *lane)
+lane_push(struct ingest *in, struct lane *lane)
 {
 	stream_tx_push(&lane->tx, &lane->open);
+	in->rounds[lane->partition % in->shard_count].pushed++;
+	lane->open_us = 0;
+}
+
+static void
+lane_close(struct ingest *in, struct lane *lane)
+{
+	lane_push(in, lane);
 	lane_send(lane, loop_now_us(in->w->loop));
 }
 
@@ -523,10 +546,51 @@ say_room(struct ingest *in)
 		in->room(in->arg);
 }
 
+/* Before the lanes push: which shards take a round more. */
+static void
+rounds_look(struct ingest *in)
+{
+	for (uint32_t s = 0; s < in->shard_count; s++) {
+		struct rounds *r = &in->rounds[s];
+		uint64_t done = r->pushed;
+
+		for (uint32_t p = s; p < in->partitions; p += in->shard_count)
+			done -= in->lanes[p].tx.queued_batches;
+		r->may_push = r->ends[0] <= done;
+	}
+}
+
+/* After it: what was pushed is a round. */
+static void
+rounds_close(struct ingest *in)
+{
+	for (uint32_t s = 0; s < in->shard_count; s++) {
+		struct rounds *r = &in->rounds[s];
+
+		if (!r->may_push || r->ends[ROUNDS_AHEAD - 1] == r->pushed)
+			continue;
+		memmove(r->ends, r->ends + 1, (ROUNDS_AHEAD - 1) * sizeof(r->ends[0]));
+		r->ends[ROUNDS_AHEAD - 1] = r->pushed;
+	}
+}
+
+static bool
+lane_may_push(const struct ingest *in, struct lane *lane, int64_t now_us)
+{
+	if (lane->tx.queued_batches >= ROUNDS_AHEAD)
+		return false;
+	if (lane->open_us == 0)
+		lane->open_us = now_us;
+	return in->rounds[lane->partition % in->shard_count].may_push ||
+	       now_us - lane->open_us >= ROUND_WAIT_US;
+}
+
 /* When the lane wants to be looked at again; 0: only when something arrives. */
 static int64_t
 lane_deadline(const struct lane *lane)
 {
+	if (lane->open && lane->open_us)
+		return lane->open_us + ROUND_WAIT_US;
 	if (lane->tx.hello_at_us && !bus_link_is_up(lane->shard))
 		return 0;
 	return stream_tx_deadline(&lane->tx);
@@ -548,19 +612,21 @@ ingest_turn(struct ingest *in)
 
 	if (in->blocked)
 		say_room(in);
+	rounds_look(in);
 	for (uint32_t i = 0; i < in->partitions; i++) {
 		struct lane *lane = &in->lanes[i];
 		int64_t at;
 
 		if (stream_tx_timer(&lane->tx, now_us))
 			lane_hello(in, lane, now_us);
-		if (lane->open && lane->tx.queued_batches < BATCHES_AHEAD)
-			stream_tx_push(&lane->tx, &lane->open);
+		if (lane->open && lane_may_push(in, lane, now_us))
+			lane_push(in, lane);
 		lane_send(lane, now_us);
 		at = lane_deadline(lane);
 		if (at && (!first || at < first))
 			first = at;
 	}
+	rounds_close(in);
 	metric_set(M_INGEST_IN_FLIGHT, in->messages);
 	if (first && first != in->timer_at_us) {
 		in->timer_at_us = first;

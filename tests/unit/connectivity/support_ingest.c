@@ -50,16 +50,18 @@ limiter_on_msg(void *arg, struct bus_msg *m)
 		.retry = m->any->batch.retry,
 	};
 	ck_assert_uint_eq(m->any->batch.kind, ENTRY_READINGS);
-	ck_assert_uint_eq(m->any->batch.partition, 0);
+	ck_assert_uint_eq(m->any->batch.partition, m->any->batch.stream - x.stream);
 	buf_add(&s->bytes, m->any->batch.records.data, m->any->batch.records.len);
 	ck_assert_int_eq(record_check_batch(buf_bytes(&s->bytes), &s->records, NULL), 0);
 }
 
+/* The streams of the partitions are numbered one behind the other. */
 static void
-welcome(void)
+welcome(uint64_t partition)
 {
 	struct msg_welcome msg = { .life = x.w.life,
-		.stream = x.stream,
+		.partition = partition,
+		.stream = x.stream + partition,
 		.upto = x.upto,
 		.window = x.window,
 		.window_bytes = STREAM_WINDOW_BYTES };
@@ -75,7 +77,7 @@ shard_on_msg(void *arg, struct bus_msg *m)
 	x.hello = m->any->hello;
 	x.hellos++;
 	if (x.stream)
-		welcome();
+		welcome(x.hello.partition);
 }
 
 void
@@ -175,8 +177,8 @@ static const struct worker_spec spec = {
 	.on_link = on_link,
 };
 
-void
-fixture_setup(void)
+static void
+set_up(const char *partitions)
 {
 	char text[80];
 	struct buf err = { 0 };
@@ -189,7 +191,7 @@ fixture_setup(void)
 	x.settings = settings_new();
 	snprintf(text, sizeof text, "data_dir=%s", x.dir);
 	ck_assert_int_eq(settings_set(x.settings, text, "test", &err), 0);
-	ck_assert_int_eq(settings_set(x.settings, "partitions=1", "test", &err), 0);
+	ck_assert_int_eq(settings_set(x.settings, partitions, "test", &err), 0);
 	ck_assert_int_eq(worker_tool_start(&x.w, &spec, "connectivity-0", x.settings), 0);
 	x.stream = 7;
 	x.window = 64;
@@ -198,6 +200,18 @@ fixture_setup(void)
 	x.in = ingest_new(&x.w, on_answer, on_room, &x);
 	ck_assert_ptr_nonnull(x.in);
 	ck_assert(ingest_idle(x.in));
+}
+
+void
+fixture_setup(void)
+{
+	set_up("partitions=1");
+}
+
+void
+fixture_setup_two(void)
+{
+	set_up("partitions=2");
 }
 
 void

@@ -44,6 +44,7 @@ struct fixture {
 extern struct fixture x;
 
 void fixture_setup(void);
+void fixture_setup_two(void); /* with two partitions */
 void fixture_teardown(void);
 void open_limiter(void);
 void open_shard(void);

@@ -55,6 +55,44 @@ START_TEST(gathers_while_two_are_under_way)
 }
 END_TEST
 
+static void
+offer_of(struct bytes device, uint64_t token)
+{
+	struct ingest_message m = message(TELEMETRY);
+
+	m.device = device;
+	ck_assert_int_eq(ingest_offer(x.in, &m, token, NULL), 0);
+}
+
+/* Lanes of one shard share its rounds, so that few batches are under way; but none waits long for another's. */
+START_TEST(lanes_gather_together)
+{
+	struct bytes devices[2] = { { 0 }, { 0 } };
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h" };
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		devices[partition_of(bytes_of_str(names[i]), 2)] = bytes_of_str(names[i]);
+	ck_assert(devices[0].len && devices[1].len);
+	wait_for(&x.hellos, 2);
+	for (uint64_t i = 1; i <= 2; i++) {
+		offer_of(devices[0], i);
+		turn(0);
+	}
+	wait_for(&x.seen_count, 2);
+	offer_of(devices[1], 3);
+	offer_of(devices[0], 4);
+	/* nothing is committed: the other lane's goes all the same, this one's does not */
+	wait_for(&x.seen_count, 3);
+	for (int i = 0; i < 20; i++)
+		turn(1000);
+	ck_assert_int_eq(x.seen_count, 3);
+	ck_assert_uint_eq(x.seen[2].stream, x.stream + 1);
+	commit(2, (struct bytes){ 0 });
+	wait_for(&x.seen_count, 4);
+	ck_assert_uint_eq(x.seen[3].stream, x.stream);
+}
+END_TEST
+
 START_TEST(ripe_batches_go_at_once)
 {
 	for (uint64_t i = 0; i < 10 * INGEST_BATCH_RECORDS; i++)
@@ -290,7 +328,7 @@ int
 main(void)
 {
 	Suite *s = suite_create("ingest");
-	TCase *t = tcase_create("ingest");
+	TCase *t = tcase_create("ingest"), *two = tcase_create("two lanes");
 	SRunner *r;
 	int failed;
 
@@ -309,6 +347,9 @@ main(void)
 	tcase_add_test(t, limiter_restarts);
 	tcase_add_test(t, answers_that_are_not_ours);
 	suite_add_tcase(s, t);
+	tcase_add_checked_fixture(two, fixture_setup_two, fixture_teardown);
+	tcase_add_test(two, lanes_gather_together);
+	suite_add_tcase(s, two);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
