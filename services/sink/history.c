@@ -17,6 +17,7 @@
 #define DAYS_WAITING_MAX 64
 #define FLUSH_BUSY_MS 60000
 #define RETAIN_US 600000000ll
+#define PACK_US 1000000ll /* one month at a time, and a look at the directory this often at most */
 #define CURSOR_US 60000000ll /* an idle system writes its cursors this rarely */
 
 struct history {
@@ -28,6 +29,7 @@ struct history {
 	int64_t flush_at;
 	int64_t cursor_at;
 	int64_t retain_at;
+	int64_t pack_at;
 	bool failed;
 };
 
@@ -142,6 +144,19 @@ stop(struct worker *w)
 	w->state = NULL;
 }
 
+/* As long as there is something to pack it goes on each second, else it looks again as late as it may. */
+static void
+pack(struct history *h, int64_t now)
+{
+	int64_t after = settings_ms(h->w->settings, SET_HISTORY_PACK_AFTER) * 1000;
+	int64_t rest = after < RETAIN_US ? after : RETAIN_US;
+
+	worker_busy(h->w, FLUSH_BUSY_MS);
+	if (history_store_pack(h->store, clock_wall_us(), after) > 0)
+		rest = PACK_US;
+	h->pack_at = now + (rest < PACK_US ? PACK_US : rest);
+}
+
 static void
 tick(struct worker *w)
 {
@@ -153,6 +168,8 @@ tick(struct worker *w)
 	/* Nothing waits: no file lacks anything of what was seen, though the cursors on disk may be a minute behind. */
 	for (uint32_t i = 0; history_store_waiting(h->store) == 0 && i < h->shards; i++)
 		follower_durable(h->follower, i, history_store_seen(h->store, i));
+	if (now >= h->pack_at && !h->failed)
+		pack(h, now);
 	if (now >= h->retain_at && !h->failed) {
 		h->retain_at = now + RETAIN_US;
 		history_store_retain(h->store, clock_wall_us(),

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "err.h"
+#include "history_pack.h"
 #include "history_sql.h"
 #include "log.h"
 #include "mem.h"
@@ -86,6 +87,7 @@ struct history_day {
 	sqlite3 *db;
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
 	struct history_codec *codec;
+	struct history_pack *pack; /* has points of this day; mostly NULL */
 	uint32_t shards;
 	uint64_t *cursors;
 	struct series **table;
@@ -222,6 +224,7 @@ history_day_close(struct history_day **p_d)
 		return;
 	*p_d = NULL;
 	history_day_rest(d);
+	history_pack_close(&d->pack);
 	for (size_t i = 0; i < d->table_size; i++) {
 		if (d->table[i] == NULL)
 			continue;
@@ -247,6 +250,22 @@ uint64_t
 history_day_cursor(const struct history_day *d, uint32_t shard)
 {
 	return shard < d->shards ? d->cursors[shard] : 0;
+}
+
+void
+history_day_packed(struct history_day *d, struct history_pack **pack)
+{
+	const struct pack_day *packed = history_pack_day(*pack, d->number);
+
+	for (uint32_t i = 0; packed != NULL && i < (*pack)->shards && i < d->shards; i++)
+		if (packed->cursors[i] > d->cursors[i])
+			d->cursors[i] = packed->cursors[i];
+	history_pack_close(&d->pack);
+	if (packed != NULL) {
+		d->pack = *pack;
+		*pack = NULL;
+	}
+	history_pack_close(pack);
 }
 
 size_t
@@ -410,28 +429,32 @@ compare_times(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Drops points with a device's time that the file already has; s->head is sorted. */
+/* Drops points with a device's time that the file, or a pack, already has; s->head is sorted. */
 static int
 drop_known(struct history_day *d, struct series *s, uint64_t *copies)
 {
 	sqlite3_stmt *stmt = d->stmts[OVERLAPPING];
 	int64_t *known = NULL;
+	uint64_t masked = 0;
 	size_t kept = 0;
-	int code;
+	int code, err;
 
 	history_points_clear(&d->work);
 	sqlite3_bind_int64(stmt, 1, s->id);
 	sqlite3_bind_int64(stmt, 2, s->head.at[0].time);
 	sqlite3_bind_int64(stmt, 3, s->head.at[s->head.n - 1].time);
 	while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
-		int err = history_block_decode(d->codec, sql_bytes(stmt, 0), &d->work);
-
-		if (err != 0)
+		if ((err = history_block_decode(d->codec, sql_bytes(stmt, 0), &d->work)) != 0)
 			log_error("history.block", LS("file", d->path), LS("fault", err_name(err)));
 	}
 	sqlite3_reset(stmt);
 	if (code != SQLITE_DONE)
 		return sql_fail(d->db, d->path, "looking for copies");
+	if (d->pack != NULL &&
+	    (err = history_pack_points(d->pack, d->codec, d->number,
+		 bytes_of(s->name, s->device_len), bytes_of(s->name + s->device_len, s->metric_len),
+		 s->head.at[0].time, s->head.at[s->head.n - 1].time, &d->work, &masked)) != 0)
+		return err;
 	if (d->work.n == 0)
 		return 0;
 	known = xmalloc(d->work.n * sizeof(known[0]));
@@ -556,7 +579,7 @@ flush_series(struct history_day *d, struct series *s, struct history_counts *cou
 	counts->copies += history_points_drop_copies(&s->head);
 	if ((err = name_series(d, s)) != 0)
 		return err;
-	if (s->has_blocks && s->head.at[0].time <= s->t_last &&
+	if (((s->has_blocks && s->head.at[0].time <= s->t_last) || d->pack != NULL) &&
 	    (err = drop_known(d, s, &counts->copies)) != 0)
 		return err;
 	for (size_t from = 0; from < s->head.n; from += n) {

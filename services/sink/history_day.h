@@ -43,6 +43,9 @@ void history_day_close(struct history_day **d);	/* points that are not in blocks
 int64_t history_day_number(const struct history_day *d);
 /* 0 if the file has nothing of this shard. */
 uint64_t history_day_cursor(const struct history_day *d, uint32_t shard);
+struct history_pack;
+/* The pack, which is taken over, has points of this day: what its cursors cover was taken, and copies of its points are dropped. */
+void history_day_packed(struct history_day *d, struct history_pack **pack);
 
 /* Closes the file, not what waits for it; a flush opens it again. */
 void history_day_rest(struct history_day *d);

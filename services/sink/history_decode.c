@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "err.h"
+#include "history_bytes.h"
 #include "history_codec.h"
 
 static uint64_t
@@ -20,67 +21,6 @@ bits_double(uint64_t u)
 
 	memcpy(&f, &u, sizeof(f));
 	return f;
-}
-
-/* Sticky: after the first fault every read returns 0. */
-struct reader {
-	const uint8_t *at;
-	const uint8_t *end;
-	bool failed;
-};
-
-static uint8_t
-get_u8(struct reader *r)
-{
-	if (r->at >= r->end) {
-		r->failed = true;
-		return 0;
-	}
-	return *r->at++;
-}
-
-static uint64_t
-get_varint(struct reader *r)
-{
-	uint64_t v = 0;
-
-	for (unsigned shift = 0;; shift += 7) {
-		uint8_t b = get_u8(r);
-
-		if (shift == 63 && b > 1)
-			break;
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (b < 0x80)
-			return v;
-	}
-	r->failed = true;
-	r->at = r->end;
-	return 0;
-}
-
-/* len bytes, or NULL. */
-static const uint8_t *
-get_bytes(struct reader *r, size_t len)
-{
-	const uint8_t *at = r->at;
-
-	if (len > (size_t)(r->end - r->at)) {
-		r->failed = true;
-		r->at = r->end;
-		return NULL;
-	}
-	r->at += len;
-	return at;
-}
-
-static uint64_t
-u64_at(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
 }
 
 static void

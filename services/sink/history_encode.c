@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "err.h"
+#include "history_bytes.h"
 #include "history_codec.h"
 
 #define ZSTD_LEVEL 3
@@ -15,16 +16,6 @@ static uint64_t
 zigzag(uint64_t v)
 {
 	return (v << 1) ^ (0 - (v >> 63));
-}
-
-static void
-put_varint(struct buf *b, uint64_t v)
-{
-	while (v >= 0x80) {
-		buf_add_u8(b, (uint8_t)(v | 0x80));
-		v >>= 7;
-	}
-	buf_add_u8(b, (uint8_t)v);
 }
 
 static size_t
@@ -37,13 +28,6 @@ varint_size(uint64_t v)
 		n++;
 	}
 	return n;
-}
-
-static void
-put_u64(struct buf *b, uint64_t v)
-{
-	for (unsigned i = 0; i < 8; i++)
-		buf_add_u8(b, (uint8_t)(v >> (8 * i)));
 }
 
 static uint64_t

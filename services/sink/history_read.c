@@ -1,14 +1,16 @@
-/* history_read.c - day files as a reader sees them: opened read-only, one snapshot a file, while history goes on writing */
+/* history_read.c - days as a reader sees them: opened read-only, one snapshot a file, while history goes on writing */
 #include "history_read.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "err.h"
 #include "history_day.h"
+#include "history_pack.h"
 #include "history_sql.h"
 #include "history_store.h"
 #include "log.h"
@@ -17,10 +19,25 @@
 #define PATH_LEN 512
 #define BUSY_MS 2000
 
+struct history_reader {
+	char dir[PATH_LEN - 64];
+	struct history_codec *codec;
+	struct history_pack *pack; /* of the month asked for last */
+};
+
 struct history_file {
 	char path[PATH_LEN];
-	sqlite3 *db;
+	int64_t day;
+	sqlite3 *db;		   /* NULL: no day file */
+	struct history_pack *pack; /* NULL: it has nothing of this day; the reader's */
+	int pack_err;
 	struct history_codec *codec;
+};
+
+struct days {
+	int64_t *at;
+	size_t n;
+	size_t cap;
 };
 
 static int
@@ -31,30 +48,65 @@ compare_days(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-int
-history_read_days(const char *dir, int64_t **ret_days, size_t *ret_n)
+static void
+add_day(struct days *d, int64_t day)
+{
+	if (d->n == d->cap) {
+		d->cap = d->cap == 0 ? 64 : 2 * d->cap;
+		d->at = xrealloc(d->at, d->cap * sizeof(d->at[0]));
+	}
+	d->at[d->n++] = day;
+}
+
+static void
+add_packed_days(struct days *d, const char *dir, int64_t month)
+{
+	struct history_pack *p;
+
+	if (history_pack_open(dir, month, &p) != 0)
+		return; /* logged; it will be said again when a day of it is read */
+	for (size_t i = 0; i < p->day_n; i++)
+		add_day(d, p->days[i].day);
+	history_pack_close(&p);
+}
+
+/* Day files first: one that is packed in the meantime is then found twice rather than not at all. */
+static int
+add_names(struct days *days, const char *dir, bool packs)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
-	int64_t *days = NULL, day;
-	size_t n = 0, cap = 0;
+	int64_t n;
 
 	if (d == NULL)
 		return ERR_NOT_FOUND;
 	while ((e = readdir(d)) != NULL) {
-		if (!history_day_parse(e->d_name, &day))
-			continue;
-		if (n == cap) {
-			cap = cap == 0 ? 64 : 2 * cap;
-			days = xrealloc(days, cap * sizeof(days[0]));
-		}
-		days[n++] = day;
+		if (!packs && history_day_parse(e->d_name, &n))
+			add_day(days, n);
+		if (packs && history_pack_parse(e->d_name, &n))
+			add_packed_days(days, dir, n);
 	}
 	closedir(d);
-	if (n > 1)
-		qsort(days, n, sizeof(days[0]), compare_days);
-	*ret_days = days;
-	*ret_n = n;
+	return 0;
+}
+
+int
+history_read_days(const char *dir, int64_t **ret_days, size_t *ret_n)
+{
+	struct days d = { 0 };
+	size_t kept = 0;
+
+	if (add_names(&d, dir, false) != 0 || add_names(&d, dir, true) != 0) {
+		free(d.at);
+		return ERR_NOT_FOUND;
+	}
+	if (d.n > 1)
+		qsort(d.at, d.n, sizeof(d.at[0]), compare_days);
+	for (size_t i = 0; i < d.n; i++)
+		if (kept == 0 || d.at[i] != d.at[kept - 1])
+			d.at[kept++] = d.at[i];
+	*ret_days = d.at;
+	*ret_n = kept;
 	return 0;
 }
 
@@ -137,18 +189,77 @@ history_read_meta(const char *dir, uint32_t shards, uint64_t *ret_cursors)
 	return err;
 }
 
+struct history_reader *
+history_reader_new(const char *dir)
+{
+	struct history_reader *r = xcalloc(1, sizeof(*r));
+
+	snprintf(r->dir, sizeof(r->dir), "%s", dir);
+	r->codec = history_codec_new();
+	return r;
+}
+
+void
+history_reader_free(struct history_reader **p_r)
+{
+	if (*p_r == NULL)
+		return;
+	history_pack_close(&(*p_r)->pack);
+	history_codec_free(&(*p_r)->codec);
+	free(*p_r);
+	*p_r = NULL;
+}
+
+/* The pack of this month as it is now; ERR_NOT_FOUND. */
+static int
+find_pack(struct history_reader *r, int64_t month)
+{
+	char path[PATH_LEN], name[HISTORY_PACK_NAME_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", r->dir, history_pack_name(month, name));
+	if (r->pack != NULL && r->pack->month == month && stat(path, &st) == 0 &&
+	    st.st_ino == r->pack->ino)
+		return 0;
+	history_pack_close(&r->pack);
+	return history_pack_open(r->dir, month, &r->pack);
+}
+
+/* The day file is looked at before the pack: packing renames the pack into place before it removes the file. */
 int
-history_file_open(
-    const char *dir, int64_t day, struct history_codec *codec, struct history_file **ret_file)
+history_file_open(struct history_reader *r, int64_t day, struct history_file **ret_file)
 {
 	struct history_file *f = xcalloc(1, sizeof(*f));
+	const struct pack_day *packed = NULL;
 	char name[HISTORY_DAY_NAME_MAX];
+	int64_t changed;
+	uint64_t ident;
 	int err;
 
-	snprintf(f->path, sizeof(f->path), "%s/%s", dir, history_day_name(day, name));
-	f->codec = codec;
-	if ((err = open_path(f->path, &f->db)) != 0) {
-		free(f);
+	snprintf(f->path, sizeof(f->path), "%s/%s", r->dir, history_day_name(day, name));
+	f->day = day;
+	f->codec = r->codec;
+	ident = history_pack_ident(f->path, &changed);
+	err = ident == 0 ? ERR_NOT_FOUND : open_path(f->path, &f->db);
+	if (err == 0 || err == ERR_NOT_FOUND)
+		f->pack_err = find_pack(r, history_pack_month(day));
+	if (f->pack_err == ERR_NOT_FOUND)
+		f->pack_err = 0;
+	else if (r->pack != NULL)
+		packed = history_pack_day(r->pack, day);
+	if (packed != NULL) {
+		f->pack = r->pack;
+		if (packed->ident == ident) {
+			sqlite3_close(f->db);
+			f->db = NULL;
+		}
+	}
+	if (err == ERR_NOT_FOUND && packed != NULL)
+		err = 0;
+	if (err == ERR_NOT_FOUND && f->pack_err != 0)
+		err = f->pack_err;
+	if (err != 0) {
+		history_file_close(&f);
 		return err;
 	}
 	*ret_file = f;
@@ -168,7 +279,19 @@ history_file_close(struct history_file **p_f)
 int
 history_file_cursors(struct history_file *f, uint32_t shards, uint64_t *ret_cursors)
 {
-	return read_cursors(f->db, f->path, shards, ret_cursors);
+	const struct pack_day *packed;
+	int err = 0;
+
+	memset(ret_cursors, 0, shards * sizeof(ret_cursors[0]));
+	if (f->db != NULL)
+		err = read_cursors(f->db, f->path, shards, ret_cursors);
+	if (f->pack == NULL || err != 0)
+		return err;
+	packed = history_pack_day(f->pack, f->day);
+	for (uint32_t s = 0; s < shards && s < f->pack->shards; s++)
+		if (packed->cursors[s] > ret_cursors[s])
+			ret_cursors[s] = packed->cursors[s];
+	return 0;
 }
 
 static void
@@ -232,8 +355,8 @@ find_series(struct history_file *f, struct bytes device, struct bytes metric, in
 	return err;
 }
 
-int
-history_file_points(struct history_file *f, struct bytes device, struct bytes metric, int64_t since,
+static int
+db_points(struct history_file *f, struct bytes device, struct bytes metric, int64_t since,
     int64_t until, struct history_points *ret_points, uint64_t *ret_masked)
 {
 	sqlite3_stmt *stmt;
@@ -258,6 +381,20 @@ history_file_points(struct history_file *f, struct bytes device, struct bytes me
 	return err != 0 ? err : count_masked(f, series, since, until, ret_masked);
 }
 
+int
+history_file_points(struct history_file *f, struct bytes device, struct bytes metric, int64_t since,
+    int64_t until, struct history_points *ret_points, uint64_t *ret_masked)
+{
+	int err = 0;
+
+	if (f->db != NULL)
+		err = db_points(f, device, metric, since, until, ret_points, ret_masked);
+	if (err == 0 && f->pack != NULL)
+		err = history_pack_points(f->pack, f->codec, f->day, device, metric, since, until,
+		    ret_points, ret_masked);
+	return err != 0 ? err : f->pack_err;
+}
+
 /* The last point of the series' newest block. */
 static void
 find_last(struct history_file *f, sqlite3_stmt *newest, int64_t series,
@@ -276,9 +413,8 @@ find_last(struct history_file *f, sqlite3_stmt *newest, int64_t series,
 	s->last = v;
 }
 
-int
-history_file_summaries(
-    struct history_file *f, struct bytes device, history_summary_fn fn, void *arg)
+static int
+db_summaries(struct history_file *f, struct bytes device, history_summary_fn fn, void *arg)
 {
 	static const char all[] =
 	    "SELECT id, device, metric, (SELECT coalesce(sum(n), 0) FROM block WHERE "
@@ -319,4 +455,15 @@ out:
 	sqlite3_finalize(stmt);
 	history_points_fini(&points);
 	return err;
+}
+
+int
+history_file_summaries(
+    struct history_file *f, struct bytes device, history_summary_fn fn, void *arg)
+{
+	int err = f->db != NULL ? db_summaries(f, device, fn, arg) : 0;
+
+	if (err == 0 && f->pack != NULL)
+		err = history_pack_summaries(f->pack, f->codec, f->day, device, fn, arg);
+	return err != 0 ? err : f->pack_err;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "history_pack.h"
 #include "history_sql.h"
 #include "log.h"
 #include "mem.h"
@@ -206,6 +207,16 @@ trim_days(struct history_store *s)
 	}
 }
 
+/* What of this day was packed is not taken again, should the journal be read from further back, or a device send it again. */
+static void
+know_pack(struct history_store *s, struct history_day *day)
+{
+	struct history_pack *p;
+
+	if (history_pack_open(s->dir, history_pack_month(history_day_number(day)), &p) == 0)
+		history_day_packed(day, &p);
+}
+
 static int
 find_day(struct history_store *s, int64_t number, struct history_day **ret_day)
 {
@@ -226,6 +237,7 @@ find_day(struct history_store *s, int64_t number, struct history_day **ret_day)
 	o = &s->days[s->day_count];
 	if ((err = history_day_open(s->dir, number, s->shards, s->codec, &o->day)) != 0)
 		return err;
+	know_pack(s, o->day);
 	if (s->day_count >= HISTORY_DAYS_OPEN)
 		history_day_rest(o->day);
 	o->used = ++s->uses;
@@ -402,6 +414,40 @@ remove_day(struct history_store *s, int64_t number, const char *name)
 	return ok;
 }
 
+/* Leaves out of a pack its first days, those that are over with their last change before least. Returns how many. */
+static size_t
+retain_pack(struct history_store *s, int64_t month, const char *name, int64_t least)
+{
+	char path[PATH_LEN + 264];
+	struct history_pack *p;
+	int64_t first = 0;
+	size_t over = 0, all;
+	bool ok;
+
+	if ((history_pack_first_day(month) + 1) * HISTORY_DAY_US > least ||
+	    history_pack_open(s->dir, month, &p) != 0)
+		return 0;
+	while (over < p->day_n && (p->days[over].day + 1) * HISTORY_DAY_US <= least &&
+	       p->days[over].changed <= least)
+		over++;
+	all = p->day_n;
+	if (over < all)
+		first = p->days[over].day;
+	history_pack_close(&p);
+	if (over == 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
+	ok = over < all
+		 ? history_pack_write(s->dir, month, NULL, 0, first, s->shards, s->codec) == 0
+		 : unlink(path) == 0;
+	if (ok)
+		log_info("history.removed", LS("file", name), LU("days", over),
+		    LS("why", "older than history.retention_days"));
+	else
+		log_warn("history.remove", LS("file", name));
+	return ok ? over : 0;
+}
+
 size_t
 history_store_retain(struct history_store *s, int64_t now, int64_t days)
 {
@@ -416,6 +462,8 @@ history_store_retain(struct history_store *s, int64_t now, int64_t days)
 		return 0;
 	}
 	while ((e = readdir(dir)) != NULL) {
+		if (history_pack_parse(e->d_name, &number))
+			removed += retain_pack(s, number, e->d_name, least);
 		if (!history_day_parse(e->d_name, &number) || (number + 1) * HISTORY_DAY_US > least)
 			continue;
 		if (fstatat(dirfd(dir), e->d_name, &st, 0) != 0 ||
@@ -425,4 +473,73 @@ history_store_retain(struct history_store *s, int64_t now, int64_t days)
 	}
 	closedir(dir);
 	return removed;
+}
+
+/* --- packing --- */
+
+static int
+compare_days(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* False if points wait for it. */
+static bool
+let_go(struct history_store *s, int64_t number)
+{
+	for (size_t i = 0; i < s->day_count; i++) {
+		if (history_day_number(s->days[i].day) != number)
+			continue;
+		if (history_day_waiting(s->days[i].day) > 0)
+			return false;
+		close_day(s, i);
+		break;
+	}
+	return true;
+}
+
+/* Small finished days, at most a month's of those in the month that was found first. */
+static size_t
+find_small(struct history_store *s, DIR *dir, int64_t least, int64_t days[31])
+{
+	struct dirent *e;
+	struct stat st;
+	int64_t number, month = -1;
+	size_t n = 0;
+
+	while ((e = readdir(dir)) != NULL && n < 31) {
+		if (!history_day_parse(e->d_name, &number) ||
+		    (number + 1) * HISTORY_DAY_US > least ||
+		    (month >= 0 && history_pack_month(number) != month))
+			continue;
+		if (fstatat(dirfd(dir), e->d_name, &st, 0) != 0 ||
+		    st.st_size > HISTORY_PACK_DAY_MAX ||
+		    (int64_t)st.st_mtim.tv_sec * 1000000 > least || !let_go(s, number))
+			continue;
+		month = history_pack_month(number);
+		days[n++] = number;
+	}
+	qsort(days, n, sizeof(days[0]), compare_days);
+	return n;
+}
+
+size_t
+history_store_pack(struct history_store *s, int64_t now, int64_t after)
+{
+	DIR *dir = opendir(s->dir);
+	int64_t days[31];
+	size_t n;
+
+	if (dir == NULL) {
+		log_warn("history.pack", LS("dir", s->dir), LS("fault", strerror(errno)));
+		return 0;
+	}
+	n = find_small(s, dir, now - after, days);
+	closedir(dir);
+	if (n == 0 || history_pack_write(s->dir, history_pack_month(days[0]), days, n, INT64_MIN,
+			  s->shards, s->codec) != 0)
+		return 0;
+	return n;
 }

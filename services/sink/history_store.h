@@ -16,6 +16,7 @@
 #define HISTORY_DAYS_OPEN 16		/* day files kept open */
 #define HISTORY_FUTURE_US HISTORY_DAY_US	/* a time further ahead of the journal's cannot be: masked */
 #define HISTORY_SERIES_MAX 500000	/* remembered; above it files are closed and read again when needed */
+#define HISTORY_PACK_DAY_MAX (1 << 20)	/* bytes of a day file; what it costs empty is a tenth of that */
 #define HISTORY_META "meta.sqlite"
 
 struct history_store;
@@ -36,7 +37,11 @@ size_t history_store_waiting(const struct history_store *s);
 size_t history_store_days_waiting(const struct history_store *s);
 int history_store_flush(struct history_store *s);
 
-/* Removes day files whose day and whose last change both lie more than days before now (wall clock, us). Returns how many. */
+/* Removes days, in files or packs, that lie with their last change more than days before now (wall clock, us). Returns how many. */
 size_t history_store_retain(struct history_store *s, int64_t now, int64_t days);
+
+/* Puts the day files of one month that are small, and whose day and last change both lie more than after (us) before now, into its
+ * pack (history_pack.h). Returns how many. */
+size_t history_store_pack(struct history_store *s, int64_t now, int64_t after);
 
 #endif

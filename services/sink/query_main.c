@@ -29,7 +29,7 @@ struct query {
 	uint32_t shards;
 	int64_t *days;
 	size_t day_count;
-	struct history_codec *codec;
+	struct history_reader *reader;
 	struct tail tail;
 	struct buf out;
 	uint64_t masked;
@@ -235,7 +235,7 @@ read_day(struct query *q, int64_t day, struct history_points *p)
 {
 	uint64_t cursors[64] = { 0 };
 	struct history_file *f = NULL;
-	int err = history_file_open(q->dir, day, q->codec, &f);
+	int err = history_file_open(q->reader, day, &f);
 
 	history_points_clear(p);
 	if (err == 0)
@@ -448,7 +448,7 @@ gather_day(struct lines *l, int64_t day)
 	struct query *q = l->q;
 	uint64_t cursors[64] = { 0 };
 	struct history_file *f = NULL;
-	int err = history_file_open(q->dir, day, q->codec, &f);
+	int err = history_file_open(q->reader, day, &f);
 
 	if (err == 0)
 		err = history_file_cursors(f, q->shards, cursors);
@@ -583,7 +583,7 @@ main(int argc, char **argv)
 	take_format(&q);
 	q.dir = xasprintf("%s/history", settings_str(q.settings, SET_DATA_DIR));
 	q.shards = (uint32_t)settings_int(q.settings, SET_STORAGE_SHARDS);
-	q.codec = history_codec_new();
+	q.reader = history_reader_new(q.dir);
 	q.tail = (struct tail){
 		.device = q.device, .metric = q.metric, .from = xcalloc(q.shards, sizeof(uint64_t))
 	};
@@ -605,7 +605,7 @@ main(int argc, char **argv)
 	free(q.days);
 	free(q.dir);
 	buf_fini(&q.out);
-	history_codec_free(&q.codec);
+	history_reader_free(&q.reader);
 	settings_free(&q.settings);
 	return q.code;
 }
