@@ -19,12 +19,10 @@ WINDOW = 50  # messages outstanding while history is filled
 
 class History(Roost):
     """Roost as a store of old points."""
-    settings = dict(Roost.settings, **{"history.retention_days": "36500", "sink.drivers": "history"})
+    settings = dict(Roost.settings, **{"history.retention_days": "36500", "sink.drivers": "history",
+                                  "history.pack_after": "1s"})
     rules = ""
-
-    def start(self):
-        self.kept = None
-        super().start()
+    workers = [w for w in support.WORKERS if w != "sink-state"]
 
     def load(self, series):
         """Day by day, as devices send them that upload what they measured once a day: arrays of readings at QoS 1."""
@@ -67,7 +65,7 @@ class History(Roost):
 
         def still():
             seen.append(self.size())
-            return len(seen) > 60 and len(set(seen[-60:])) == 1  # six seconds: longer than history.flush
+            return len(seen) > 80 and len(set(seen[-80:])) == 1  # eight seconds: longer than history.flush and a pack
         support.wait_for(lambda: still() or support.pause(0.1), 60, "history at rest")
 
     def size(self):

@@ -171,6 +171,7 @@ class Roost(Server):
     survives = "kill -9 and power cut: fdatasync comes before the acknowledgement"
     settings = {"history.flush": "5s", "storage.segment_mib": "256"}
     rules = RULES
+    workers = None  # all
 
     def __init__(self, base, settings=None, rules=None):
         super().__init__(base)
@@ -180,7 +181,8 @@ class Roost(Server):
 
     def start(self):
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.run = support.Roost(dict(self.settings, **self.extra), rules=self.rules, folder=self.folder)
+        self.run = support.Roost(dict(self.settings, **self.extra), rules=self.rules, folder=self.folder,
+                                 workers=self.workers)
         self.run.start(START_S)
         self.proc = self.run.proc
         self.port = self.run.port
