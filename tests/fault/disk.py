@@ -19,6 +19,7 @@ SEED = int(os.environ.get("SEED", int.from_bytes(os.urandom(4), "little")))
 RESUMED_MAX_S = 2
 CYCLE_MAX_S = 15
 REMOUNT_EVERY = 10
+BACKOFF_BELOW_MS = 1000
 INTAKE = ("connectivity-0", "limiter-0", "storage-0")  # followers may end when their own files cannot be written
 
 
@@ -52,6 +53,11 @@ def quiet_for(load, seconds):
 
 def restarts(r):
     return {p["name"]: p["restarts"] for p in r.status()["processes"] if p["name"] in INTAKE}
+
+
+def lived_a_while(r):
+    """A worker that dies within a second of READY again and again is backed off, which is not looked at here."""
+    r.wait_for(lambda: r.process_of(r.status(), "storage-0")["uptime_ms"] > BACKOFF_BELOW_MS, 60, "storage to have lived a while")
 
 
 def wait_error(r, before, word, seconds=60):
@@ -115,6 +121,7 @@ def test_failing_sync_of_a_full_device():
                 fault, system = FullDevice(), System(r, load, disk)
                 for n in range(FSYNCS):
                     flowing(r, load)
+                    lived_a_while(r)
                     roost.pause(rng.uniform(0, 0.5))
                     errors = len(r.log_lines("error"))
                     fault.inject(system, rng)
@@ -138,6 +145,7 @@ def test_sync_is_not_tried_again():
         system = System(r, load)
         for _ in range(FSYNCS):
             flowing(r, load)
+            lived_a_while(r)
             errors, pid = len(r.log_lines("error")), r.pid_of("storage-0")
             fault = CallFault("fdatasync", "error=EIO")
             fault.inject(system, rng)

@@ -13,7 +13,9 @@ import time
 
 import growth
 import roost
+import storage_faults
 import verify
+from disks import OnDisk, PowerDisk, SmallDisk
 from load import RULES, Load
 from own_redis import OwnRedis
 from roost import Roost, notify_yaml
@@ -21,6 +23,7 @@ from webhook import Receiver
 
 CALM_MESSAGES = 2000
 UP_S = 60
+DISK_MIB = 2048
 SETTLE_S = 120
 
 
@@ -153,8 +156,27 @@ class System:
             roost.wait_for(agree, 20, "counters that agree", lambda: findings.text())
 
 
+class DiskSystem(System):
+    """Everything that Roost keeps is on a disk that can be filled, or lose its power."""
+
+    def __init__(self, disk, **options):
+        self.disk = disk
+        super().__init__(roost_class=lambda settings, **o: OnDisk(disk, settings=settings, **{k: o[k] for k in o if k != "disk"}),
+                         **options)
+
+    def __exit__(self, *why):
+        try:
+            super().__exit__(*why)
+        finally:
+            self.disk.close()
+
+
 def system_for(names, **options):
     """A System in which the faults of this mix can be done."""
+    if "power" in names and "disk" in names:
+        raise ValueError("power and disk want different file systems below Roost")
+    if "power" in names or "disk" in names:
+        return DiskSystem(PowerDisk(DISK_MIB) if "power" in names else SmallDisk(DISK_MIB, DISK_MIB + 64), **options)
     if "clocks" not in names:
         return System(**options)
     path = os.path.join("/dev/shm", "roost-clock-%d" % os.getpid())
@@ -348,11 +370,24 @@ def clocks():
     return [Clock("+1s", "+1"), Clock("-1s", "-1"), Clock("+1h", "+3600"), Clock("-1h", "-3600"), Clock("-freeze", "freeze")]
 
 
+def power():
+    return [storage_faults.PowerCut()]
+
+
+def disk():
+    return [storage_faults.FullDisk()]
+
+
+def calls():
+    return [storage_faults.CallFault("fdatasync"), storage_faults.CallFault("pwrite64", "signal=KILL"),
+            storage_faults.CallFault("fdatasync", "signal=KILL")]
+
+
 MIX = ["kills", "stops", "outside"]
 
 
 def mix_of(names):
-    known = {"kills": kills, "stops": stops, "outside": outside, "clocks": clocks}
+    known = {"kills": kills, "stops": stops, "outside": outside, "clocks": clocks, "power": power, "disk": disk, "calls": calls}
     return [fault for name in names for fault in known[name]()]
 
 

@@ -10,7 +10,7 @@ import subprocess
 import roost
 from disks import PowerDisk, SmallDisk
 
-ATTACH_S = 5
+DETACH_S = 2
 # What storage calls to change its files; opening and reading as well.
 CALLS = ["pwrite64", "fdatasync", "fsync", "renameat", "ftruncate", "fallocate", "unlinkat", "openat", "pread64", "rename"]
 ERRORS = ["EIO", "ENOSPC", "EINTR"]
@@ -108,13 +108,12 @@ class CallFault:
         del system
         if self.strace is None:
             return
-        if self.strace.poll() is None:
-            self.strace.send_signal(signal.SIGINT)  # lets go of the worker if it lives
-        self.strace.wait(ATTACH_S * roost.SLOW)
+        # It lets go of the worker if that lives; the kernel does if strace is killed.
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self.strace.poll() is None:
+                self.strace.send_signal(sig)
+                try:
+                    self.strace.wait(DETACH_S * roost.SLOW)
+                except subprocess.TimeoutExpired:
+                    pass
         self.strace = None
-
-
-def on(disk):
-    """The faults that can be done to a system on such a disk."""
-    calls = [CallFault("fdatasync"), CallFault("pwrite64", "signal=KILL"), CallFault("fdatasync", "signal=KILL")]
-    return [f for f in (PowerCut(), FullDisk(), FullDevice()) if isinstance(disk, f.disk)] + calls
