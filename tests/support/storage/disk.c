@@ -202,7 +202,7 @@ enter(enum call c)
 		return -1;
 	case FAULT_SHORT_FAIL:
 		disk->short_pending = is_transfer(c) && c != CALL_PREAD;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case FAULT_SHORT:
 		disk->fault_fits = is_transfer(c);
 		return is_transfer(c) ? 1 : 0;

@@ -102,13 +102,13 @@ apply_name(struct model *m, const struct op *op)
 	switch ((unsigned)op->kind) {
 	case OP_MKDIR:
 		node_of(m, op->inode)->is_dir = true;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case OP_CREATE:
 		add_name(m, op->dir, op->name, op->inode);
 		break;
 	case OP_RENAME:
 		drop_name(m, op->dir, op->name);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case OP_LINK:
 		add_name(m, op->dir, op->to, op->inode);
 		break;
