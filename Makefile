@@ -30,7 +30,8 @@ OPT      := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 FORTIFY  :=
 endif
 ifdef COVER
-OPT      := -O0 -g --coverage
+# Counts are written at exit: one that skips that loses them.
+OPT      := -O0 -g --coverage -D_exit=exit
 FORTIFY  :=
 endif
 INC      := -Icommon -I$(B)/gen
@@ -231,13 +232,15 @@ lint:
 	@deploy/deps.sh build test lint
 	@$(MAKE) --no-print-directory -j2 --keep-going lint-all
 
-# Branches that the unit tests take: build/cover/branches.txt and .json; fails for one that is neither taken nor listed.
+# Branches that the unit tests take, and storage with a fault at each system call: build/cover/branches.txt and .json; fails for one that is neither taken nor listed.
 cover: deps-test
 	@$(MAKE) --no-print-directory -j2 COVER=1 cover-built
 	@find build-cover/obj -name '*.gcda' -delete
-	@B=build-cover tests/run unit
+	@B=build-cover CK_TIMEOUT_MULTIPLIER=8 tests/run unit
+	@for start in fresh recover; do for mode in fail short kill; do \
+	    build-cover/test/support/storage_points $$mode --start $$start --seed 1 || exit 1; done; done
 	@tests/support/cover
-cover-built: $(UNIT_BIN)
+cover-built: $(UNIT_BIN) $(STORAGE_FAULTS)
 .PHONY: cover cover-built
 
 fuzz: deps-test

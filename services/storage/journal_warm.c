@@ -42,7 +42,7 @@ warm_segment(struct journal *j, const struct journal_segment *s, uint64_t bytes)
 	struct segment_reader r;
 	struct block b;
 	uint64_t until = bytes < s->end - j->warm_at ? j->warm_at + bytes : s->end;
-	int fd, rc = 0;
+	int fd, rc;
 
 	journal_segment_name(s->base, name);
 	fd = file_open(j->dir_fd, name, O_RDONLY);
@@ -54,16 +54,16 @@ warm_segment(struct journal *j, const struct journal_segment *s, uint64_t bytes)
 	}
 	segment_reader_init(&r, fd, s->base, s->end - s->base, SEGMENT_LIMIT_EXACT);
 	r.at = j->warm_at - s->base;
-	while (j->warm_at < until && (rc = segment_next(&r, &b)) != ERR_NOT_FOUND) {
+	while (j->warm_at < until) {
+		rc = segment_next(&r, &b);
+		/* What is no block up to the end is damage, so the end is met before it is said. */
+		ASSERT(rc != ERR_NOT_FOUND);
 		if (rc == 0)
 			j->hooks.replay(j->hooks.arg, &b, JOURNAL_REPLAY_WARM);
 		else if (b.offset != j->warm_mid) /* else it is the rest of a block */
 			journal_say_damage(j, b.offset, b.next);
 		j->warm_at = b.next;
 	}
-	/* Behind the last block there may be nothing that is one. */
-	if (rc == ERR_NOT_FOUND)
-		j->warm_at = s->end;
 	segment_reader_fini(&r);
 	close(fd);
 }

@@ -65,8 +65,7 @@ window_bytes(struct segment_reader *r, uint64_t at, size_t len)
 	size_t have, want, got;
 	uint8_t *to;
 
-	if (at >= r->limit)
-		return bytes_of(NULL, 0);
+	ASSERT(at < r->limit);
 	if (len > r->limit - at)
 		len = (size_t)(r->limit - at);
 	if (at < r->window_at || at > r->window_at + r->window.len) {

@@ -165,8 +165,7 @@ is_resent(struct shard *s, const struct record *r, int64_t now)
 		return false;
 	answer = dedup_ask(&s->dedup, r->client, r->packet_id, r->hash, now);
 	if (answer == DEDUP_UNKNOWN && dedup_count(&s->dedup) < s->config.dedup_entries) {
-		while (journal_warm(s->journal, UINT64_MAX))
-			continue;
+		(void)journal_warm(s->journal, UINT64_MAX);
 		answer = dedup_ask(&s->dedup_before, r->client, r->packet_id, r->hash, now);
 	}
 	return answer == DEDUP_SAME;

@@ -2,9 +2,11 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "block.h"
 #include "err.h"
+#include "le.h"
 
 #define OFFSET 4096
 
@@ -115,6 +117,32 @@ START_TEST(test_other_place_is_refused)
 }
 END_TEST
 
+/* Each field of the header has one value that fits, even where the header's own hash says that it was meant so. */
+START_TEST(test_other_headers_are_refused)
+{
+	static const struct {
+		const char *label;
+		size_t at;
+		uint8_t value;
+	} cases[] = { { "version", 4, 2 }, { "version, high", 5, 1 }, { "header size", 6, 47 },
+		{ "header size, high", 7, 1 }, { "length, high", 11, 1 }, { "offset", 16, 8 } };
+	struct buf b = { 0 };
+	struct block_header h;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		make_block(&b, "x");
+		b.data[cases[i].at] = cases[i].value;
+		le_put64(b.data + 40, XXH3_64bits(b.data, 40));
+		ck_assert_msg(block_header_read(buf_bytes(&b), OFFSET, &h) == ERR_DAMAGED, "%s",
+		    cases[i].label);
+	}
+	make_block(&b, "x");
+	ck_assert_int_eq(block_header_read(buf_bytes(&b), OFFSET, &h), 0);
+	ck_assert(!block_body_matches(&h, bytes_of(b.data + BLOCK_HEADER_SIZE, h.length - 1)));
+	buf_fini(&b);
+}
+END_TEST
+
 START_TEST(test_find)
 {
 	struct buf b = { 0 }, file = { 0 };
@@ -146,6 +174,7 @@ main(void)
 	tcase_add_test(tc, test_every_flipped_bit_is_refused);
 	tcase_add_test(tc, test_every_prefix_is_refused);
 	tcase_add_test(tc, test_other_place_is_refused);
+	tcase_add_test(tc, test_other_headers_are_refused);
 	tcase_add_test(tc, test_find);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

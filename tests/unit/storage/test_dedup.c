@@ -196,6 +196,28 @@ START_TEST(test_memory_goes_when_all_is_old)
 }
 END_TEST
 
+/* Memory is let go of whether its last chunk is full or not, and where there is none. */
+START_TEST(test_expiry_at_a_chunks_end)
+{
+	static const unsigned counts[] = { 0, 1, 4095, 4096, 4097, 8192 };
+	struct dedup m;
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		dedup_init(&m, 100000, WINDOW);
+		for (unsigned n = 0; n < counts[i]; n++)
+			dedup_add(&m, 1, (uint16_t)n, n, 5);
+		dedup_expire(&m, 6 + WINDOW);
+		ck_assert_uint_eq(dedup_count(&m), 0);
+		dedup_add(&m, 1, 2, 3, 7 + WINDOW);
+		ck_assert_int_eq(dedup_ask(&m, 1, 2, 3, 7 + WINDOW), DEDUP_SAME);
+		dedup_fini(&m);
+	}
+	dedup_init(&m, 0, WINDOW);
+	dedup_expire(&m, WINDOW);
+	dedup_fini(&m);
+}
+END_TEST
+
 START_TEST(test_nothing_is_remembered_with_capacity_0)
 {
 	struct dedup none;
@@ -222,6 +244,7 @@ main(void)
 	tcase_add_test(tc, test_against_a_list);
 	tcase_add_test(tc, test_answers_do_not_depend_on_when_they_are_asked);
 	tcase_add_test(tc, test_memory_goes_when_all_is_old);
+	tcase_add_test(tc, test_expiry_at_a_chunks_end);
 	tcase_add_test(tc, test_nothing_is_remembered_with_capacity_0);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -1,8 +1,12 @@
 /* test_format.c - a journal is opened only with the settings it was made with, and by one process a shard */
 #include <check.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -10,6 +14,31 @@
 #include "support_dir.h"
 
 static char dir[64];
+
+/* The module under test gets these: another process is faster by a moment, and time passes as fast as it is asked for. */
+static bool link_is_late;
+static bool time_flies;
+static int64_t flown_ns;
+
+int
+link(const char *from, const char *to)
+{
+	if (link_is_late)
+		ck_assert_int_eq(syscall(SYS_link, from, to), 0);
+	return (int)syscall(SYS_link, from, to);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+	int r = (int)syscall(SYS_clock_gettime, clock, ret_time);
+
+	if (time_flies) {
+		flown_ns += 300000000;
+		ret_time->tv_sec += flown_ns / 1000000000;
+	}
+	return r;
+}
 
 static void
 setup(void)
@@ -73,6 +102,41 @@ START_TEST(test_one_process_a_shard)
 }
 END_TEST
 
+START_TEST(test_two_start_at_once)
+{
+	link_is_late = true;
+	ck_assert_int_eq(format_check(dir, 16, 4), 0);
+	link_is_late = false;
+	ck_assert_int_eq(format_check(dir, 16, 4), 0);
+}
+END_TEST
+
+START_TEST(test_a_folder_is_no_format)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/journal", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/journal/FORMAT", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(format_check(dir, 16, 4), ERR_CONFIG);
+}
+END_TEST
+
+START_TEST(test_a_long_wait_is_said)
+{
+	char path[256];
+	int first = -1, second = -1;
+
+	ck_assert_int_eq(format_check(dir, 16, 4), 0);
+	ck_assert_int_eq(format_lock_shard(dir, 0, 0, path, sizeof(path), &first), 0);
+	time_flies = true;
+	ck_assert_int_eq(format_lock_shard(dir, 0, 4000, path, sizeof(path), &second), ERR_TIMEOUT);
+	time_flies = false;
+	close(first);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -85,6 +149,9 @@ main(void)
 	tcase_add_test(tc, test_made_once_then_checked);
 	tcase_add_test(tc, test_other_contents);
 	tcase_add_test(tc, test_one_process_a_shard);
+	tcase_add_test(tc, test_two_start_at_once);
+	tcase_add_test(tc, test_a_folder_is_no_format);
+	tcase_add_test(tc, test_a_long_wait_is_said);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "le.h"
 #include "mem.h"
 #include "record.h"
 #include "stream_table.h"
@@ -205,6 +206,97 @@ START_TEST(test_owners_are_bounded)
 }
 END_TEST
 
+/* An ENTRY_STREAM as any journal may hold it. */
+static int
+replay_made(uint64_t n, uint64_t seq, uint64_t partition, const char *name, size_t name_len,
+    const uint64_t *pairs, size_t count)
+{
+	struct buf body = { 0 };
+	int r;
+
+	le_add64(&body, 5);
+	le_add64(&body, 0);
+	le_add64(&body, 0);
+	buf_add_u8(&body, (uint8_t)name_len);
+	buf_add_str(&body, name);
+	for (size_t i = 0; i < count; i++)
+		le_add64(&body, pairs[i]);
+	r = stream_table_replay(&s,
+	    &(struct entry){ .kind = ENTRY_STREAM,
+		.partition = (uint32_t)partition,
+		.stream = 3ull << 48 | n,
+		.seq = seq,
+		.body = buf_bytes(&body) },
+	    1);
+	buf_fini(&body);
+	return r;
+}
+
+START_TEST(test_ids_that_share_a_bucket)
+{
+	for (uint64_t i = 0; i < 4; i++)
+		ck_assert_int_eq(replay_made(5 + (i << 20), 1, i, "a", 1, NULL, 0), 0);
+	for (uint64_t i = 0; i < 4; i++)
+		ck_assert_uint_eq(
+		    stream_table_find(&s, 3ull << 48 | (5 + (i << 20)))->rx.partition, i);
+	ck_assert(stream_table_find(&s, 3ull << 48 | (5 + (9ull << 20))) == NULL);
+	stream_table_drop_owner(&s, stream_table_owner(&s, "a"));
+	ck_assert_uint_eq(s.count, 0);
+}
+END_TEST
+
+START_TEST(test_replayed_again)
+{
+	ck_assert_int_eq(replay_made(1, 10, 0, "a", 1, NULL, 0), 0);
+	ck_assert_int_eq(replay_made(1, 9, 0, "a", 1, NULL, 0), 0);
+	ck_assert_uint_eq(stream_table_find(&s, 3ull << 48 | 1)->rx.committed, 10);
+	ck_assert_int_eq(replay_made(1, 10, 0, "a", 1, NULL, 0), 0);
+	ck_assert_int_eq(replay_made(1, 12, 0, "a", 1, NULL, 0), 0);
+	ck_assert_uint_eq(stream_table_find(&s, 3ull << 48 | 1)->rx.committed, 12);
+	/* refused before anything is believed */
+	ck_assert_int_eq(replay_made(9, 1, 0, "a", 200, NULL, 0), ERR_MALFORMED);
+	ck_assert_int_eq(replay_made(9, 1, 0, "a", 2, NULL, 0), ERR_MALFORMED);
+	ck_assert_int_eq(replay_made(9, 1, 0, "abc", 1, NULL, 0), ERR_MALFORMED);
+	ck_assert_uint_eq(s.issued, 1);
+}
+END_TEST
+
+START_TEST(test_refusals_that_cannot_be_the_streams)
+{
+	static const uint64_t pairs[] = { 36, 1, 101, 1, 50, 4096ull << 32, 50, 7ull << 32 | 1, 50,
+		7ull << 32 | 2, 49, 1, 50, 6ull << 32, 50, 8ull << 32 | 3, 51, 4 };
+	struct stream *st;
+
+	ck_assert_int_eq(
+	    replay_made(1, 100, 0, "a", 1, pairs, sizeof(pairs) / sizeof(pairs[0])), 0);
+	st = stream_table_find(&s, 3ull << 48 | 1);
+	ck_assert_uint_eq(st->rx.refusals.len, 3 * 16);
+	ck_assert_uint_eq(le_get64(st->rx.refusals.data), 50);
+	ck_assert_uint_eq(le_get64(st->rx.refusals.data + 8), 7ull << 32 | 1);
+	ck_assert_uint_eq(le_get64(st->rx.refusals.data + 24), 8ull << 32 | 3);
+	ck_assert_uint_eq(le_get64(st->rx.refusals.data + 32), 51);
+}
+END_TEST
+
+START_TEST(test_streams_are_bounded)
+{
+	struct stream_table big;
+	struct stream *st;
+	char name[BUS_NAME_MAX];
+
+	stream_table_init(&big, 0, 1024);
+	for (unsigned i = 0; i < STREAMS_MAX; i++) {
+		snprintf(name, sizeof(name), "w-%u", i / 1024);
+		ck_assert_int_eq(stream_table_issue(&big, name, 1, i % 1024, 0, 1, &st), 0);
+	}
+	ck_assert_int_eq(stream_table_issue(&big, "one-more", 1, 0, 0, 1, &st), ERR_FULL);
+	big.issued = (1ull << 48) - 1;
+	stream_table_clear(&big);
+	ck_assert_int_eq(stream_table_issue(&big, "w-0", 1, 0, 0, 1, &st), ERR_FULL);
+	stream_table_fini(&big);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -221,6 +313,10 @@ main(void)
 	tcase_add_test(tc, test_lost_ids_are_not_issued_again);
 	tcase_add_test(tc, test_ids_that_senders_name_are_not_issued);
 	tcase_add_test(tc, test_owners_are_bounded);
+	tcase_add_test(tc, test_ids_that_share_a_bucket);
+	tcase_add_test(tc, test_replayed_again);
+	tcase_add_test(tc, test_refusals_that_cannot_be_the_streams);
+	tcase_add_test(tc, test_streams_are_bounded);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
 	srunner_run_all(sr, CK_NORMAL);
