@@ -33,14 +33,21 @@ on_command(void *arg, const char *command)
 
 /* A line each for every line that was sent, and nothing else. */
 static void
-check_answers(int fd, size_t lines, bool closed)
+check_answers(struct loop *loop, int fd, size_t lines, bool closed)
 {
 	static char text[1 << 18];
 	size_t n = 0, found = 0;
 	ssize_t got;
 
-	while (n < sizeof text && (got = recv(fd, text + n, sizeof text - n, MSG_DONTWAIT)) > 0)
-		n += (size_t)got;
+	/* What did not fit into the socket follows when there is room. */
+	for (int idle = 0; idle < TURNS; idle++) {
+		while (n < sizeof text &&
+		       (got = recv(fd, text + n, sizeof text - n, MSG_DONTWAIT)) > 0) {
+			n += (size_t)got;
+			idle = 0;
+		}
+		loop_turn(loop, 0);
+	}
 	for (char *at = text, *end; (end = memchr(at, '\n', n - (size_t)(at - text)));
 	     at = end + 1) {
 		json_t *j = json_loadb(at, (size_t)(end - at), 0, NULL);
@@ -84,7 +91,7 @@ ask(struct input *in)
 		for (int i = 0; i < TURNS; i++)
 			loop_turn(loop, 0);
 	}
-	check_answers(fd, lines, longest >= CONTROL_LINE_MAX - 1);
+	check_answers(loop, fd, lines, longest >= CONTROL_LINE_MAX - 1);
 	close(fd);
 	for (int i = 0; i < TURNS; i++)
 		loop_turn(loop, 0);

@@ -8,6 +8,26 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The short way of a connection's usual topic says what the other says, or nothing. */
+static void
+parse_short(const struct mqtt_frame *f, unsigned version)
+{
+	struct mqtt_fault fault;
+	struct mqtt_publish a, b;
+	struct bytes topic;
+
+	if (f->type != MQTT_PUBLISH || f->body.len < 2)
+		return;
+	topic = bytes_of(f->body.data + 2, (size_t)(f->body.data[0] << 8 | f->body.data[1]));
+	if (topic.len > f->body.len - 2 || !mqtt_topic_valid(topic) ||
+	    !mqtt_parse_publish_to(f, version, topic, &a))
+		return;
+	ASSERT(mqtt_parse_publish(f, version, &b, &fault) == 0);
+	ASSERT(bytes_equal(a.topic, b.topic) && bytes_equal(a.payload, b.payload));
+	ASSERT(a.qos == b.qos && a.retain == b.retain && a.dup == b.dup);
+	ASSERT(a.packet_id == b.packet_id && b.props.present == 0 && b.props.raw.len == 0);
+}
+
 static void
 parse(const struct mqtt_frame *f, unsigned version)
 {
@@ -59,6 +79,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)mqtt_peek_level(in);
 	while (mqtt_frame_next(in, PACKET_MAX, &f, &need, &fault) == 0) {
 		parse(&f, data[0] % 3 + 3);
+		parse_short(&f, data[0] % 3 + 3);
 		in = bytes_of(in.data + f.whole.len, in.len - f.whole.len);
 	}
 	return 0;

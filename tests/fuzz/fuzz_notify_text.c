@@ -1,4 +1,8 @@
-/* fuzz_notify_text.c - any text as notify.yaml: a configuration or faults with places, never both */
+/* fuzz_notify_text.c - any text as notify.yaml: a configuration or faults with places, never both; and what is told of an
+ * alert with any text in it
+ *
+ * fuzz: -max_len=4096 */
+#include <jansson.h>
 #include <string.h>
 
 #include "err.h"
@@ -6,6 +10,34 @@
 #include "route.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The body of a webhook is JSON, whatever is in the alert. */
+static void
+tell(struct bytes text)
+{
+	struct msg_alert alert = { .id = text,
+		.alert_id = text,
+		.rule = text,
+		.group = text,
+		.device = text,
+		.severity = text,
+		.summary = text,
+		.runbook = text,
+		.values = text.len && text.data[0] == '{' ? bytes_of_str("{\"t\":1}") : text,
+		.state = text.len % 4 };
+	struct buf out = { 0 };
+	json_t *j;
+
+	route_put_json(&out, &alert);
+	j = json_loadb(
+	    (const char *)out.data, out.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+	ASSERT(json_is_object(j));
+	json_decref(j);
+	buf_clear(&out);
+	route_put_text(&out, &alert);
+	ASSERT(out.len > text.len);
+	buf_fini(&out);
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -26,6 +58,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		ASSERT(conf->receiver_count == RECEIVERS_MAX || set >> conf->receiver_count == 0);
 	}
+	tell(bytes_of(data, size < 512 ? size : 512));
 	notify_conf_free(&conf);
 	buf_fini(&err);
 	return 0;
