@@ -54,6 +54,8 @@ class OfServer:
         self.measure_server = measure
         self.kw = kw
         self.server = None
+        if bench.quick and kind.keep and kind.package:
+            skip = "not run with QUICK: it takes long to start"
         self.subject = Subject(kind.name, self.measure, self.prepare, self.finish, kind.survives, skip)
 
     def prepare(self):
@@ -89,7 +91,7 @@ def kinds_for(bench, *kinds):
 
 # --- publish ---
 
-def publish_row(name, title, flags, kinds, seconds=3.0, conditions=""):
+def publish_row(name, title, flags, kinds, seconds=2.5, conditions=""):
     def subjects(bench):
         def measure(server):
             before = server.cpu()
@@ -114,7 +116,7 @@ def q0_subjects(bench):
     """The clock stops when a QoS 1 message behind the others is acknowledged on every connection."""
     def measure(server):
         before = server.cpu()
-        result = bench.flood(server.port, "--qos", 0, "--prove", seconds=bench.seconds(4), warmup=0)
+        result = bench.flood(server.port, "--qos", 0, "--prove", seconds=bench.seconds(3.5), warmup=0)
         answer = columns_of(result, before, server.cpu())
         if isinstance(server, Roost):
             support.wait_for(lambda: server.messages_stored() >= result["sent"], 10, "the counter of storage")
@@ -155,7 +157,7 @@ def many_subjects(qos):
             before = server.cpu()
             flags = ["--connections", count, "--qos", qos, "--small-writes"]
             flags += ["--window", 1] if qos else ["--ping", 4]
-            result = bench.flood(server.port, *flags, seconds=bench.seconds(4))
+            result = bench.flood(server.port, *flags, seconds=bench.seconds(3.5))
             answer = columns_of(result, before, server.cpu())
             answer["server_cpu_us"] = max(answer["server_cpu_us"], 1e-9)
             answer["per_server_cpu_s"] = 1e6 / answer["server_cpu_us"]
@@ -181,7 +183,7 @@ Row("q1-10k", "QoS 1, 10,000 connections, one packet a write", "messages/s", "mo
 def connect_subjects(bench):
     def measure(server):
         before = server.cpu()
-        result = bench.flood(server.port, "--mode", "connect", "--connections", 50, seconds=bench.seconds(3))
+        result = bench.flood(server.port, "--mode", "connect", "--connections", 50, seconds=bench.seconds(2.5))
         after = server.cpu()
         answer = columns_of(result, before, after)
         answer["server_cpu_us"] = (total(after) - total(before)) * 1e6 / max(result["connects"], 1)
@@ -231,7 +233,7 @@ Row("conn-memory", "Memory of an idle connection", "bytes PSS", "less", memory_s
 def paced_subjects(bench):
     def measure(server):
         before = server.cpu()
-        result = bench.flood(server.port, "--rate", 20000, "--window", 100, seconds=bench.seconds(5))
+        result = bench.flood(server.port, "--rate", 20000, "--window", 100, seconds=bench.seconds(4))
         answer = columns_of(result, before, server.cpu())
         answer["rate"] = answer["value"]
         answer["value"] = answer["p50_ms"]
@@ -287,7 +289,7 @@ def sustained_subjects(bench):
         lags.start()
         try:
             result = bench.flood(server.port, "--rate", SUSTAINED_RATE, "--burst", 50, "--window", 200,
-                                 seconds=bench.seconds(60, 10), warmup=0)
+                                 seconds=bench.seconds(60, 6), warmup=0)
         finally:
             lags.finish()
         answer = columns_of(result, before, server.cpu())
@@ -300,7 +302,7 @@ def sustained_subjects(bench):
 
 Row("sustained", "QoS 1 at 400,000 messages/s for 60 s, everything on", "messages/s", "more", sustained_subjects,
     "100 connections, bursts of 50 due together, window 200; state, history and rules (three of them) follow; lag is the "
-    "largest of samples each second; 10 s with QUICK",
+    "largest of samples each second; 6 s with QUICK",
     columns={"p50_ms": "p50, ms", "p99_ms": "p99, ms", "server_cpu_us": "server CPU, µs each", "lag_rules_ms": "rules behind, ms",
              "lag_history_ms": "history behind, ms", "lag_state_ms": "state behind, ms",
              "lag_notifier_ms": "notifier behind, ms", "pss_mib": "memory, MiB PSS"})
@@ -322,8 +324,8 @@ def cpu_subjects(bench):
             return answer
         return measure
     subjects = []
-    for label, flags, seconds in (("window 100", ["--window", 100], 3), ("window 1", ["--window", 1], 3),
-                                  ("20,000/s", ["--rate", 20000], 3)):
+    for label, flags, seconds in (("window 100", ["--window", 100], 2.5), ("window 1", ["--window", 1], 2.5),
+                                  ("20,000/s", ["--rate", 20000], 2.5))[:1 if bench.quick else 3]:
         for kind in kinds_for(bench, Roost, Mosquitto):
             s = OfServer(bench, kind, measure_of(flags, seconds)).subject
             s.name = "%s, %s" % (kind.name, label)

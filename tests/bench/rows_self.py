@@ -31,7 +31,7 @@ def rules_subjects(bench):
         return {"value": evaluated / cpu, "ns": cpu * 1e9 / evaluated, "messages_per_cpu_s": result["sent"] / cpu,
                 "evaluations": evaluated}
     subjects = []
-    for n in (3, 30) if bench.smoke else (1, 10, 100):
+    for n in (10,) if bench.smoke or bench.quick else (1, 10, 100):
         s = OfServer(bench, Roost, measure, rules=rules_text(n)).subject
         s.name = "Roost, %d rule%s" % (n, "" if n == 1 else "s")
         subjects.append(s)
@@ -68,7 +68,7 @@ def kill_one(server, name):
 
 
 def restart_subjects(bench):
-    rounds = 1 if bench.smoke else 3 if bench.quick else 7
+    rounds = 1 if bench.smoke or bench.quick else 4
     held = OfServer(bench, type("RoostOnce", (Roost,), {"keep": True}), None)
 
     def of_service(name):
@@ -143,7 +143,7 @@ def idle_subjects(bench):
             return answer
         return measure
     subjects = []
-    load = 100000 if bench.smoke else 1000000
+    load = 100000 if bench.smoke or bench.quick else 1000000
     for label, messages in (("", 0), (", after %d messages" % load, load)):
         for kind in kinds_for(bench, Roost, Mosquitto, Nats, Rabbit):
             if kind is Rabbit and messages:
