@@ -126,7 +126,7 @@ def notes(row):
     lines = []
     for s in row["subjects"]:
         if s.get("survives") and row["acknowledged"]:
-            lines.append("%s: an acknowledged message survives %s" % (s["name"], s["survives"]))
+            lines.append("%s: what is acknowledged survives %s" % (s["name"], s["survives"]))
         if s.get("note"):
             lines.append("%s: %s" % (s["name"], s["note"]))
         if s.get("problem") and s.get("columns"):

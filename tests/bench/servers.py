@@ -168,7 +168,7 @@ def end(proc):
 
 class Roost(Server):
     name = "Roost"
-    survives = "kill -9 and power cut: fdatasync comes before the acknowledgement"
+    survives = "kill -9 and power cut (fdatasync comes before the acknowledgement)"
     settings = {"history.flush": "5s", "storage.segment_mib": "256"}
     rules = RULES
     workers = None  # all
@@ -222,7 +222,7 @@ class Mosquitto(Server):
     name = "mosquitto, nodelay"
     binary = "/usr/sbin/mosquitto"
     package = "mosquitto"
-    survives = "nothing: it is acknowledged from memory"
+    survives = "nothing (it is acknowledged from memory)"
     nodelay = "true"
     more = ""
 
@@ -242,7 +242,7 @@ class MosquittoNagle(Mosquitto):
 
 class MosquittoAutosave(Mosquitto):
     name = "mosquitto, autosave_on_changes"
-    survives = "kill -9: the whole store is rewritten and synced each second"
+    survives = "kill -9 if older than a second (the whole store is rewritten and synced each second)"
     more = ("persistence true\npersistence_location %(folder)s/\nautosave_on_changes true\nautosave_interval 1\n")
 
     def prepare(self):
@@ -262,7 +262,7 @@ class Nats(Server):
     name = "NATS JetStream"
     binary = "/usr/sbin/nats-server"
     package = "nats-server"
-    survives = "kill -9; a power cut loses up to the sync interval of 60 s"
+    survives = "kill -9 (a power cut loses up to the sync interval of 60 s)"
 
     def command(self):
         conf = self.write("nats.conf", "server_name: bench\nhost: 127.0.0.1\nport: %d\n"
@@ -280,7 +280,7 @@ class Rabbit(Server):
     keep = True
     binary = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     package = "rabbitmq-server"
-    survives = "kill -9 and power cut: confirmed when the durable queue has it on disk"
+    survives = "kill -9 and power cut (confirmed when the durable queue has it on disk)"
 
     def command(self):
         conf = self.write("rabbitmq.conf", "listeners.tcp = none\nmqtt.listeners.tcp.default = 127.0.0.1:%d\n"
