@@ -17,7 +17,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 .2rem; }
 p { margin: .3rem 0; } .soft { color: var(--soft); font-size: .88rem; }
 table { border-collapse: collapse; font-size: .86rem; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .18rem .7rem .18rem 0; text-align: right; border-bottom: 1px solid var(--grid); vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; } th { font-weight: 600; color: var(--soft); }
 div.wide { overflow-x: auto; }
 svg { width: 100%; height: auto; margin: .4rem 0; } svg text { font-size: 13px; fill: var(--ink); }
 svg .tick, svg .unit { fill: var(--soft); font-size: 12px; } svg .grid { stroke: var(--grid); } svg .axis { stroke: var(--soft); }
