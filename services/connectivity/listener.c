@@ -536,6 +536,7 @@ on_timer(void *arg)
 static void
 on_event(struct listener *l, struct conn *c, uint32_t events)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): epoll says what was added, sockets or conns */
 	if (c->closing == CONN_CLOSED)
 		return;
 	if (events & EPOLLIN && (c->lingering || (!c->paused && c->closing == CONN_OPEN)))
@@ -562,7 +563,7 @@ on_ready(void *arg, int fd, uint32_t events)
 
 		if (s)
 			accept_some(l, s);
-		else /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a socket or a conn, as it was added */
+		else
 			on_event(l, ready[i].data.ptr, ready[i].events);
 	}
 }

@@ -120,17 +120,17 @@ mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
 struct match {
 	const struct mqtt_retained *r;
 	int64_t now_us;
-	size_t *visits;
+	size_t visits; /* that are left */
 	mqtt_retained_fn fn;
 	void *arg;
 };
 
 static bool
-visit(const struct match *match)
+visit(struct match *match)
 {
-	if (*match->visits == 0)
+	if (match->visits == 0)
 		return false;
-	--*match->visits;
+	match->visits--;
 	return true;
 }
 
@@ -144,7 +144,7 @@ emit(const struct match *match, const struct mqtt_node *node)
 }
 
 static void
-emit_all(const struct match *match, const struct mqtt_node *node)
+emit_all(struct match *match, const struct mqtt_node *node)
 {
 	emit(match, node);
 	for (const struct mqtt_node *n = node->children; n && visit(match); n = n->next)
@@ -159,7 +159,7 @@ hidden(const struct match *match, const struct mqtt_node *child)
 }
 
 static void
-walk(const struct match *match, const struct mqtt_node *node, struct bytes rest)
+walk(struct match *match, const struct mqtt_node *node, struct bytes rest)
 {
 	struct bytes level;
 	const struct mqtt_node *child;
@@ -182,18 +182,16 @@ walk(const struct match *match, const struct mqtt_node *node, struct bytes rest)
 	}
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): *visits is counted down through match */
 int
 mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
     mqtt_retained_fn fn, void *arg)
 {
-	const struct match match = {
-		.r = r, .now_us = now_us, .visits = visits, .fn = fn, .arg = arg
-	};
+	struct match match = { .r = r, .now_us = now_us, .visits = *visits, .fn = fn, .arg = arg };
 
 	if (visit(&match))
 		walk(&match, r->tree.root, filter);
-	return *visits ? 0 : ERR_FULL;
+	*visits = match.visits;
+	return match.visits ? 0 : ERR_FULL;
 }
 
 static void

@@ -117,18 +117,16 @@ on_summary(void *arg, const struct history_summary *s)
 static void
 to_history(void)
 {
-	static struct history_codec *codec;
 	struct block_view v = {
 		.offset = 8, .next = 16, .time = NOW, .entries = buf_bytes(&entries)
 	};
 	struct history_store *s;
+	struct history_reader *reader;
 	struct history_file *f;
 	uint64_t stored = 0;
 	int64_t *days = NULL;
 	size_t n = 0;
 
-	if (!codec)
-		codec = history_codec_new();
 	ASSERT(history_store_open(fuzz_path("history"), 1, &s) == 0);
 	ASSERT(history_store_block(s, 0, &v) == 0);
 	ASSERT(history_store_seen(s, 0) == 16);
@@ -139,13 +137,15 @@ to_history(void)
 		ASSERT(history_store_cursor(s, 0) == 16);
 		history_store_close(&s);
 		ASSERT(history_read_days(fuzz_path("history"), &days, &n) == 0);
+		reader = history_reader_new(fuzz_path("history"));
 		for (size_t i = 0; i < n; i++) {
 			f = NULL;
-			ASSERT(history_file_open(fuzz_path("history"), days[i], codec, &f) == 0);
+			ASSERT(history_file_open(reader, days[i], &f) == 0);
 			ASSERT(
 			    history_file_summaries(f, bytes_of("", 0), on_summary, &stored) == 0);
 			history_file_close(&f);
 		}
+		history_reader_free(&reader);
 		ASSERT(stored <= points);
 		free(days);
 	} else {

@@ -56,11 +56,12 @@ day_use(const char *dir)
 {
 	struct history_counts counts = { 0 };
 	struct history_points points = { 0 };
+	struct history_reader *reader = history_reader_new(dir);
 	struct history_file *f = NULL;
 	struct history_day *d = NULL;
 	uint64_t cursors[2] = { 7, 8 }, masked = 0;
 
-	if (history_file_open(dir, DAY, codec, &f) == 0) {
+	if (history_file_open(reader, DAY, &f) == 0) {
 		(void)history_file_cursors(f, 2, cursors);
 		(void)history_file_points(f, bytes_of_str("gh-1"), bytes_of_str("t"), INT64_MIN,
 		    INT64_MAX, &points, &masked);
@@ -72,6 +73,7 @@ day_use(const char *dir)
 		(void)history_file_summaries(f, bytes_of_str("gh-2"), on_summary, NULL);
 	}
 	history_file_close(&f);
+	history_reader_free(&reader);
 	history_points_fini(&points);
 	if (history_day_open(dir, DAY, 2, codec, &d) == 0) {
 		(void)history_day_cursor(d, 1);
