@@ -1,6 +1,7 @@
 /* worker.c - the life of a worker, the same in every service */
 #include "worker.h"
 
+#include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,23 @@ worker_fini(struct worker *w)
 	w->listeners = NULL;
 }
 
+/* Behind those that take what devices send, with all its threads. Not before READY: a start is no work to wait with. */
+static void
+step_back(int nice)
+{
+	DIR *dir = opendir("/proc/self/task");
+	const struct dirent *d;
+
+	while (dir && (d = readdir(dir)) != NULL) {
+		unsigned long tid = strtoul(d->d_name, NULL, 10);
+
+		if (tid != 0)
+			(void)setpriority(PRIO_PROCESS, (id_t)tid, nice);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static int
 run(struct worker *w)
 {
@@ -264,6 +282,8 @@ run(struct worker *w)
 		loop_timer_set(w->loop, &quiet.timer, QUIET_US, on_quiet, &quiet);
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
+		if (w->spec->nice)
+			step_back(w->spec->nice);
 		loop_run(w->loop);
 	}
 	if (w->spec->stop)
@@ -289,8 +309,6 @@ worker_main(const struct worker_spec *spec, int argc, char **argv)
 	}
 	umask(077);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if (spec->nice)
-		(void)setpriority(PRIO_PROCESS, 0, spec->nice); /* before there are other threads */
 	settings = settings_new();
 	set_name(&w, name);
 	log_init(w.name, LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
