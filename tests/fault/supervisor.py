@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import roost
-from disk import as_root
+from disks import as_root
 from roost import ROOT, B, Roost, descendants, pause, reap, wait_for
 
 BACKOFF_FREE = 3  # of supervisor/backoff.h
