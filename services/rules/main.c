@@ -295,8 +295,8 @@ rules_turn(struct worker *w)
 		}
 		again |= partition_wants_turn(p);
 		sent += emit_sent(p->emit);
-		if (p->durable < durable[p->shard])
-			durable[p->shard] = p->durable;
+		if (partition_settled(p) < durable[p->shard])
+			durable[p->shard] = partition_settled(p);
 	}
 	for (uint32_t s = 0; s < r->shards; s++) {
 		if (durable[s] != UINT64_MAX && !r->taking[s].active)

@@ -260,6 +260,14 @@ partition_turn(struct partition *p)
 	return err ? err : end_snapshot(p);
 }
 
+uint64_t
+partition_settled(const struct partition *p)
+{
+	bool waits = p->writing || p->orphans || emit_waiting(p->emit) > 0;
+
+	return waits || engine_is_dirty(p->engine) ? p->durable : p->next;
+}
+
 bool
 partition_wants_turn(const struct partition *p)
 {

@@ -41,6 +41,8 @@ void partition_reached(struct partition *p, uint64_t upto, uint64_t end);
 /* Sends, and takes snapshots when due. ERR_IO: its state cannot be written. */
 int partition_turn(struct partition *p);
 bool partition_wants_turn(const struct partition *p);
+/* Everything before it is in the state file, or changed nothing there: ticks do not. */
+uint64_t partition_settled(const struct partition *p);
 /* A last snapshot, if its alerts are durable. */
 void partition_flush(struct partition *p);
 void partition_adopt(struct partition *p, struct rule_index *index);
