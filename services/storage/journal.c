@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -281,12 +282,28 @@ say_room(struct journal *j)
 	j->full_said = false;
 }
 
+/* A disk that is nearly full is not asked: until the allocation fails it would take what room there is from everybody else,
+ * each second again. What cannot be told is tried. */
+static bool
+has_room(const struct journal *j, uint64_t bytes)
+{
+	struct statvfs fs;
+	uint64_t blocks;
+
+	if (fstatvfs(j->dir_fd, &fs) != 0)
+		return true;
+	blocks = geteuid() == 0 ? fs.f_bfree : fs.f_bavail;
+	return blocks * fs.f_frsize >= bytes + bytes / 16;
+}
+
 /* A file of that many preallocated bytes, durable with its name. */
 static int
 make_spare(struct journal *j, uint64_t bytes)
 {
 	int fd, error;
 
+	if (!has_room(j, bytes))
+		return say_full(j, "no room for the next segment", ENOSPC);
 	if (j->hooks.busy)
 		j->hooks.busy(j->hooks.arg, BUSY_ALLOCATE_MS);
 	fd = file_open(j->dir_fd, spare_tmp, O_RDWR | O_CREAT | O_TRUNC);
