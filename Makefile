@@ -182,7 +182,7 @@ $(L)/%.cppcheck: % tests/lint/cppcheck.txt
 	    --enable=warning,style,performance,portability --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
 	    --error-exitcode=1 --quiet --template='{file}:{line}: {severity}: {message} [{id}]' $<
 	@touch $@
-$(L)/%.tidy: % .clang-tidy
+$(L)/%.tidy: % .clang-tidy tests/.clang-tidy
 	@mkdir -p $(@D)
 	@echo "  TIDY $<"
 	clang-tidy --quiet $< -- $(if $(filter %.cc,$<),-std=c++17,$(CSTD)) $(LINT_INC) 2>/dev/null
