@@ -1,4 +1,5 @@
-/* unit.h - the main() of a unit test: UNIT_MAIN("codec", test_round_trip, ...) */
+/* unit.h - the main() of a unit test: UNIT_MAIN("codec", test_round_trip, ...), or with what stands around each test,
+ * UNIT_MAIN_IN("journal", setup, teardown, test_round_trip, ...) */
 #ifndef ROOST_UNIT_H
 #define ROOST_UNIT_H
 
@@ -6,14 +7,15 @@
 #include <stdlib.h>
 
 static inline int
-unit_run(const char *name, const TTest *const *tests, size_t count)
+unit_run(const char *name, SFun setup, SFun teardown, const TTest *const *tests, size_t count)
 {
 	Suite *s = suite_create(name);
 	TCase *tc = tcase_create(name);
 	SRunner *sr;
 	int failed;
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, setup, teardown);
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);
@@ -24,11 +26,12 @@ unit_run(const char *name, const TTest *const *tests, size_t count)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-#define UNIT_MAIN(name, ...)                                                                       \
+#define UNIT_MAIN_IN(name, setup, teardown, ...)                                                   \
 	int main(void)                                                                             \
 	{                                                                                          \
 		const TTest *const tests[] = { __VA_ARGS__ };                                      \
-		return unit_run(name, tests, sizeof tests / sizeof tests[0]);                      \
+		return unit_run(name, setup, teardown, tests, sizeof tests / sizeof tests[0]);     \
 	}
+#define UNIT_MAIN(name, ...) UNIT_MAIN_IN(name, NULL, NULL, __VA_ARGS__)
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "codec.h"
 #include "err.h"
 #include "mem.h"
@@ -556,20 +557,4 @@ START_TEST(every_schedule_ends_with_each_batch_once)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *suite = suite_create("stream schedules");
-	TCase *tcase = tcase_create("schedules");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_test(tcase, every_schedule_ends_with_each_batch_once);
-	tcase_set_timeout(tcase, 100);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
-}
+UNIT_MAIN("stream schedules", every_schedule_ends_with_each_batch_once)

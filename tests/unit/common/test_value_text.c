@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "mem.h"
 #include "value_text.h"
 
@@ -92,21 +93,4 @@ START_TEST(values)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("value_text");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, doubles_are_short_and_exact);
-	tcase_add_test(t, json_strings);
-	tcase_add_test(t, values);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("value_text", doubles_are_short_and_exact, json_strings, values)

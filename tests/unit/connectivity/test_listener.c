@@ -1,4 +1,5 @@
 /* test_listener.c - the listener with real sockets, and a protocol that the test plays */
+#include "../unit.h"
 #include "listener.h"
 
 #include <arpa/inet.h>
@@ -235,22 +236,5 @@ START_TEST(those_held_back_do_not_stop_the_others)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("listener");
-	TCase *tc = tcase_create("listener");
-	SRunner *sr;
-	int failed;
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, goes_on_when_output_is_read_last);
-	tcase_add_test(tc, those_held_back_do_not_stop_the_others);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("listener", setup, teardown, goes_on_when_output_is_read_last,
+    those_held_back_do_not_stop_the_others)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "admit.h"
 #include "budgets.h"
 #include "err.h"
@@ -275,28 +276,5 @@ START_TEST(malformed_batches)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("budgets");
-	TCase *t = tcase_create("budgets");
-	SRunner *r;
-	int failed;
-
-	tcase_set_timeout(t, 30);
-	tcase_add_test(t, no_limits);
-	tcase_add_test(t, each_device_has_its_own);
-	tcase_add_test(t, global);
-	tcase_add_test(t, longest_idle_is_forgotten);
-	tcase_add_test(t, expiry);
-	tcase_add_test(t, many);
-	tcase_add_test(t, charged_streams);
-	tcase_add_test(t, batch);
-	tcase_add_test(t, malformed_batches);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
-}
+UNIT_MAIN("budgets", no_limits, each_device_has_its_own, global, longest_idle_is_forgotten, expiry,
+    many, charged_streams, batch, malformed_batches)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "mem.h"
 #include "notify_text.h"
@@ -157,22 +158,5 @@ START_TEST(every_prefix)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("notify_text");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, reads_a_good_file);
-	tcase_add_test(t, names_what_is_wrong);
-	tcase_add_test(t, faults_and_sizes_are_bounded);
-	tcase_add_test(t, every_prefix);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("notify_text", reads_a_good_file, names_what_is_wrong, faults_and_sizes_are_bounded,
+    every_prefix)

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "mem.h"
 #include "outbox.h"
@@ -225,24 +226,5 @@ START_TEST(killed_at_any_moment)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("outbox");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, owes_with_the_cursor);
-	tcase_add_test(t, in_order_per_receiver);
-	tcase_add_test(t, is_listed_for_people);
-	tcase_add_test(t, killed_at_any_moment);
-	tcase_set_timeout(t, 60);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN_IN("outbox", setup, teardown, owes_with_the_cursor, in_order_per_receiver,
+    is_listed_for_people, killed_at_any_moment)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "channel.h"
 #include "err.h"
 #include "mem.h"
@@ -173,25 +174,5 @@ START_TEST(http_status_decides)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("route");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, routes);
-	tcase_add_test(t, patterns);
-	tcase_add_test(t, only_firing_and_cleared_are_told);
-	tcase_add_test(t, texts);
-	tcase_add_test(t, ids_that_could_be_keys);
-	tcase_add_test(t, backoff_doubles_to_five_minutes);
-	tcase_add_test(t, http_status_decides);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("route", routes, patterns, only_firing_and_cleared_are_told, texts,
+    ids_that_could_be_keys, backoff_doubles_to_five_minutes, http_status_decides)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "history_block.h"
 #include "mem.h"
@@ -372,26 +373,5 @@ START_TEST(points_sort_and_lose_copies)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("history_block");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, single_values);
-	tcase_add_test(t, decimals_take_two_bytes);
-	tcase_add_test(t, mixtures);
-	tcase_add_test(t, random_round_trips);
-	tcase_add_test(t, every_prefix_and_every_flip);
-	tcase_add_test(t, hostile_lengths);
-	tcase_add_test(t, points_sort_and_lose_copies);
-	tcase_set_timeout(t, 60);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("history_block", single_values, decimals_take_two_bytes, mixtures, random_round_trips,
+    every_prefix_and_every_flip, hostile_lengths, points_sort_and_lose_copies)

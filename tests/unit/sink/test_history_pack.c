@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "history_pack.h"
 #include "history_read.h"
@@ -467,28 +468,8 @@ START_TEST(a_damaged_pack_is_not_built_upon)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *suite = suite_create("history_pack");
-	TCase *t = tcase_create("pack");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, names);
-	tcase_add_test(t, days_go_into_the_pack_of_their_month);
-	tcase_add_test(t, summaries_stay_the_same);
-	tcase_add_test(t, late_points_join_and_copies_of_them_count_once);
-	tcase_add_test(t, a_file_that_is_in_the_pack_already_counts_once);
-	tcase_add_test(t, a_journal_read_again_adds_nothing);
-	tcase_add_test(t, what_waits_and_what_is_large_stays);
-	tcase_add_test(t, days_leave_the_pack_when_their_time_is_over);
-	tcase_add_test(t, damage_is_found_and_nothing_wrong_comes_back);
-	tcase_add_test(t, a_damaged_pack_is_not_built_upon);
-	suite_add_tcase(suite, t);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
-}
+UNIT_MAIN("history_pack", names, days_go_into_the_pack_of_their_month, summaries_stay_the_same,
+    late_points_join_and_copies_of_them_count_once, a_file_that_is_in_the_pack_already_counts_once,
+    a_journal_read_again_adds_nothing, what_waits_and_what_is_large_stays,
+    days_leave_the_pack_when_their_time_is_over, damage_is_found_and_nothing_wrong_comes_back,
+    a_damaged_pack_is_not_built_upon)

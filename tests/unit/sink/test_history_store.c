@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "history_store.h"
 #include "mem.h"
@@ -371,27 +372,6 @@ START_TEST(retention_wants_old_days_that_rest)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("history_store");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, day_names);
-	tcase_add_test(t, points_go_to_their_day_and_cursors_with_them);
-	tcase_add_test(t, copies_are_dropped_where_the_device_gave_the_time);
-	tcase_add_test(t, small_blocks_are_merged);
-	tcase_add_test(t, many_days_at_once);
-	tcase_add_test(t, killed_at_any_moment);
-	tcase_add_test(t, a_damaged_day_is_set_aside);
-	tcase_add_test(t, retention_wants_old_days_that_rest);
-	tcase_set_timeout(t, 120);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("history_store", day_names, points_go_to_their_day_and_cursors_with_them,
+    copies_are_dropped_where_the_device_gave_the_time, small_blocks_are_merged, many_days_at_once,
+    killed_at_any_moment, a_damaged_day_is_set_aside, retention_wants_old_days_that_rest)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "state_map.h"
 
 static bool
@@ -100,21 +101,4 @@ START_TEST(many_devices_and_again_after_clear)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("state_map");
-	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
-
-	tcase_add_test(t, keeps_the_newest);
-	tcase_add_test(t, any_kind_replaces_any);
-	tcase_add_test(t, many_devices_and_again_after_clear);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+UNIT_MAIN("state_map", keeps_the_newest, any_kind_replaces_any, many_devices_and_again_after_clear)

@@ -22,6 +22,9 @@ extern struct seen seen;
 extern const struct journal_hooks hooks; /* fill it */
 
 struct journal *open_at(const char *path, int64_t wall_us);
+/* Room for many segments, and an hour of them is read again. */
+struct journal_config warm_config(const char *path);
+int try_open(const char *path, const struct journal_hooks *h, struct journal **ret_journal);
 struct block append(struct journal *j, uint64_t seq);
 void read_all(struct journal *j);
 /* Sequence numbers first to last, but for one, each once and nothing else. */

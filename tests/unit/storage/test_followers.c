@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "metrics.h"
 #include "support_dir.h"
@@ -351,29 +352,8 @@ START_TEST(test_quota_closes_and_reopens_credit)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("followers");
-	TCase *tc = tcase_create("followers");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, shard_setup, shard_teardown);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, test_follower_from_memory_and_files);
-	tcase_add_test(tc, test_credit_holds_and_progress_releases);
-	tcase_add_test(tc, test_journal_time_goes_on_when_the_clock_is_put_back);
-	tcase_add_test(tc, test_unknown_and_silent_followers);
-	tcase_add_test(tc, test_shared_group_and_fencing);
-	tcase_add_test(tc, test_two_members_divide_and_take_over);
-	tcase_add_test(tc, test_retention_waits_for_mandatory_groups);
-	tcase_add_test(tc, test_retention_is_kept_before_a_segment_without_snapshot);
-	tcase_add_test(tc, test_quota_closes_and_reopens_credit);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("followers", shard_setup, shard_teardown, test_follower_from_memory_and_files,
+    test_credit_holds_and_progress_releases, test_journal_time_goes_on_when_the_clock_is_put_back,
+    test_unknown_and_silent_followers, test_shared_group_and_fencing,
+    test_two_members_divide_and_take_over, test_retention_waits_for_mandatory_groups,
+    test_retention_is_kept_before_a_segment_without_snapshot, test_quota_closes_and_reopens_credit)

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "format.h"
 #include "support_dir.h"
@@ -137,25 +138,6 @@ START_TEST(test_a_long_wait_is_said)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("format");
-	TCase *tc = tcase_create("format");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, test_made_once_then_checked);
-	tcase_add_test(tc, test_other_contents);
-	tcase_add_test(tc, test_one_process_a_shard);
-	tcase_add_test(tc, test_two_start_at_once);
-	tcase_add_test(tc, test_a_folder_is_no_format);
-	tcase_add_test(tc, test_a_long_wait_is_said);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("format", setup, teardown, test_made_once_then_checked, test_other_contents,
+    test_one_process_a_shard, test_two_start_at_once, test_a_folder_is_no_format,
+    test_a_long_wait_is_said)

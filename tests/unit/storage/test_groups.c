@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "groups.h"
 
@@ -167,23 +168,5 @@ START_TEST(test_nobody_and_too_many)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("groups");
-	TCase *tc = tcase_create("groups");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, test_partitions_of_a_shard);
-	tcase_add_test(tc, test_only_its_own_partitions_move);
-	tcase_add_test(tc, test_epochs_fence);
-	tcase_add_test(tc, test_nobody_and_too_many);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("groups", setup, teardown, test_partitions_of_a_shard,
+    test_only_its_own_partitions_move, test_epochs_fence, test_nobody_and_too_many)

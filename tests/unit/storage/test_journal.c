@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "journal.h"
 #include "journal_read.h"
@@ -512,35 +513,9 @@ START_TEST(test_prewrite_changes_nothing)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("journal");
-	TCase *tc = tcase_create("journal");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 120);
-	tcase_add_test(tc, test_every_prefix);
-	tcase_add_test(tc, test_every_flipped_byte);
-	tcase_add_test(tc, test_zeroed_and_repeated_pages);
-	tcase_add_test(tc, test_block_inside_a_body);
-	tcase_add_test(tc, test_segments_roll_and_go);
-	tcase_add_test(tc, test_warm_replay_reaches_back);
-	tcase_add_test(tc, test_damaged_snapshot);
-	tcase_add_test(tc, test_clean_stop_is_trusted_once);
-	tcase_add_test(tc, test_copy_where_rewriting_fails);
-	tcase_add_test(tc, test_no_start_where_nothing_can_be_synced);
-	tcase_add_test(tc, test_no_copy_possible);
-	tcase_add_test(tc, test_time_never_goes_back);
-	tcase_add_test(tc, test_quota_and_large_blocks);
-	tcase_add_test(tc, test_write_error_ends_the_process);
-	tcase_add_test(tc, test_prewrite_changes_nothing);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("journal", setup, teardown, test_every_prefix, test_every_flipped_byte,
+    test_zeroed_and_repeated_pages, test_block_inside_a_body, test_segments_roll_and_go,
+    test_warm_replay_reaches_back, test_damaged_snapshot, test_clean_stop_is_trusted_once,
+    test_copy_where_rewriting_fails, test_no_start_where_nothing_can_be_synced,
+    test_no_copy_possible, test_time_never_goes_back, test_quota_and_large_blocks,
+    test_write_error_ends_the_process, test_prewrite_changes_nothing)

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "le.h"
 #include "mem.h"
@@ -119,27 +120,6 @@ teardown(void)
 	test_dir_remove(dir);
 }
 
-static struct journal_config
-config(void)
-{
-	return (struct journal_config){
-		.dir = dir,
-		.segment_bytes = JOURNAL_SEGMENT_MIN,
-		.segment_age_us = 3600000000ll,
-		.quota_bytes = 256ull << 20,
-		.warm_us = 3600000000ll,
-	};
-}
-
-static int
-try_open(const struct journal_hooks *h, struct journal **ret_journal)
-{
-	struct journal_config c = config();
-
-	seen = (struct seen){ 0 };
-	return journal_open(&c, h, WALL, ret_journal);
-}
-
 /* n blocks in the last segment, which no orderly stop has closed. */
 static void
 leave_open(uint64_t n)
@@ -192,7 +172,7 @@ START_TEST(test_a_copy_fails_at_each_step)
 		fault.call = cases[i].call;
 		fault.skip = cases[i].skip;
 		fault.times = 1;
-		r = try_open(&hooks, &j);
+		r = try_open(dir, &hooks, &j);
 		ck_assert_msg(r == cases[i].result, "%s: %d", cases[i].label, r);
 		ck_assert_msg(fault.times == 0, "%s: not met", cases[i].label);
 		journal_abandon(&j);
@@ -211,7 +191,7 @@ START_TEST(test_unreadable_page)
 	leave_open(300);
 	fault.bad_from = 2 * PAGE;
 	fault.bad_to = 2 * PAGE + 1;
-	ck_assert_int_eq(try_open(&hooks, &j), 0);
+	ck_assert_int_eq(try_open(dir, &hooks, &j), 0);
 	ck_assert_uint_eq(seen.bad, 1);
 	ck_assert_uint_eq(seen.wrong, 0);
 	ck_assert_uint_ge(seen.count, 250);
@@ -233,7 +213,7 @@ START_TEST(test_unreadable_page_while_renewing)
 		fault.syncs_to_fail = 1 - i;
 		fault.bad_from = (i == 0 ? 2 : 7) * PAGE;
 		fault.bad_to = i == 0 ? 2 * PAGE + 1 : 1 << 20;
-		ck_assert_int_eq(try_open(&hooks, &j), 0);
+		ck_assert_int_eq(try_open(dir, &hooks, &j), 0);
 		ck_assert_uint_eq(seen.wrong, 0);
 		memset(&fault, 0, sizeof(fault));
 		read_all(j);
@@ -257,9 +237,9 @@ START_TEST(test_no_descriptor_for_the_directory)
 	none = before;
 	none.rlim_cur = (rlim_t)lowest + 1;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-	ck_assert_int_eq(try_open(&hooks, &j), ERR_IO);
+	ck_assert_int_eq(try_open(dir, &hooks, &j), ERR_IO);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
-	ck_assert_int_eq(try_open(&hooks, &j), 0);
+	ck_assert_int_eq(try_open(dir, &hooks, &j), 0);
 	journal_close(&j, WALL);
 	journal_close(&j, WALL);
 }
@@ -382,7 +362,7 @@ START_TEST(test_snapshots_lost)
 			fault.call = CALL_OPEN;
 			fault.skip = 4;
 			fault.times = 1;
-			r = try_open(&hooks, &j);
+			r = try_open(dir, &hooks, &j);
 			ck_assert_int_eq(r, ERR_IO);
 		}
 		check_whole("snapshots lost", 5);
@@ -428,7 +408,7 @@ START_TEST(test_damage_side_by_side)
 	memset(data + len, 0x55, 40);
 	test_file_write(dir, name, data, len + 40);
 	forge(base + (16ull << 20), NULL);
-	ck_assert_int_eq(try_open(&hooks, &j), 0);
+	ck_assert_int_eq(try_open(dir, &hooks, &j), 0);
 	ck_assert_uint_eq(seen.wrong, 0);
 	ck_assert_uint_eq(seen.count, 3);
 	ck_assert_uint_eq(seen.bad, 2);
@@ -449,7 +429,7 @@ START_TEST(test_nobody_listens)
 	base = j->segments[0].base;
 	journal_abandon(&j);
 	flip(base, b.offset - base + 60);
-	ck_assert_int_eq(try_open(&none, &j), 0);
+	ck_assert_int_eq(try_open(dir, &none, &j), 0);
 	ck_assert_uint_eq(seen.count, 0);
 	journal_abandon(&j);
 }
@@ -477,7 +457,7 @@ END_TEST
 START_TEST(test_warm_reads_around_damage)
 {
 	struct journal *j = open_at(dir, WALL);
-	struct journal_config c = config();
+	struct journal_config c = warm_config(dir);
 	struct block b[7];
 	uint64_t base[3];
 	char path[160], name[JOURNAL_NAME_MAX];
@@ -532,33 +512,8 @@ START_TEST(test_no_room_for_a_large_block)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("journal_faults");
-	TCase *tc = tcase_create("journal_faults");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 30);
-	tcase_add_test(tc, test_a_copy_fails_at_each_step);
-	tcase_add_test(tc, test_unreadable_page);
-	tcase_add_test(tc, test_unreadable_page_while_renewing);
-	tcase_add_test(tc, test_no_descriptor_for_the_directory);
-	tcase_add_test(tc, test_strange_beginnings);
-	tcase_add_test(tc, test_many_segments);
-	tcase_add_test(tc, test_marks_that_cannot_be_true);
-	tcase_add_test(tc, test_snapshots_lost);
-	tcase_add_test(tc, test_damage_side_by_side);
-	tcase_add_test(tc, test_nobody_listens);
-	tcase_add_test(tc, test_clean_mark_and_more_behind);
-	tcase_add_test(tc, test_warm_reads_around_damage);
-	tcase_add_test(tc, test_no_room_for_a_large_block);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("journal_faults", setup, teardown, test_a_copy_fails_at_each_step,
+    test_unreadable_page, test_unreadable_page_while_renewing, test_no_descriptor_for_the_directory,
+    test_strange_beginnings, test_many_segments, test_marks_that_cannot_be_true,
+    test_snapshots_lost, test_damage_side_by_side, test_nobody_listens,
+    test_clean_mark_and_more_behind, test_warm_reads_around_damage, test_no_room_for_a_large_block)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "le.h"
 #include "mem.h"
@@ -24,27 +25,6 @@ static void
 teardown(void)
 {
 	test_dir_remove(dir);
-}
-
-static struct journal_config
-config(void)
-{
-	return (struct journal_config){
-		.dir = dir,
-		.segment_bytes = JOURNAL_SEGMENT_MIN,
-		.segment_age_us = 3600000000ll,
-		.quota_bytes = 256ull << 20,
-		.warm_us = 3600000000ll,
-	};
-}
-
-static int
-try_open(const struct journal_hooks *h, struct journal **ret_journal)
-{
-	struct journal_config c = config();
-
-	seen = (struct seen){ 0 };
-	return journal_open(&c, h, WALL, ret_journal);
 }
 
 START_TEST(test_warm_has_a_limit)
@@ -103,10 +83,10 @@ START_TEST(test_large_snapshots)
 
 		snapshot_size = sizes[i];
 		snapshot_count = i == 0 ? 10 : 1;
-		ck_assert_int_eq(try_open(&h, &j), 0);
+		ck_assert_int_eq(try_open(dir, &h, &j), 0);
 		append(j, 1);
 		journal_abandon(&j);
-		ck_assert_int_eq(try_open(&h, &j), 0);
+		ck_assert_int_eq(try_open(dir, &h, &j), 0);
 		check_seen("large snapshot", i, 1, 1, 0);
 		journal_close(&j, WALL);
 		teardown();
@@ -151,7 +131,7 @@ START_TEST(test_slow_syncs_are_announced)
 	unsigned before;
 
 	h.busy = on_busy;
-	ck_assert_int_eq(try_open(&h, &j), 0);
+	ck_assert_int_eq(try_open(dir, &h, &j), 0);
 	j->sync_us = 1;
 	before = busy_said;
 	append(j, 1);
@@ -196,7 +176,7 @@ END_TEST
 
 START_TEST(test_prewrite_goes_so_far_ahead)
 {
-	struct journal_config c = config();
+	struct journal_config c = warm_config(dir);
 	struct journal *j = NULL;
 
 	c.segment_bytes = 16 << 20;
@@ -253,28 +233,6 @@ START_TEST(test_the_oldest_cannot_be_unlinked)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("journal_parts");
-	TCase *tc = tcase_create("journal_parts");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 30);
-	tcase_add_test(tc, test_warm_has_a_limit);
-	tcase_add_test(tc, test_large_snapshots);
-	tcase_add_test(tc, test_segment_marks);
-	tcase_add_test(tc, test_slow_syncs_are_announced);
-	tcase_add_test(tc, test_prewrite_and_rest);
-	tcase_add_test(tc, test_prewrite_goes_so_far_ahead);
-	tcase_add_test(tc, test_distance_and_damage);
-	tcase_add_test(tc, test_the_oldest_cannot_be_unlinked);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("journal_parts", setup, teardown, test_warm_has_a_limit, test_large_snapshots,
+    test_segment_marks, test_slow_syncs_are_announced, test_prewrite_and_rest,
+    test_prewrite_goes_so_far_ahead, test_distance_and_damage, test_the_oldest_cannot_be_unlinked)

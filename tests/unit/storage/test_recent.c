@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "mem.h"
 #include "recent.h"
 
@@ -105,22 +106,5 @@ START_TEST(test_forgets_what_all_have_read)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("recent");
-	TCase *tc = tcase_create("recent");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, test_any_size);
-	tcase_add_test(tc, test_many_small_ones);
-	tcase_add_test(tc, test_forgets_what_all_have_read);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN(
+    "recent", setup, teardown, test_any_size, test_many_small_ones, test_forgets_what_all_have_read)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "metrics.h"
 #include "support_shard.h"
@@ -236,29 +237,7 @@ START_TEST(test_owner_gone_for_a_day)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("shard");
-	TCase *tc = tcase_create("shard");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, shard_setup, shard_teardown);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, test_commit_after_sync);
-	tcase_add_test(tc, test_restart_knows_streams_and_refusals);
-	tcase_add_test(tc, test_given_up_id_is_not_given_again);
-	tcase_add_test(tc, test_newer_life_fences);
-	tcase_add_test(tc, test_acked_beyond_the_journal);
-	tcase_add_test(tc, test_malformed_is_not_appended);
-	tcase_add_test(tc, test_resend_is_a_copy);
-	tcase_add_test(tc, test_clean_close);
-	tcase_add_test(tc, test_owner_gone_for_a_day);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("shard", shard_setup, shard_teardown, test_commit_after_sync,
+    test_restart_knows_streams_and_refusals, test_given_up_id_is_not_given_again,
+    test_newer_life_fences, test_acked_beyond_the_journal, test_malformed_is_not_appended,
+    test_resend_is_a_copy, test_clean_close, test_owner_gone_for_a_day)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "journal.h"
 #include "mem.h"
@@ -351,35 +352,10 @@ START_TEST(test_quota)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *s = suite_create("shard_batch");
-	TCase *tc = tcase_create("shard_batch");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, shard_setup, shard_teardown);
-	tcase_set_timeout(tc, 30);
-	tcase_add_test(tc, test_stream_of_somebody_else);
-	tcase_add_test(tc, test_stream_of_an_assignment_needs_it);
-	tcase_add_test(tc, test_partition_of_another_shard);
-	tcase_add_test(tc, test_too_many_senders_are_not_answered);
-	tcase_add_test(tc, test_acked_in_a_batch_beyond_the_journal);
-	tcase_add_test(tc, test_kinds_and_counts_that_no_sender_may_use);
-	tcase_add_test(tc, test_a_gap_is_said_once);
-	tcase_add_test(tc, test_what_is_not_remembered);
-	tcase_add_test(tc, test_a_full_table_does_not_read_back);
-	tcase_add_test(tc, test_replay);
-	tcase_add_test(tc, test_settings_of_a_shard);
-	tcase_add_test(tc, test_an_old_segment_that_does_not_go);
-	tcase_add_test(tc, test_quiet);
-	tcase_add_test(tc, test_more_than_a_block_in_one_turn);
-	tcase_add_test(tc, test_quota);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("shard_batch", shard_setup, shard_teardown, test_stream_of_somebody_else,
+    test_stream_of_an_assignment_needs_it, test_partition_of_another_shard,
+    test_too_many_senders_are_not_answered, test_acked_in_a_batch_beyond_the_journal,
+    test_kinds_and_counts_that_no_sender_may_use, test_a_gap_is_said_once,
+    test_what_is_not_remembered, test_a_full_table_does_not_read_back, test_replay,
+    test_settings_of_a_shard, test_an_old_segment_that_does_not_go, test_quiet,
+    test_more_than_a_block_in_one_turn, test_quota)

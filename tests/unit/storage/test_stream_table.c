@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "le.h"
 #include "mem.h"
@@ -297,30 +298,8 @@ START_TEST(test_streams_are_bounded)
 }
 END_TEST
 
-int
-main(void)
-{
-	Suite *suite = suite_create("stream_table");
-	TCase *tc = tcase_create("stream_table");
-	SRunner *sr;
-	int failed;
-
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, test_ids_and_lookups);
-	tcase_add_test(tc, test_many);
-	tcase_add_test(tc, test_snapshot_round_trip);
-	tcase_add_test(tc, test_every_cut_entry_is_refused);
-	tcase_add_test(tc, test_lost_ids_are_not_issued_again);
-	tcase_add_test(tc, test_ids_that_senders_name_are_not_issued);
-	tcase_add_test(tc, test_owners_are_bounded);
-	tcase_add_test(tc, test_ids_that_share_a_bucket);
-	tcase_add_test(tc, test_replayed_again);
-	tcase_add_test(tc, test_refusals_that_cannot_be_the_streams);
-	tcase_add_test(tc, test_streams_are_bounded);
-	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_IN("stream_table", setup, teardown, test_ids_and_lookups, test_many,
+    test_snapshot_round_trip, test_every_cut_entry_is_refused, test_lost_ids_are_not_issued_again,
+    test_ids_that_senders_name_are_not_issued, test_owners_are_bounded,
+    test_ids_that_share_a_bucket, test_replayed_again, test_refusals_that_cannot_be_the_streams,
+    test_streams_are_bounded)
