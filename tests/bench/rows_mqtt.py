@@ -12,6 +12,9 @@ CPU_COLUMNS = {"server_cpu_us": "server CPU, µs each", "generator_cpu_us": "gen
 RATE_COLUMNS = dict(LATENCY_COLUMNS, **CPU_COLUMNS)
 
 
+REST_S = 15
+
+
 def total(cpu):
     return sum(cpu.values())
 
@@ -45,6 +48,18 @@ def columns_of(result, before, after):
     return answer
 
 
+def rest(server):
+    """Waits until a server that stays up does nothing any more, so that it takes nothing from the next one."""
+    deadline = time.monotonic() + REST_S
+    before = total(server.cpu())
+    while time.monotonic() < deadline:
+        support.pause(0.5)
+        now = total(server.cpu())
+        if now - before < 0.03:
+            return
+        before = now
+
+
 class OfServer:
     """A subject that is a server, started for each run, or once for the row if it says keep."""
 
@@ -72,7 +87,9 @@ class OfServer:
         try:
             return self.measure_server(self.server)
         finally:
-            if not self.kind.keep:
+            if self.kind.keep:
+                rest(self.server)
+            else:
                 self.finish()
 
     def finish(self):
