@@ -4,6 +4,7 @@ A server here is started, asked for its port and its processes, and stopped. Wha
 class; nothing of the system's own services is touched.
 """
 import os
+import re
 import shutil
 import signal
 import socket
@@ -203,6 +204,11 @@ class Roost(Server):
 
     def messages_stored(self):
         return self.metric("messages_total", "storage")
+
+    def counted(self, name):
+        """{worker: count} of one metric."""
+        found = re.findall(r'^roost_%s\{service="[^"]*",worker="([^"]*)"\} (\S+)$' % name, self.run.cli("metrics").stdout, re.M)
+        return {worker: float(value) for worker, value in found}
 
     def metric(self, name, service):
         total = 0
