@@ -11,7 +11,7 @@ import roost as support
 from databases import Influx, VictoriaMetrics, allocated
 from rows import Row, Skipped, Subject
 from rows_mqtt import OfServer
-from servers import Roost
+from servers import LAG_OF_TICKS, Roost
 
 DAY_MS = 86400000
 WINDOW = 50  # messages outstanding while history is filled
@@ -50,11 +50,11 @@ class History(Roost):
 
     def finish_load(self):
         """History has all of it when its cursor has reached the end; then the rest of its blocks is written at a stop."""
-        self.run.wait_for(lambda: self.lag() == 0, 60, "history has read the journal")
+        self.run.wait_for(lambda: self.lag() <= LAG_OF_TICKS, 60, "history has read the journal")
 
     def lag(self):
-        lags = [f["lag_ms"] for f in self.run.status()["followers"] if f["group"] == "history"]
-        return max(lags) if lags else 1
+        lags = [f["lag_bytes"] for f in self.run.status()["followers"] if f["group"] == "history"]
+        return max(lags) if lags else LAG_OF_TICKS + 1
 
     def steady_size(self):
         self.settle_history()
