@@ -321,6 +321,7 @@ samples(struct payload_build *b, json::array &a)
 	int err;
 
 	for (auto got : a) {
+		/* NOLINTNEXTLINE(performance-move-const-arg): get() is of what is about to go */
 		e = std::move(got).get(v);
 		if (e == simdjson::SUCCESS)
 			e = v.type().get(type);

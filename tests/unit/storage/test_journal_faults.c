@@ -9,11 +9,15 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../unit.h"
 #include "err.h"
+#include "journal_read.h"
 #include "le.h"
 #include "mem.h"
 #include "segment.h"
@@ -33,6 +37,8 @@ static struct {
 	unsigned skip;
 	unsigned times;
 	off_t bad_from, bad_to; /* of any file: EIO */
+	bool disk_full, disk_unknown;
+	int64_t seconds_ahead;
 } fault;
 
 static bool
@@ -104,6 +110,36 @@ pread(int fd, void *to, size_t len, off_t at)
 		return -1;
 	}
 	return syscall(SYS_pread64, fd, to, len, at);
+}
+
+int
+fstatvfs(int fd, struct statvfs *ret_fs)
+{
+	struct statfs fs;
+
+	if (fault.disk_unknown || syscall(SYS_fstatfs, fd, &fs) != 0)
+		return -1;
+	*ret_fs =
+	    (struct statvfs){ .f_frsize = 4096, .f_bfree = fs.f_bfree + 1, .f_bavail = fs.f_bfree };
+	if (fault.disk_full)
+		ret_fs->f_bavail = 0;
+	return 0;
+}
+
+/* Blocks that are kept for root are none of ours. */
+uid_t
+geteuid(void)
+{
+	return fault.disk_full ? 1000 : (uid_t)syscall(SYS_geteuid);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+	int r = (int)syscall(SYS_clock_gettime, clock, ret_time);
+
+	ret_time->tv_sec += fault.seconds_ahead;
+	return r;
 }
 
 static void
@@ -223,6 +259,53 @@ START_TEST(test_unreadable_page_while_renewing)
 		teardown();
 		setup();
 	}
+}
+END_TEST
+
+/* A follower waits for a disk that is away; what stays unreadable is damage, and the rest is read. */
+START_TEST(test_follower_waits_for_the_disk)
+{
+	struct journal *j = open_at(dir, WALL);
+	struct journal_reader *r = journal_reader_new(j);
+	uint64_t base = j->segments[0].base;
+	struct block b;
+
+	for (uint64_t seq = 1; seq <= 300; seq++)
+		append(j, seq);
+	fault.bad_from = 0;
+	fault.bad_to = 1;
+	ck_assert_int_eq(journal_reader_next(r, base, &b), ERR_IO);
+	ck_assert_int_eq(journal_reader_next(r, base, &b), ERR_IO); /* not asked again at once */
+	fault.bad_to = 0;
+	ck_assert_int_eq(journal_reader_next(r, base, &b), ERR_IO);
+	fault.seconds_ahead = 2;
+	ck_assert_int_eq(journal_reader_next(r, base, &b), 0); /* the disk is back */
+	journal_reader_free(&r);
+	r = journal_reader_new(j);
+	fault.bad_from = 2 * PAGE;
+	fault.bad_to = 3 * PAGE;
+	ck_assert_int_eq(journal_reader_next(r, base + 2 * PAGE + 8, &b), ERR_IO);
+	fault.seconds_ahead = 4;
+	ck_assert_int_eq(journal_reader_next(r, base + 2 * PAGE + 8, &b), ERR_IO);
+	fault.seconds_ahead = 20;
+	ck_assert_int_eq(journal_reader_next(r, base + 2 * PAGE + 8, &b), ERR_DAMAGED);
+	ck_assert_int_eq(journal_reader_next(r, b.next, &b), 0);
+	journal_reader_free(&r);
+	journal_abandon(&j);
+}
+END_TEST
+
+START_TEST(test_a_full_disk_is_not_asked)
+{
+	struct journal *j = open_at(dir, WALL);
+
+	j->spare = false;
+	fault.disk_full = true;
+	ck_assert_int_eq(journal_prepare(j), ERR_FULL);
+	fault.disk_unknown = true;
+	ck_assert_int_eq(journal_prepare(j), 0);
+	memset(&fault, 0, sizeof(fault));
+	journal_close(&j, WALL);
 }
 END_TEST
 
@@ -514,6 +597,7 @@ END_TEST
 
 UNIT_MAIN_IN("journal_faults", setup, teardown, test_a_copy_fails_at_each_step,
     test_unreadable_page, test_unreadable_page_while_renewing, test_no_descriptor_for_the_directory,
-    test_strange_beginnings, test_many_segments, test_marks_that_cannot_be_true,
-    test_snapshots_lost, test_damage_side_by_side, test_nobody_listens,
-    test_clean_mark_and_more_behind, test_warm_reads_around_damage, test_no_room_for_a_large_block)
+    test_follower_waits_for_the_disk, test_a_full_disk_is_not_asked, test_strange_beginnings,
+    test_many_segments, test_marks_that_cannot_be_true, test_snapshots_lost,
+    test_damage_side_by_side, test_nobody_listens, test_clean_mark_and_more_behind,
+    test_warm_reads_around_damage, test_no_room_for_a_large_block)
