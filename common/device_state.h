@@ -1,4 +1,4 @@
-/* device_state.h - what workers share about devices, in Redis; the only place that knows hiredis and the keys
+/* device_state.h - what workers share about devices, in Redis; the keys of devices are known here only
  *
  *	roost:device:{id}:latest	hash: metric -> value as text, and _ts, the time of the newest (ISO 8601)
  *	roost:device:{id}:times		hash: metric -> time of that value in us, and _ts; an older value never replaces a newer
@@ -19,10 +19,6 @@
 #include "buf.h"
 #include "codec.h"
 #include "loop.h"
-
-#define DEVICE_STATE_TIMEOUT_US 5000000
-#define DEVICE_STATE_RETRY_MIN_US 100000
-#define DEVICE_STATE_RETRY_MAX_US 5000000
 
 struct device_state;
 
@@ -46,7 +42,7 @@ int device_state_new(struct loop *loop, const char *url, const char *data_dir, c
     const struct device_state_events *events, void *arg, struct device_state **ret_state);
 void device_state_free(struct device_state **ds);
 
-/* Only between up and down. */
+/* Between up and down; what is said outside of it (a call may end the connection) goes nowhere. */
 void device_state_latest(struct device_state *ds, struct bytes device, const struct device_state_metric *metrics, size_t n);
 /* A transition: pending and firing are shown, cleared and inactive taken away. */
 void device_state_alert(struct device_state *ds, const struct msg_alert *alert);
