@@ -431,15 +431,28 @@ build_begin(struct redis *r)
 }
 
 void
-redis_arg(struct redis *r, struct bytes value)
+redis_arg_put(struct buf *out, struct bytes value)
 {
 	char head[24];
 	int n = snprintf(head, sizeof(head), "$%zu\r\n", value.len);
 
-	buf_add(&r->args, head, (size_t)n);
-	buf_add(&r->args, value.data, value.len);
-	buf_add(&r->args, "\r\n", 2);
+	buf_add(out, head, (size_t)n);
+	buf_add(out, value.data, value.len);
+	buf_add(out, "\r\n", 2);
+}
+
+void
+redis_arg(struct redis *r, struct bytes value)
+{
+	redis_arg_put(&r->args, value);
 	r->arg_count++;
+}
+
+void
+redis_args(struct redis *r, struct bytes encoded, uint32_t count)
+{
+	buf_add(&r->args, encoded.data, encoded.len);
+	r->arg_count += count;
 }
 
 void
@@ -679,6 +692,25 @@ redis_ready(struct redis *r)
 	metric_set(M_REDIS_UP, 1);
 	log_info("redis.up", LS("at", where(r)));
 	redis_flush(r);
+}
+
+void
+redis_drop(struct redis *r)
+{
+	struct request *dropped = r->work.head;
+
+	ASSERT(!r->ready);
+	queue_init(&r->work);
+	r->waiting_bytes = 0;
+	while (dropped != NULL) {
+		struct request *req = dropped;
+
+		dropped = req->next;
+		if (req->fn != NULL)
+			req->fn(req->arg, ERR_CLOSED, &(struct redis_view){ .kind = REDIS_NIL });
+		free(req);
+	}
+	account(r);
 }
 
 bool

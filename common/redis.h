@@ -79,6 +79,9 @@ void redis_arg(struct redis *r, struct bytes value);
 void redis_arg_str(struct redis *r, const char *value);
 void redis_arg_int(struct redis *r, int64_t value);
 void redis_arg_uint(struct redis *r, uint64_t value);
+/* Arguments that were built elsewhere: redis_arg_put() appends one to out, redis_args() takes count of them. */
+void redis_arg_put(struct buf *out, struct bytes value);
+void redis_args(struct redis *r, struct bytes encoded, uint32_t count);
 /* 0; ERR_CLOSED: not connected (SETUP), not ready (ONCE); ERR_FULL: over queue_max (`room` will tell). fn may be NULL. */
 int redis_send(struct redis *r, enum redis_mode mode, redis_fn fn, void *arg);
 /* Requests leave now, not with the loop's next turn. */
@@ -87,6 +90,8 @@ void redis_flush(struct redis *r);
 /* Everything this user has to know is known. */
 void redis_ready(struct redis *r);
 bool redis_is_ready(const struct redis *r);
+/* Before redis_ready() only: what REDIS_REPEAT keeps is over, fn gets ERR_CLOSED. */
+void redis_drop(struct redis *r);
 /* Ends the connection; a new one begins with back-off. */
 void redis_fail(struct redis *r, const char *why);
 size_t redis_waiting_bytes(const struct redis *r);
