@@ -1,4 +1,4 @@
-/* redis.h - one pipelined connection to Redis; the only place that knows hiredis
+/* redis.h - one pipelined connection to Redis; only the redis files know hiredis
  *
  * Who keeps something in Redis (device_state, session_state) builds its keys and scripts; here is how they get there:
  * connect, load scripts, send in order, tell answers, notice silence, begin again with back-off.
@@ -84,7 +84,7 @@ void redis_arg_put(struct buf *out, struct bytes value);
 void redis_args(struct redis *r, struct bytes encoded, uint32_t count);
 /* 0; ERR_CLOSED: not connected (SETUP), not ready (ONCE); ERR_FULL: over queue_max (`room` will tell). fn may be NULL. */
 int redis_send(struct redis *r, enum redis_mode mode, redis_fn fn, void *arg);
-/* Requests leave now, not with the loop's next turn. */
+/* Requests leave now, not with the loop's next turn (from within an answer: with the next turn). */
 void redis_flush(struct redis *r);
 
 /* Everything this user has to know is known. */

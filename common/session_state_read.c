@@ -561,8 +561,9 @@ session_state_load(struct session_state *ss, struct bytes id, uint64_t token)
 	for (int kind = SESSION_STATE_SUBSCRIPTION; kind <= SESSION_STATE_QUEUED; kind++)
 		part_init(rd, (enum session_state_kind)kind, id);
 	for (size_t i = 0; i < LOAD_PARTS; i++) {
-		if (ask(&rd->parts[i]) != 0)
-			ASSERT(!"a connection that is up takes questions");
+		int err = ask(&rd->parts[i]);
+
+		ASSERT(err == 0); /* a connection that is up takes questions */
 	}
 	return 0;
 }
@@ -573,6 +574,7 @@ session_state_list(
 {
 	struct session_read *rd;
 	struct part *p;
+	int err;
 
 	ASSERT(kind >= SESSION_STATE_OWNED && kind < SESSION_STATE_KINDS);
 	if (!ss->up)
@@ -580,7 +582,7 @@ session_state_list(
 	session_send_batch(ss);
 	rd = read_new(ss, token);
 	p = part_init(rd, kind, bytes_of_str(kind == SESSION_STATE_RETAINED ? "" : worker));
-	if (ask(p) != 0)
-		ASSERT(!"a connection that is up takes questions");
+	err = ask(p);
+	ASSERT(err == 0);
 	return 0;
 }

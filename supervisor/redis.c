@@ -31,6 +31,8 @@ redis_config(struct buf *out)
 	    "daemonize no\n"
 	    "supervised no\n"
 	    "databases 1\n"
+	    /* A queue of one MQTT message would take 4 KiB. */
+	    "stream-node-max-bytes 512\n"
 	    "logfile \"\"\n"
 	    "loglevel warning\n"
 	    "shutdown-timeout 2\n");

@@ -361,6 +361,9 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/commit-1.hex", MSG_COMMIT },
 		{ "tests/vectors/hello-1.hex", MSG_HELLO },
 		{ "tests/vectors/hello-2.hex", MSG_HELLO },
+		{ "tests/vectors/mqtt_message-1.hex", MSG_MQTT_MESSAGE },
+		{ "tests/vectors/mqtt_delivery-1.hex", MSG_MQTT_DELIVERY },
+		{ "tests/vectors/mqtt_will-1.hex", MSG_MQTT_WILL },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(vectors); i++) {
@@ -386,6 +389,18 @@ START_TEST(test_golden_frames)
 		if (type == MSG_HELLO)
 			ck_assert(msg.hello.life == 42 && msg.hello.epoch == 0 &&
 				  msg.hello.given_up == (strstr(vectors[i].file, "-2") ? 321 : 0));
+		if (type == MSG_MQTT_DELIVERY)
+			ck_assert(msg.mqtt_delivery.qos == 2 && msg.mqtt_delivery.retain &&
+				  u64s_at(msg.mqtt_delivery.ids, 1) == 268435455);
+		if (type == MSG_MQTT_WILL) {
+			ck_assert(msg.mqtt_will.life == 42 && msg.mqtt_will.delay == 30);
+			ck_assert_int_eq(codec_decode(msg.mqtt_will.message, &type, &msg), 0);
+		}
+		if (type == MSG_MQTT_MESSAGE)
+			ck_assert(msg.mqtt_message.qos == 2 && msg.mqtt_message.retain &&
+				  msg.mqtt_message.expires == 1795377346519 &&
+				  bytes_equal_str(msg.mqtt_message.publisher, "plc-7") &&
+				  msg.mqtt_message.payload.len == 3);
 	}
 }
 END_TEST

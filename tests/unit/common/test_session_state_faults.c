@@ -109,6 +109,40 @@ START_TEST(test_connections_are_cut)
 END_TEST
 
 static void
+write_next(struct client *c, uint64_t token, int err)
+{
+	(void)token;
+	(void)err;
+	if (c->begun >= TRAFFIC)
+		return;
+	write_one(c);
+	session_state_flush(c->ss);
+}
+
+/* From within an answer, while the other side closes the connection. */
+START_TEST(test_answers_write)
+{
+	int64_t next = 0;
+
+	begin("everysec");
+	a.on_done = write_next;
+	for (int i = 0; i < 50; i++)
+		write_one(&a);
+	session_state_flush(a.ss);
+	while (a.done < TRAFFIC) {
+		if (a.begun >= (uint64_t)next && session_state_is_up(a.ss)) {
+			REDIS(&redis, "CLIENT", "KILL", "TYPE", "normal");
+			next += 400;
+		}
+		loop_turn(loop, 1000);
+	}
+	ck_assert_int_ge(a.downs, 5);
+	expect_all();
+	finish();
+}
+END_TEST
+
+static void
 forget_scripts(void)
 {
 	session_state_flush(a.ss);
@@ -398,8 +432,8 @@ START_TEST(test_the_server_comes_later)
 }
 END_TEST
 
-UNIT_MAIN("session_state_faults", test_connections_are_cut, test_scripts_are_forgotten,
-    test_the_server_is_killed, test_what_was_acknowledged_is_lost,
+UNIT_MAIN("session_state_faults", test_connections_are_cut, test_answers_write,
+    test_scripts_are_forgotten, test_the_server_is_killed, test_what_was_acknowledged_is_lost,
     test_flushall_is_noticed_in_silence, test_lost_claims_are_noticed, test_no_memory,
     test_read_only, test_loading, test_a_hung_server_is_left, test_what_waits_is_bounded,
     test_a_hundred_thousand_messages, test_the_server_comes_later)
