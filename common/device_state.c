@@ -12,6 +12,7 @@
 
 /* More than the largest lot a sink has under way; beyond it the connection begins again at the cursors. */
 #define QUEUE_MAX (256u << 20)
+#define VALUE_MAX (1u << 20)
 
 /* ARGV: keys of latest and times, newest time, the same as text, then metric, value, time of each. */
 static const char latest_script[] =
@@ -146,6 +147,7 @@ device_state_new(struct loop *loop, const char *url, const char *data_dir, const
 		.data_dir = data_dir,
 		.scripts = scripts,
 		.script_count = COUNT_OF(scripts),
+		.value_max = VALUE_MAX,
 		.queue_max = QUEUE_MAX,
 	};
 

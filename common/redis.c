@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "err.h"
 #include "log.h"
@@ -21,11 +22,67 @@
 
 #define CHECK_US 500000
 #define FEED_BYTES 262144
-#define READS_MAX 16 /* of 16 KiB each in a turn */
+#define READ_BYTES 16384 /* what hiredis reads at a time ... */
+#define READS_MAX 16	 /* ... and how often in a turn */
 #define STEADY_US 1000000
+
+static redisReplyObjectFunctions *default_replies;
 
 static void connect_now(void *arg);
 static void feed(struct redis *r);
+
+/* --- what Redis says is bounded, and was asked for --- */
+
+/* hiredis aborts the process if an answer comes that nobody asked for, and reserves room for as many elements as an answer
+ * claims to have. */
+static void *
+create_array(const redisReadTask *task, int elements)
+{
+	return elements > REDIS_ELEMENTS_MAX ? NULL : default_replies->createArray(task, elements);
+}
+
+static void
+bound_replies(redisAsyncContext *ac)
+{
+	static redisReplyObjectFunctions replies;
+
+	default_replies = ac->c.reader->fn;
+	replies = *default_replies;
+	replies.createArray = create_array;
+	ac->c.reader->fn = &replies;
+}
+
+static bool
+speaks_unasked(const struct redis *r, int fd)
+{
+	char byte;
+
+	return r->unanswered == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void
+on_readable(struct redis *r, int fd)
+{
+	redisAsyncContext *ac = r->ac;
+	int more = 1;
+
+	/* The context may end in a callback. */
+	for (int i = 0; i < READS_MAX && more > 0 && r->ac == ac; i++) {
+		if (speaks_unasked(r, fd)) {
+			redis_fail(r, "an answer that nobody asked for");
+			return;
+		}
+		redisAsyncHandleRead(ac);
+		if (r->ac != ac)
+			return;
+		if (ac->c.reader->len - ac->c.reader->pos > r->value_max + READ_BYTES) {
+			redis_fail(r, "an answer without end");
+			return;
+		}
+		if (ioctl(fd, FIONREAD, &more) != 0)
+			more = 0;
+	}
+}
 
 /* --- descriptors: hiredis says what it waits for --- */
 
@@ -35,16 +92,9 @@ on_fd(void *arg, int fd, uint32_t events)
 	struct redis *r = arg;
 	redisAsyncContext *ac = r->ac;
 
-	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 && (r->want & EPOLLIN) != 0) {
-		int more = 1;
-
-		/* The context may end in a callback, or another take its place. */
-		for (int i = 0; i < READS_MAX && more > 0 && r->ac == ac; i++) {
-			redisAsyncHandleRead(ac);
-			if (r->ac == ac && ioctl(fd, FIONREAD, &more) != 0)
-				more = 0;
-		}
-	}
+	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 && (r->want & EPOLLIN) != 0)
+		on_readable(r, fd);
+	/* The context may have ended in a callback, or another taken its place. */
 	if (r->ac == ac && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
 		redisAsyncHandleWrite(ac);
 	if (r->ac == ac)
@@ -120,8 +170,9 @@ static void
 retry(struct redis *r)
 {
 	loop_timer_set(r->loop, &r->timer, r->retry_us, connect_now, r);
-	r->retry_us = r->retry_us * 2 > REDIS_RETRY_MAX_MS * 1000 ? REDIS_RETRY_MAX_MS * 1000
-								  : r->retry_us * 2;
+	r->retry_us *= 2;
+	if (r->retry_us > REDIS_RETRY_MAX_US)
+		r->retry_us = REDIS_RETRY_MAX_US;
 }
 
 static const char *
@@ -139,7 +190,7 @@ ended(struct redis *r)
 
 	/* A connection that only ever ended in refusals is no reason to try again at once. */
 	if (r->worked || (r->ready && loop_now_us(r->loop) - r->ready_us > STEADY_US))
-		r->retry_us = REDIS_RETRY_MIN_MS * 1000;
+		r->retry_us = REDIS_RETRY_MIN_US;
 	want(r, 0);
 	r->established = r->connected = r->ready = r->worked = false;
 	r->unanswered = 0;
@@ -254,6 +305,8 @@ on_reply(redisAsyncContext *ac, void *reply, void *arg)
 	r->in_reply = true;
 	answered(r, req, reply);
 	r->in_reply = false;
+	if (r->ac == ac && r->unanswered == 0 && ac->c.reader->pos < ac->c.reader->len)
+		redis_fail(r, "an answer that nobody asked for");
 }
 
 static void
@@ -347,7 +400,7 @@ check(void *arg)
 {
 	struct redis *r = arg;
 
-	if (r->unanswered > 0 && loop_now_us(r->loop) - r->heard_us > REDIS_TIMEOUT_MS * 1000)
+	if (r->unanswered > 0 && loop_now_us(r->loop) - r->heard_us > REDIS_TIMEOUT_US)
 		redis_fail(r, "no answer");
 	else
 		loop_timer_set(r->loop, &r->timer, CHECK_US, check, r);
@@ -368,6 +421,7 @@ connect_now(void *arg)
 		retry(r);
 		return;
 	}
+	bound_replies(ac);
 	r->ac = ac;
 	r->want = 0;
 	ac->data = r;
@@ -444,8 +498,9 @@ redis_new(struct loop *loop, const struct redis_options *options, const struct r
 	r->arg = arg;
 	r->scripts = options->scripts;
 	r->script_count = options->script_count;
+	r->value_max = options->value_max;
 	r->queue_max = options->queue_max;
-	r->retry_us = REDIS_RETRY_MIN_MS * 1000;
+	r->retry_us = REDIS_RETRY_MIN_US;
 	redis_queue_init(&r->setup);
 	redis_queue_init(&r->work);
 	if (redis_parse_url(r, options->url, options->data_dir) != 0) {

@@ -20,11 +20,12 @@
 #include "buf.h"
 #include "loop.h"
 
-#define REDIS_TIMEOUT_MS 5000		/* no answer for so long: the connection is over */
-#define REDIS_RETRY_MIN_MS 100
-#define REDIS_RETRY_MAX_MS 5000
+#define REDIS_TIMEOUT_US 5000000	/* no answer for so long: the connection is over */
+#define REDIS_RETRY_MIN_US 100000
+#define REDIS_RETRY_MAX_US 5000000
 #define REDIS_IN_FLIGHT_MAX (4u << 20)	/* bytes of requests sent and not answered; more wait here */
 #define REDIS_SCRIPTS_MAX 8
+#define REDIS_ELEMENTS_MAX 65536	/* of one array in an answer; a longer one ends the connection */
 
 struct redis;
 
@@ -39,6 +40,7 @@ struct redis_options {
 	const char *data_dir;
 	const char *const *scripts;	/* Lua; outlive the connection; redis_script() names them by index */
 	size_t script_count;	/* at most REDIS_SCRIPTS_MAX */
+	size_t value_max;	/* bytes of one value in an answer; a longer one ends the connection */
 	size_t queue_max;	/* bytes of requests that are not answered yet, REDIS_SETUP not counted */
 };
 

@@ -39,6 +39,7 @@ struct redis {
 	char shas[REDIS_SCRIPTS_MAX][REDIS_SHA_LEN + 1];
 	size_t script_count;
 	size_t scripts_loaded;
+	size_t value_max;
 	size_t queue_max;
 	struct redisAsyncContext *ac;
 	struct loop_fd *lfd;

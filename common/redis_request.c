@@ -175,11 +175,27 @@ redis_take_lost(struct redis *r, struct redis_queue *q, struct redis_request **t
 	return tail;
 }
 
+/* HOST[:PORT][/...] */
+static int
+parse_host(struct redis *r, const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = colon != NULL ? (size_t)(colon - text) : strcspn(text, "/");
+	char *end = NULL;
+	long port = colon != NULL ? strtol(colon + 1, &end, 10) : 6379;
+
+	if (len == 0 || len >= sizeof(r->host) || port <= 0 || port > 65535 ||
+	    (end != NULL && *end != '\0' && *end != '/'))
+		return ERR_CONFIG;
+	memcpy(r->host, text, len);
+	r->host[len] = '\0';
+	r->port = (int)port;
+	return 0;
+}
+
 int
 redis_parse_url(struct redis *r, const char *url, const char *data_dir)
 {
-	const char *colon;
-
 	if (url[0] == '\0') {
 		r->path = xasprintf("%s/run/redis.sock", data_dir);
 		return 0;
@@ -190,10 +206,5 @@ redis_parse_url(struct redis *r, const char *url, const char *data_dir)
 	}
 	if (strncmp(url, "redis://", 8) != 0)
 		return ERR_CONFIG;
-	url += 8;
-	colon = strrchr(url, ':');
-	r->port = colon != NULL ? atoi(colon + 1) : 6379;
-	snprintf(r->host, sizeof(r->host), "%.*s",
-	    (int)(colon != NULL ? (size_t)(colon - url) : strcspn(url, "/")), url);
-	return r->host[0] == '\0' || r->port <= 0 || r->port > 65535 ? ERR_CONFIG : 0;
+	return parse_host(r, url + 8);
 }

@@ -363,6 +363,7 @@ session_state_new(struct loop *loop, const struct session_state_options *options
 		.data_dir = options->data_dir,
 		.scripts = session_scripts,
 		.script_count = SCRIPT_COUNT,
+		.value_max = options->message_max + SESSION_STATE_VALUE_EXTRA,
 		.queue_max = SIZE_MAX, /* session_state_unit() keeps the bound */
 	};
 

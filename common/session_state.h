@@ -51,6 +51,7 @@
 #define SESSION_STATE_PAGE 64			/* entries asked for at a time by loads and lists */
 #define SESSION_STATE_TTL_MARGIN_S 3600		/* keys of a session that is away end by themselves so long after it expired */
 #define SESSION_STATE_WORKER_MAX 64		/* bytes of a worker's name */
+#define SESSION_STATE_VALUE_EXTRA (1u << 20)	/* a value in Redis may be so much longer than message_max */
 #define SESSION_STATE_CHECK_MS 1000		/* an idle worker looks whether its log is still there */
 
 struct session_state;
@@ -130,6 +131,7 @@ struct session_state_options {
 	const char *data_dir;
 	const char *worker;	/* its name; outlives the call */
 	uint64_t life;		/* grows with every start */
+	size_t message_max;	/* bytes of the largest MQTT packet */
 	size_t queue_max;	/* bytes of writes that wait for Redis */
 };
 

@@ -18,7 +18,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "plan.h"
-#include "redis.h"
+#include "private_redis.h"
 #include "settings.h"
 
 #define CHILD_KILL_US 1000000	/* from SIGABRT to SIGKILL, and between repeats of it */

@@ -15,7 +15,7 @@
 
 #include "device_state.h"
 #include "err.h"
-#include "redis.h"
+#include "private_redis.h"
 #include "support.h"
 
 #define SHARDS 2

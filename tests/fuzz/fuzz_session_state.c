@@ -190,9 +190,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    "$40\r\n1111111111111111111111111111111111111111\r\n"
 	    "$40\r\n2222222222222222222222222222222222222222\r\n"
 	    "$40\r\n3333333333333333333333333333333333333333\r\n*2\r\n:0\r\n:0\r\n";
-	struct session_state_options options = {
-		.url = url, .data_dir = "", .worker = "w", .life = LIFE, .queue_max = 1 << 20
-	};
+	struct session_state_options options = { .url = url,
+		.data_dir = "",
+		.worker = "w",
+		.life = LIFE,
+		.message_max = 1 << 16,
+		.queue_max = 1 << 20 };
 	struct loop *loop = loop_new();
 	struct session_state *ss;
 	struct bytes in = bytes_of(data, size);

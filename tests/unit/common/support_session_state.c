@@ -133,6 +133,7 @@ client_start(
 		.data_dir = "",
 		.worker = worker,
 		.life = life,
+		.message_max = 1 << 18,
 		.queue_max = TEST_QUEUE_MAX,
 	};
 

@@ -1,5 +1,5 @@
-/* redis.c - the private redis-server: its configuration, and whether it answers */
-#include "redis.h"
+/* private_redis.c - the private redis-server: its configuration, and whether it answers */
+#include "private_redis.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
-/* redis.h - the private redis-server: its configuration, and whether it answers
+/* private_redis.h - the private redis-server: its configuration, and whether it answers
  *
  * It holds what workers share about devices and is on no reading's path. Unix socket only, append-only file synced each
  * second, no snapshots. Paths are relative to <data_dir>/redis, where it runs, so that the socket's name stays short. */
-#ifndef ROOST_REDIS_H
-#define ROOST_REDIS_H
+#ifndef ROOST_PRIVATE_REDIS_H
+#define ROOST_PRIVATE_REDIS_H
 
 #include "buf.h"
 #include "loop.h"
