@@ -5,7 +5,7 @@
 
 #include "err.h"
 
-/* Flags that each packet type must carry (section 2.1.3); PUBLISH carries its own. */
+/* Flags that each packet type must carry (section 2.1.3, MQTT-2.1.3-1; 3.1.1: MQTT-2.2.2-1); PUBLISH carries its own. */
 static const uint8_t type_flags[16] = {
 	[MQTT_PUBREL] = 2,
 	[MQTT_SUBSCRIBE] = 2,
@@ -19,10 +19,25 @@ bad_frame(struct mqtt_fault *ret_fault, uint8_t reason, const char *what)
 	return reason == MQTT_PACKET_TOO_LARGE ? ERR_TOO_BIG : ERR_MALFORMED;
 }
 
-int
-mqtt_frame_next(struct bytes in, size_t packet_max, struct mqtt_frame *ret_frame, size_t *ret_need,
-    struct mqtt_fault *ret_fault)
+/* Flags other than the type's: MQTT-2.2.2-2 of 3.1.1. In 3.1 they are "not used", DUP of PUBREL, SUBSCRIBE and UNSUBSCRIBE
+ * says that these come again; but whether a CONNECT is one of 3.1 stands in its body. */
+static bool
+flags_matter(enum mqtt_type type, unsigned version)
 {
+	return version != MQTT_V31 && (type != MQTT_CONNECT || version != 0);
+}
+
+static bool
+is_connect_31(struct bytes body)
+{
+	return body.len >= 9 && memcmp(body.data, "\0\6MQIsdp\3", 9) == 0;
+}
+
+int
+mqtt_frame_next(struct bytes in, unsigned version, size_t packet_max, struct mqtt_frame *ret_frame,
+    size_t *ret_need, struct mqtt_fault *ret_fault)
+{
+	static const char flags_fault[] = "reserved flags of the fixed header";
 	size_t length = 0;
 	size_t header = 1;
 	unsigned type, flags;
@@ -37,8 +52,8 @@ mqtt_frame_next(struct bytes in, size_t packet_max, struct mqtt_frame *ret_frame
 	if (type == MQTT_PUBLISH) {
 		if ((flags & 6) == 6)
 			return bad_frame(ret_fault, MQTT_MALFORMED, "QoS 3");
-	} else if (flags != type_flags[type]) {
-		return bad_frame(ret_fault, MQTT_MALFORMED, "reserved flags of the fixed header");
+	} else if (flags != type_flags[type] && flags_matter((enum mqtt_type)type, version)) {
+		return bad_frame(ret_fault, MQTT_MALFORMED, flags_fault);
 	}
 	for (unsigned shift = 0;; shift += 7) {
 		if (shift == 28)
@@ -57,6 +72,9 @@ mqtt_frame_next(struct bytes in, size_t packet_max, struct mqtt_frame *ret_frame
 		*ret_need = header + length;
 		return ERR_SHORT;
 	}
+	if (type == MQTT_CONNECT && flags != 0 &&
+	    !is_connect_31(bytes_of(in.data + header, length)))
+		return bad_frame(ret_fault, MQTT_MALFORMED, flags_fault);
 	*ret_frame = (struct mqtt_frame){
 		.type = (enum mqtt_type)type,
 		.flags = (uint8_t)flags,
@@ -78,6 +96,8 @@ mqtt_peek_level(struct bytes in)
 	at++;
 	if (at < in.len && in.len - at >= 7 && memcmp(in.data + at, "\0\4MQTT", 6) == 0)
 		return in.data[at + 6];
+	if (at < in.len && in.len - at >= 9 && memcmp(in.data + at, "\0\6MQIsdp", 8) == 0)
+		return in.data[at + 8];
 	return -1;
 }
 

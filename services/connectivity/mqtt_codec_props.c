@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "err.h"
+#include "utf8.h"
 
 enum prop_kind {
 	PROP_NONE,
@@ -20,7 +21,7 @@ enum prop_kind {
 #define ACKS (P(PUBACK) | P(PUBREC) | P(PUBREL) | P(PUBCOMP))
 #define AT(field) offsetof(struct mqtt_props, field)
 
-/* Section 2.2.2.2, table 2-4, as far as clients may send them. */
+/* Section 2.2.2.2, table 2-4. Those of CONNACK have no field: clients do not send them. */
 static const struct prop_info {
 	enum prop_kind kind;
 	bool not_zero;
@@ -37,7 +38,8 @@ static const struct prop_info {
 	    AT(response_topic) },
 	[MQTT_PROP_CORRELATION] = { PROP_BINARY, false, P(PUBLISH) | MQTT_PROPS_WILL,
 	    AT(correlation) },
-	[MQTT_PROP_SUBSCRIPTION_ID] = { PROP_VARINT, true, P(SUBSCRIBE), AT(subscription_id) },
+	[MQTT_PROP_SUBSCRIPTION_ID] = { PROP_VARINT, true, P(SUBSCRIBE) | P(PUBLISH),
+	    AT(subscription_id) },
 	[MQTT_PROP_SESSION_EXPIRY] = { PROP_U32, false, P(CONNECT) | P(DISCONNECT),
 	    AT(session_expiry) },
 	[MQTT_PROP_AUTH_METHOD] = { PROP_TEXT, false, P(CONNECT) | P(AUTH), AT(auth_method) },
@@ -55,6 +57,15 @@ static const struct prop_info {
 		P(DISCONNECT) | P(AUTH),
 	    0 },
 	[MQTT_PROP_PACKET_MAX] = { PROP_U32, true, P(CONNECT), AT(packet_max) },
+	[MQTT_PROP_SERVER_REFERENCE] = { PROP_TEXT, false, P(DISCONNECT), AT(server_reference) },
+	[MQTT_PROP_ASSIGNED_ID] = { PROP_TEXT, false, P(CONNACK), 0 },
+	[MQTT_PROP_SERVER_KEEP_ALIVE] = { PROP_U16, false, P(CONNACK), 0 },
+	[MQTT_PROP_RESPONSE_INFORMATION] = { PROP_TEXT, false, P(CONNACK), 0 },
+	[MQTT_PROP_MAXIMUM_QOS] = { PROP_BOOL, false, P(CONNACK), 0 },
+	[MQTT_PROP_RETAIN_AVAILABLE] = { PROP_BOOL, false, P(CONNACK), 0 },
+	[MQTT_PROP_WILDCARD_AVAILABLE] = { PROP_BOOL, false, P(CONNACK), 0 },
+	[MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE] = { PROP_BOOL, false, P(CONNACK), 0 },
+	[MQTT_PROP_SHARED_AVAILABLE] = { PROP_BOOL, false, P(CONNACK), 0 },
 };
 
 bool
@@ -109,6 +120,7 @@ mqtt_get_props(struct mqtt_reader *r, unsigned version, unsigned where, struct m
 	const uint8_t *end;
 
 	ret->present = 0;
+	ret->packet_max = 0;
 	ret->raw = bytes_of(NULL, 0);
 	if (version < MQTT_V5)
 		return;
@@ -130,8 +142,8 @@ mqtt_get_props(struct mqtt_reader *r, unsigned version, unsigned where, struct m
 		if (info->kind == PROP_NONE) {
 			mqtt_fail(r, MQTT_MALFORMED, "unknown property");
 		} else if (!(info->where & where)) {
-			mqtt_fail(
-			    r, MQTT_PROTOCOL_ERROR, "property does not belong in this packet");
+			/* Section 2.2.2.2 calls this malformed. */
+			mqtt_fail(r, MQTT_MALFORMED, "property does not belong in this packet");
 		} else if (info->kind != PROP_PAIR && ret->present >> id & 1) {
 			mqtt_fail(r, MQTT_PROTOCOL_ERROR, "property given twice");
 		} else {
@@ -141,6 +153,12 @@ mqtt_get_props(struct mqtt_reader *r, unsigned version, unsigned where, struct m
 	}
 	if (!mqtt_failed(r) && r->at != end)
 		mqtt_fail(r, MQTT_MALFORMED, "property crosses the end of the properties");
+}
+
+bool
+mqtt_payload_valid(const struct mqtt_props *p, struct bytes payload)
+{
+	return !mqtt_has(p, MQTT_PROP_PAYLOAD_FORMAT) || !p->payload_format || utf8_valid(payload);
 }
 
 struct bytes

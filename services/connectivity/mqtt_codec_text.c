@@ -1,6 +1,8 @@
 /* mqtt_codec_text.c - texts, topic names, topic filters; pure */
 #include "mqtt_codec.h"
 
+#include <string.h>
+
 #include "utf8.h"
 
 enum { HAS_NUL = 1, HAS_WILDCARD = 2, HAS_HIGH = 0x80 };
@@ -51,6 +53,34 @@ mqtt_filter_valid(struct bytes filter)
 			return false;
 	}
 	return filter.len > 0;
+}
+
+#define SHARE "$share/"
+#define SHARE_LEN (sizeof(SHARE) - 1)
+
+bool
+mqtt_filter_says_shared(struct bytes filter)
+{
+	return filter.len >= SHARE_LEN && memcmp(filter.data, SHARE, SHARE_LEN) == 0;
+}
+
+bool
+mqtt_filter_shared(struct bytes filter, struct bytes *ret_name, struct bytes *ret_filter)
+{
+	size_t at = SHARE_LEN;
+
+	if (!mqtt_filter_says_shared(filter))
+		return false;
+	while (at < filter.len && filter.data[at] != '/') {
+		if (filter.data[at] == '+' || filter.data[at] == '#')
+			return false;
+		at++;
+	}
+	if (at == SHARE_LEN || filter.len - at < 2)
+		return false;
+	*ret_name = bytes_of(filter.data + SHARE_LEN, at - SHARE_LEN);
+	*ret_filter = bytes_of(filter.data + at + 1, filter.len - at - 1);
+	return true;
 }
 
 size_t

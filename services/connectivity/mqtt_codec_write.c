@@ -79,8 +79,8 @@ close_packet(struct buf *out, const uint8_t *end)
 	ASSERT(out->len <= out->cap);
 }
 
-/* Section 3.2.2.3 of 3.1.1. */
-static uint8_t
+/* Section 3.2.2.3 of 3.1.1; -1: it has none. */
+static int
 return_code(uint8_t reason)
 {
 	switch (reason) {
@@ -90,31 +90,47 @@ return_code(uint8_t reason)
 		return 1;
 	case MQTT_BAD_CLIENT_ID:
 		return 2;
+	case MQTT_SERVER_UNAVAILABLE:
+	case MQTT_SERVER_BUSY:
+	case MQTT_QUOTA_EXCEEDED:
+		return 3;
+	case MQTT_BAD_CREDENTIALS:
+		return 4;
 	case MQTT_NOT_AUTHORIZED:
-	case MQTT_BAD_AUTH_METHOD:
 		return 5;
 	default:
-		return 3;
+		return -1;
 	}
 }
 
-void
-mqtt_put_connack(struct buf *out, unsigned version, const struct mqtt_connack *c)
+/* A session is present only where the connection is accepted (MQTT-3.2.2-6; 3.1.1: MQTT-3.2.2-4). */
+static bool
+session_present(const struct mqtt_connack *c)
 {
-	uint8_t props[4096];
-	uint8_t *p = props;
-	uint8_t *at;
-	size_t len;
+	return c->session_present && c->reason == MQTT_SUCCESS;
+}
 
-	if (version < MQTT_V5) {
-		at = open_packet(out, MQTT_CONNACK << 4, 2);
-		if (at) {
-			*at++ = version > MQTT_V31 && c->session_present;
-			*at++ = return_code(c->reason);
-			close_packet(out, at);
-		}
-		return;
-	}
+static int
+put_connack_3(struct buf *out, unsigned version, const struct mqtt_connack *c)
+{
+	int code = return_code(c->reason);
+	uint8_t *at;
+
+	if (code < 0)
+		return ERR_UNSUPPORTED;
+	at = open_packet(out, MQTT_CONNACK << 4, 2);
+	if (!at)
+		return 0;
+	*at++ = version > MQTT_V31 && session_present(c);
+	*at++ = (uint8_t)code;
+	close_packet(out, at);
+	return 0;
+}
+
+/* What the server is able to do, and what it made of the CONNECT; MQTT 5 section 3.2.2.3. */
+static uint8_t *
+put_connack_props(uint8_t *p, const struct mqtt_connack *c)
+{
 	if (c->has_session_expiry) {
 		*p++ = MQTT_PROP_SESSION_EXPIRY;
 		p = put_u32(p, c->session_expiry);
@@ -122,37 +138,73 @@ mqtt_put_connack(struct buf *out, unsigned version, const struct mqtt_connack *c
 	if (c->packet_max) {
 		*p++ = MQTT_PROP_RECEIVE_MAXIMUM;
 		p = put_u16(p, c->receive_maximum);
-		*p++ = MQTT_PROP_MAXIMUM_QOS;
-		*p++ = 1;
+		if (c->qos1_only) {
+			*p++ = MQTT_PROP_MAXIMUM_QOS;
+			*p++ = 1;
+		}
 		*p++ = MQTT_PROP_PACKET_MAX;
 		p = put_u32(p, c->packet_max);
 		*p++ = MQTT_PROP_ALIAS_MAXIMUM;
 		p = put_u16(p, c->alias_maximum);
+	}
+	if (c->no_shared) {
 		*p++ = MQTT_PROP_SHARED_AVAILABLE;
 		*p++ = 0;
+	}
+	if (c->has_server_keep_alive) {
+		*p++ = MQTT_PROP_SERVER_KEEP_ALIVE;
+		p = put_u16(p, c->server_keep_alive_s);
 	}
 	if (c->assigned_id.len) {
 		*p++ = MQTT_PROP_ASSIGNED_ID;
 		p = put_text(p, capped(c->assigned_id));
 	}
-	if (c->reason_string.len) {
-		*p++ = MQTT_PROP_REASON_STRING;
-		p = put_text(p, capped(c->reason_string));
-	}
+	return p;
+}
+
+static size_t
+connack_size(size_t props)
+{
+	size_t length = 2 + varint_size(props) + props;
+
+	return 1 + varint_size(length) + length;
+}
+
+int
+mqtt_put_connack(struct buf *out, unsigned version, const struct mqtt_connack *c)
+{
+	uint8_t props[4096];
+	struct bytes text = capped(c->reason_string);
+	uint8_t *p = props;
+	uint8_t *at;
+	size_t len;
+
+	if (version < MQTT_V5)
+		return put_connack_3(out, version, c);
+	p = put_connack_props(p, c);
 	len = (size_t)(p - props);
+	if (c->size_max && connack_size(len) > c->size_max)
+		return ERR_TOO_BIG;
+	/* MQTT-3.2.2-19 */
+	if (text.len && (!c->size_max || connack_size(len + 3 + text.len) <= c->size_max)) {
+		*p++ = MQTT_PROP_REASON_STRING;
+		p = put_text(p, text);
+		len = (size_t)(p - props);
+	}
 	at = open_packet(out, MQTT_CONNACK << 4, 2 + varint_size(len) + len);
 	if (!at)
-		return;
-	*at++ = c->session_present;
+		return 0;
+	*at++ = session_present(c);
 	*at++ = c->reason;
 	at = put_varint(at, len);
 	close_packet(out, put_bytes(at, bytes_of(props, len)));
+	return 0;
 }
 
 static size_t
 publish_props_size(unsigned version, const struct mqtt_outgoing *p)
 {
-	size_t n = p->props.len + (p->has_expiry ? 5 : 0);
+	size_t n = p->props.len + (p->has_expiry ? 5 : 0) + (p->alias ? 3 : 0);
 
 	if (version < MQTT_V5)
 		return 0;
@@ -195,6 +247,10 @@ mqtt_put_publish(struct buf *out, unsigned version, const struct mqtt_outgoing *
 			*at++ = MQTT_PROP_MESSAGE_EXPIRY;
 			at = put_u32(at, p->expiry_s);
 		}
+		if (p->alias) {
+			*at++ = MQTT_PROP_ALIAS;
+			at = put_u16(at, p->alias);
+		}
 		for (size_t i = 0; i < p->subscription_id_count; i++) {
 			*at++ = MQTT_PROP_SUBSCRIPTION_ID;
 			at = put_varint(at, p->subscription_ids[i]);
@@ -235,6 +291,7 @@ mqtt_put_suback(struct buf *out, unsigned version, enum mqtt_type type, uint16_t
     struct bytes reasons)
 {
 	size_t count = version < MQTT_V5 && type == MQTT_UNSUBACK ? 0 : reasons.len;
+	uint8_t failure = version == MQTT_V31 ? 0 : MQTT_UNSPECIFIED;
 	uint8_t *at = open_packet(out, (unsigned)type << 4, (version == MQTT_V5 ? 3u : 2u) + count);
 
 	if (!at)
@@ -243,7 +300,8 @@ mqtt_put_suback(struct buf *out, unsigned version, enum mqtt_type type, uint16_t
 	if (version == MQTT_V5)
 		*at++ = 0;
 	for (size_t i = 0; i < count; i++)
-		*at++ = version < MQTT_V5 && reasons.data[i] >= 0x80 ? 0x80 : reasons.data[i];
+		*at++ = version < MQTT_V5 && reasons.data[i] >= MQTT_UNSPECIFIED ? failure
+										 : reasons.data[i];
 	close_packet(out, at);
 }
 

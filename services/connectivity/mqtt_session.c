@@ -16,6 +16,7 @@
 #include "metrics.h"
 
 #define SECOND_US 1000000ll
+#define DISCONNECT_ROOM 16 /* a DISCONNECT without its reason string is at most this long */
 
 bool
 mqtt_is_v5(const struct mqtt_conn *c)
@@ -61,6 +62,8 @@ mqtt_conn_new(struct mqtt_broker *b, bool loopback)
 	c->broker = b;
 	c->loopback = loopback;
 	c->state = MQTT_AWAIT_CONNECT;
+	c->out_packet_max = UINT32_MAX;
+	c->problem_info = true;
 	c->last_in_us = b->now_us;
 	take_slot(b, c);
 	conn_deadline(&c->io, b->now_us + b->config.connect_timeout_us);
@@ -126,14 +129,19 @@ mqtt_conn_fail(struct mqtt_conn *c, uint8_t reason, const char *what)
 	log_warn("mqtt.fault", LB("client", id), LU("reason", reason), LS("fault", what));
 	metric_add(M_MQTT_PROTOCOL_ERRORS, 1);
 	if (c->state == MQTT_AWAIT_CONNECT) {
-		struct mqtt_connack ack = { .reason = reason, .reason_string = bytes_of_str(what) };
+		struct mqtt_connack ack = { .reason = reason,
+			.reason_string = bytes_of_str(what),
+			.size_max = c->out_packet_max };
 
 		/* 3.1.1 has a return code for a wrong version only (3.1.4); else the connection just closes. */
 		if (mqtt_is_v5(c) || (c->version && reason == MQTT_BAD_VERSION))
-			mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+			(void)mqtt_put_connack(conn_out(&c->io), c->version, &ack);
 	} else if (mqtt_is_v5(c)) {
-		struct bytes text = c->problem_info ? bytes_of_str(what) : bytes_of("", 0);
+		struct bytes text = bytes_of_str(what);
 
+		/* MQTT-3.14.2-3 */
+		if (!c->problem_info || c->out_packet_max < text.len + DISCONNECT_ROOM)
+			text = bytes_of("", 0);
 		mqtt_put_disconnect(conn_out(&c->io), reason, text);
 	}
 	mqtt_conn_end(c, MQTT_END_ABRUPT);
@@ -158,7 +166,8 @@ on_disconnect(struct mqtt_conn *c, const struct mqtt_frame *f)
 		}
 		c->session->expiry_s = d.props.session_expiry;
 	}
-	mqtt_conn_end(c, d.reason == MQTT_WILL_MESSAGE ? MQTT_END_ABRUPT : MQTT_END_NORMAL);
+	/* MQTT-3.1.2-8: any other reason than 0 leaves the will to be published. */
+	mqtt_conn_end(c, d.reason == MQTT_SUCCESS ? MQTT_END_NORMAL : MQTT_END_ABRUPT);
 }
 
 static void
@@ -180,6 +189,18 @@ on_puback(struct mqtt_conn *c, const struct mqtt_frame *f)
 	else
 		mqtt_conn_fail(
 		    c, MQTT_PROTOCOL_ERROR, "PUBREC or PUBCOMP, though nothing was sent at QoS 2");
+}
+
+/* No method was accepted at CONNECT, so none may come later (MQTT-4.12.0-7). */
+static void
+on_auth(struct mqtt_conn *c, const struct mqtt_frame *f)
+{
+	struct mqtt_fault fault = { MQTT_PROTOCOL_ERROR, "AUTH, though CONNECT named no method" };
+	struct mqtt_disconnect d;
+
+	if (mqtt_is_v5(c))
+		(void)mqtt_parse_disconnect(f, c->version, &d, &fault);
+	mqtt_conn_fail(c, fault.reason, fault.what);
 }
 
 static void
@@ -228,7 +249,7 @@ dispatch(struct mqtt_conn *c, const struct mqtt_frame *f)
 		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "second CONNECT");
 		break;
 	case MQTT_AUTH:
-		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "AUTH without an authentication method");
+		on_auth(c, f);
 		break;
 	case MQTT_CONNACK:
 	case MQTT_SUBACK:
@@ -262,7 +283,7 @@ mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 		struct bytes rest = bytes_of(in.data + at, in.len - at);
 		struct mqtt_frame f;
 		struct mqtt_fault fault;
-		int err = mqtt_frame_next(rest, max, &f, ret_need, &fault);
+		int err = mqtt_frame_next(rest, c->version, max, &f, ret_need, &fault);
 
 		if (err == ERR_SHORT)
 			return at;

@@ -17,11 +17,13 @@
 static void
 refuse(struct mqtt_conn *c, uint8_t reason, const char *why)
 {
-	struct mqtt_connack ack = { .reason = reason, .reason_string = bytes_of_str(why) };
+	struct mqtt_connack ack = {
+		.reason = reason, .reason_string = bytes_of_str(why), .size_max = c->out_packet_max
+	};
 
 	log_warn("mqtt.connect_refused", LS("why", why), LU("reason", reason));
 	metric_add(M_MQTT_CONNECT_REFUSED, 1);
-	mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+	(void)mqtt_put_connack(conn_out(&c->io), c->version, &ack);
 	mqtt_conn_end(c, MQTT_END_ABRUPT);
 }
 
@@ -31,7 +33,8 @@ answer_version(int level)
 {
 	if (level < 0)
 		return 0;
-	return level >= MQTT_V5 ? MQTT_V5 : MQTT_V311;
+	/* Bridges set the highest bit, and try again without it when they are told 1. */
+	return level >= MQTT_V5 && level < 0x80 ? MQTT_V5 : MQTT_V311;
 }
 
 static struct bytes
@@ -53,6 +56,8 @@ unacceptable(const struct mqtt_connect *q, uint8_t *ret_reason)
 		return "client id is longer than 256 bytes";
 	if (q->client_id.len == 0 && q->version < MQTT_V5 && !q->clean)
 		return "a session that is kept needs a client id";
+	if (q->client_id.len == 0 && q->version == MQTT_V31)
+		return "3.1 knows no empty client id";
 	*ret_reason = MQTT_BAD_AUTH_METHOD;
 	if (mqtt_has(&q->props, MQTT_PROP_AUTH_METHOD))
 		return "no extended authentication is offered";
@@ -124,7 +129,6 @@ take_limits(struct mqtt_conn *c, const struct mqtt_connect *q)
 	const struct mqtt_props *p = &q->props;
 
 	c->keep_alive_s = q->keep_alive_s;
-	c->out_packet_max = mqtt_has(p, MQTT_PROP_PACKET_MAX) ? p->packet_max : UINT32_MAX;
 	c->out_receive_max = MQTT_IN_FLIGHT_MAX;
 	if (mqtt_has(p, MQTT_PROP_RECEIVE_MAXIMUM) && p->receive_maximum < MQTT_IN_FLIGHT_MAX)
 		c->out_receive_max = (uint16_t)p->receive_maximum;
@@ -149,6 +153,9 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 		.alias_maximum = MQTT_ALIASES_MAX,
 		.packet_max = (uint32_t)b->config.packet_max,
 		.assigned_id = q->client_id.len ? bytes_of("", 0) : id,
+		.qos1_only = true,
+		.no_shared = true,
+		.size_max = c->out_packet_max,
 	};
 	struct mqtt_session *s = take_session(b, id, q->clean, &ack.session_present);
 
@@ -165,9 +172,13 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 	c->any_device = grant->any_device;
 	if (q->username.len)
 		c->username = xstrndup((const char *)q->username.data, q->username.len);
-	take_limits(c, q);
 	mqtt_conn_arm(c);
-	mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+	if (mqtt_put_connack(conn_out(&c->io), c->version, &ack) != 0) {
+		log_warn("mqtt.connack_too_large", LB("client", id), LU("most", ack.size_max));
+		metric_add(M_MQTT_CONNECT_REFUSED, 1);
+		mqtt_conn_end(c, MQTT_END_NORMAL);
+		return;
+	}
 	metric_add(M_MQTT_CONNECTS, 1);
 	log_debug("mqtt.connect", LB("client", id), LU("version", c->version),
 	    LU("session", ack.session_present));
@@ -186,12 +197,15 @@ mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 	uint8_t reason;
 	int err = mqtt_parse_connect(f, &q, &fault);
 
+	if (q.props.packet_max)
+		c->out_packet_max = q.props.packet_max;
 	if (err) {
 		c->version = answer_version(mqtt_peek_level(f->whole));
 		mqtt_conn_fail(c, fault.reason, fault.what);
 		return;
 	}
 	c->version = (uint8_t)q.version;
+	take_limits(c, &q);
 	why = unacceptable(&q, &reason);
 	if (why) {
 		refuse(c, reason, why);

@@ -507,6 +507,10 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 		return MQTT_LATER;
 	if (c->state != MQTT_UP || !resolve_alias(c, &p))
 		return MQTT_TAKEN;
+	if (!mqtt_payload_valid(&p.props, p.payload)) {
+		refuse(c, &p, MQTT_BAD_PAYLOAD, "payload is not the UTF-8 it says it is");
+		return MQTT_TAKEN;
+	}
 	source = mqtt_source_of(&c->source, p.topic);
 	return source ? on_reading(c, &p, &source->target, &source->origin) : on_topic(c, &p);
 }

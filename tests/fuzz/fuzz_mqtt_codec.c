@@ -71,15 +71,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct bytes in;
 	struct mqtt_frame f;
 	struct mqtt_fault fault;
+	unsigned version;
 	size_t need;
 
 	if (size == 0)
 		return 0;
+	version = data[0] % 4 ? data[0] % 4 + 2 : 0;
 	in = bytes_of(data + 1, size - 1);
 	(void)mqtt_peek_level(in);
-	while (mqtt_frame_next(in, PACKET_MAX, &f, &need, &fault) == 0) {
-		parse(&f, data[0] % 3 + 3);
-		parse_short(&f, data[0] % 3 + 3);
+	while (mqtt_frame_next(in, version, PACKET_MAX, &f, &need, &fault) == 0) {
+		parse(&f, version ? version : MQTT_V5);
+		parse_short(&f, version ? version : MQTT_V5);
 		in = bytes_of(in.data + f.whole.len, in.len - f.whole.len);
 	}
 	return 0;

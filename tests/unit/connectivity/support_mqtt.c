@@ -35,7 +35,7 @@ const struct packet_vector packet_vectors[] = {
 	V("puback 5 with reason", 5, "\x40\3\0\7\x10"),
 	V("puback 5 with properties", 5, "\x40\x09\0\7\x10\5\x1f\0\2no"),
 	V("pubrec 3.1.1", 4, "\x50\2\0\7"),
-	V("pubrec 5", 5, "\x50\4\0\7\x92\0"),
+	V("pubrec 5", 5, "\x50\4\0\7\x97\0"),
 	V("pubrel 3.1.1", 4, "\x62\2\0\7"),
 	V("pubrel 5", 5, "\x62\2\0\7"),
 	V("pubcomp 3.1.1", 4, "\x70\2\0\7"),

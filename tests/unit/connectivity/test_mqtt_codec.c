@@ -55,7 +55,7 @@ decode(const char *bytes, size_t len, unsigned version, union parsed *ret, struc
 	uint8_t *copy = xmemdup(bytes, len);
 	struct mqtt_frame f;
 	size_t need;
-	int err = mqtt_frame_next(bytes_of(copy, len), PACKET_MAX, &f, &need, fault);
+	int err = mqtt_frame_next(bytes_of(copy, len), version, PACKET_MAX, &f, &need, fault);
 
 	if (!err) {
 		err = parse(&f, version, ret, fault);
@@ -102,7 +102,8 @@ START_TEST(every_prefix_is_short)
 			struct mqtt_frame f;
 			struct mqtt_fault fault;
 			size_t need = 0;
-			int err = mqtt_frame_next(bytes_of(copy, n), PACKET_MAX, &f, &need, &fault);
+			int err = mqtt_frame_next(
+			    bytes_of(copy, n), v->version, PACKET_MAX, &f, &need, &fault);
 
 			ck_assert_msg(err == ERR_SHORT, "%s, %zu bytes", v->label, n);
 			ck_assert_msg(need == 0 || need == v->len, "%s, %zu bytes", v->label, n);
@@ -184,7 +185,7 @@ static const struct {
 	BAD("reserved connect flag", 4, "\x10\x0d\0\4MQTT\4\3\0\x3c\0\1a", 0x81),
 	BAD("will flags without will", 4, "\x10\x0d\0\4MQTT\4\x22\0\x3c\0\1a", 0x81),
 	BAD("will QoS 3", 4, "\x10\x13\0\4MQTT\4\x1e\0\x3c\0\1a\0\1w\0\1x", 0x81),
-	BAD("will topic with wildcard", 4, "\x10\x13\0\4MQTT\4\6\0\x3c\0\1a\0\1#\0\1x", 0x90),
+	BAD("will topic with wildcard", 4, "\x10\x13\0\4MQTT\4\6\0\x3c\0\1a\0\1#\0\1x", 0x81),
 	BAD("password without user", 4, "\x10\x10\0\4MQTT\4\x42\0\x3c\0\1a\0\1p", 0x81),
 	BAD("client id not UTF-8", 4, "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1\xff", 0x81),
 	BAD("client id with NUL", 4, "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1\0", 0x81),
@@ -195,7 +196,7 @@ static const struct {
 	BAD("property twice", 5, "\x10\x14\0\4MQTT\5\2\0\x3c\6\x21\0\1\x21\0\1\0\1a", 0x82),
 	BAD("problem information 2", 5, "\x10\x10\0\4MQTT\5\2\0\x3c\2\x17\2\0\1a", 0x82),
 	BAD("unknown property", 5, "\x10\x10\0\4MQTT\5\2\0\x3c\2\x05\2\0\1a", 0x81),
-	BAD("property of another packet", 5, "\x10\x11\0\4MQTT\5\2\0\x3c\3\x23\0\1\0\1a", 0x82),
+	BAD("property of another packet", 5, "\x10\x11\0\4MQTT\5\2\0\x3c\3\x23\0\1\0\1a", 0x81),
 	BAD("properties longer than the packet", 5, "\x10\x0e\0\4MQTT\5\2\0\x3c\x7f\0\1a", 0x81),
 	BAD("property over the end of the properties", 5,
 	    "\x10\x11\0\4MQTT\5\2\0\x3c\2\x21\0\1\0\1a", 0x81),
@@ -205,8 +206,8 @@ static const struct {
 	BAD("packet id 0 of 5", 5, "\x32\7\0\1a\0\0\0x", 0x82),
 	BAD("empty topic", 4, "\x30\3\0\0x", 0x82),
 	BAD("empty topic of 5", 5, "\x30\4\0\0\0x", 0x82),
-	BAD("topic with +", 4, "\x30\6\0\3a/+x", 0x90),
-	BAD("topic with #", 5, "\x30\7\0\3a/#\0x", 0x90),
+	BAD("topic with +", 4, "\x30\6\0\3a/+x", 0x81),
+	BAD("topic with #", 5, "\x30\7\0\3a/#\0x", 0x81),
 	BAD("topic with NUL", 4, "\x30\6\0\3a\0bx", 0x81),
 	BAD("topic with a surrogate", 4, "\x30\6\0\3\xed\xa0\x80x", 0x81),
 	BAD("topic longer than the packet", 4,
@@ -227,7 +228,7 @@ static const struct {
 	BAD("SUBSCRIBE with reserved bits", 4, "\x82\6\0\1\0\1a\4", 0x81),
 	BAD("SUBSCRIBE of 5 with reserved bits", 5, "\x82\7\0\1\0\0\1a\x40", 0x81),
 	BAD("retain handling 3", 5, "\x82\7\0\1\0\0\1a\x30", 0x82),
-	BAD("empty filter", 4, "\x82\5\0\1\0\0\0", 0x82),
+	BAD("empty filter", 4, "\x82\5\0\1\0\0\0", 0x81),
 	BAD("subscription id 0", 5, "\x82\x09\0\1\2\x0b\0\0\1a\0", 0x82),
 	BAD("SUBSCRIBE that ends before its options", 4, "\x82\5\0\1\0\1a", 0x81),
 	BAD("UNSUBSCRIBE without a filter", 5, "\xa2\3\0\1\0", 0x82),
@@ -261,8 +262,9 @@ decode_vector(const char *label)
 
 		if (strcmp(v->label, label) != 0)
 			continue;
-		ck_assert_int_eq(
-		    mqtt_frame_next(bytes_of(v->bytes, v->len), PACKET_MAX, &f, &need, &fault), 0);
+		ck_assert_int_eq(mqtt_frame_next(bytes_of(v->bytes, v->len), v->version, PACKET_MAX,
+				     &f, &need, &fault),
+		    0);
 		ck_assert_int_eq(parse(&f, v->version, &p, &fault), 0);
 		return p;
 	}
@@ -366,6 +368,8 @@ START_TEST(what_servers_send)
 {
 	struct buf out = { 0 };
 	struct mqtt_connack ok = { .session_present = true,
+		.qos1_only = true,
+		.no_shared = true,
 		.receive_maximum = 10,
 		.packet_max = 256,
 		.alias_maximum = 2,
@@ -437,18 +441,21 @@ START_TEST(return_codes_of_311)
 		uint8_t reason;
 		uint8_t code;
 	} cases[] = { { MQTT_SUCCESS, 0 }, { MQTT_BAD_VERSION, 1 }, { MQTT_BAD_CLIENT_ID, 2 },
-		{ MQTT_NOT_AUTHORIZED, 5 }, { MQTT_BAD_AUTH_METHOD, 5 }, { 0x88, 3 } };
+		{ 0x88, 3 }, { 0x89, 3 }, { 0x97, 3 }, { 0x86, 4 }, { MQTT_NOT_AUTHORIZED, 5 } };
+	const struct mqtt_connack none = { .reason = MQTT_BAD_TOPIC };
 	struct buf out = { 0 };
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const struct mqtt_connack c = { .reason = cases[i].reason };
 
 		buf_clear(&out);
-		mqtt_put_connack(&out, MQTT_V311, &c);
+		ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V311, &c), 0);
 		ck_assert_uint_eq(out.len, 4);
 		ck_assert_uint_eq(out.data[3], cases[i].code);
 	}
 	buf_clear(&out);
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V311, &none), ERR_UNSUPPORTED);
+	ck_assert_uint_eq(out.len, 0);
 	mqtt_put_ack(&out, MQTT_V5, MQTT_PUBACK, 7, 0, bytes_of_str("ok"));
 	CHECK_PUT(&out, "\x40\x09\0\7\0\5\x1f\0\2ok");
 	buf_fini(&out);
@@ -525,7 +532,8 @@ START_TEST(publish_round_trip)
 			mqtt_put_publish(&out, version, &o);
 			ck_assert_uint_eq(out.len, mqtt_publish_size(version, &o));
 			ck_assert_int_eq(
-			    mqtt_frame_next(buf_bytes(&out), 4 << 20, &f, &need, &fault), 0);
+			    mqtt_frame_next(buf_bytes(&out), version, 4 << 20, &f, &need, &fault),
+			    0);
 			ck_assert_uint_eq(f.whole.len, out.len);
 			if (version == 5 && i % 2)
 				continue; /* a client may not send subscription ids */
@@ -579,8 +587,8 @@ START_TEST(publish_to_a_known_topic)
 					size_t need;
 
 					copy[at] = (uint8_t)value;
-					if (mqtt_frame_next(bytes_of(copy, packet.len), PACKET_MAX,
-						&f, &need, &fault) == 0 &&
+					if (mqtt_frame_next(bytes_of(copy, packet.len), version,
+						PACKET_MAX, &f, &need, &fault) == 0 &&
 					    f.type == MQTT_PUBLISH &&
 					    mqtt_parse_publish_to(
 						&f, version, bytes_of_str(topic), &a)) {

@@ -105,8 +105,10 @@ START_TEST(subscriptions_are_checked)
 {
 	struct mqtt_conn *c = connected(5, 1, "c");
 	struct mqtt_conn *old = connected(4, 1, "d");
+	char deep[MQTT_LEVELS_MAX + 1] = { 0 };
 
-	put_subscribe(&in, 5, 1, "a#", 1);
+	memset(deep, '/', MQTT_LEVELS_MAX);
+	put_subscribe(&in, 5, 1, deep, 1);
 	put_subscribe(&in, 5, 1, "$share/g/a", 1);
 	put_subscribe(&in, 5, 1, "a", 2);
 	put_subscribe(&in, 5, 1, "b", 2);
@@ -116,7 +118,7 @@ START_TEST(subscriptions_are_checked)
 	feed(c);
 	CHECK_OUT(c, "\x90\4\0\1\0\x8f\x90\4\0\1\0\x9e\x90\4\0\1\0\1\x90\4\0\1\0\1\x90\4\0\1\0\0"
 		     "\x90\4\0\1\0\x97\x90\4\0\1\0\1");
-	put_subscribe(&in, 4, 1, "a#", 1);
+	put_subscribe(&in, 4, 1, deep, 1);
 	feed(old);
 	CHECK_OUT(old, "\x90\3\0\1\x80");
 	gone(c);

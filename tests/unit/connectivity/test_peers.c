@@ -16,7 +16,7 @@ next(const char *bytes, size_t len, struct mqtt_frame *ret, struct mqtt_fault *f
 {
 	size_t need;
 
-	return mqtt_frame_next(bytes_of(bytes, len), PACKET_MAX, ret, &need, fault);
+	return mqtt_frame_next(bytes_of(bytes, len), 4, PACKET_MAX, ret, &need, fault);
 }
 #define NEXT(bytes, frame, fault) next(bytes, sizeof(bytes) - 1, frame, fault)
 
