@@ -101,6 +101,26 @@ entry_next(struct bytes *rest, struct entry *ret_entry)
 }
 
 void
+pubrel_put(struct buf *out, struct pubrel r)
+{
+	uint8_t bytes[PUBREL_SIZE];
+
+	put_u16(put_u64(bytes, r.client), r.packet_id);
+	buf_add(out, bytes, sizeof bytes);
+}
+
+bool
+pubrel_next(struct bytes *rest, struct pubrel *ret_pubrel)
+{
+	if (rest->len < PUBREL_SIZE)
+		return false;
+	*ret_pubrel =
+	    (struct pubrel){ .client = get_u64(rest->data), .packet_id = get_u16(rest->data + 8) };
+	*rest = bytes_of(rest->data + PUBREL_SIZE, rest->len - PUBREL_SIZE);
+	return true;
+}
+
+void
 view_put(struct buf *out, const struct block_view *v)
 {
 	uint8_t head[VIEW_HEADER_SIZE];

@@ -48,6 +48,8 @@ verdict_name(uint32_t verdict)
 		return "global-limit";
 	case VERDICT_GROUP_LIMIT:
 		return "group-limit";
+	case VERDICT_UNRELEASED_LIMIT:
+		return "unreleased-limit";
 	case VERDICT_COPY:
 		return "copy";
 	}

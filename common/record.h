@@ -30,6 +30,7 @@ enum verdict_code {
 	VERDICT_DEVICE_LIMIT = 1, /* over the device's budget */
 	VERDICT_GLOBAL_LIMIT = 2, /* over the budget of all */
 	VERDICT_GROUP_LIMIT = 3,
+	VERDICT_UNRELEASED_LIMIT = 4, /* too many QoS 2 messages whose PUBREL has not come */
 	VERDICT_COPY = 64, /* accepted, but the device had sent it before: followers skip it */
 };
 

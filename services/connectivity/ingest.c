@@ -6,15 +6,16 @@
  * batch costs every process on the way a wake-up, so that many small ones make all of them late. Batches go to the limiter; HELLO, and all answers, are between us and the shard. */
 #include "ingest.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "clock.h"
+#include "entry.h"
 #include "err.h"
 #include "ingest_batch.h"
+#include "ingest_links.h"
 #include "ingest_record.h"
+#include "ingest_releases.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
@@ -30,6 +31,8 @@ struct lane {
 	uint32_t partition;
 	struct stream_tx tx;
 	struct stream_batch *open; /* NULL or with at least one record */
+	struct stream_batch *
+	    releases; /* NULL or with at least one PUBREL; in no order with open: see ingest_release() */
 	struct bus_link *shard;
 	struct bus_link *limiter;
 	int64_t open_us; /* the open batch's first turn */
@@ -56,6 +59,7 @@ struct ingest {
 	struct bus_link **limiters;
 	uint32_t limiter_count;
 	struct ingest_pool pool;
+	struct ingest_releases releases;
 	struct payload_decoder *decoder;
 	struct loop_timer timer;
 	int64_t timer_at_us;
@@ -69,42 +73,6 @@ struct ingest {
 
 /* --- construction --- */
 
-/* Rendezvous hashing: when the list of limiters changes, only the partitions of those that came or went move. */
-static uint32_t
-limiter_of(uint32_t partition, uint32_t count)
-{
-	uint64_t best = 0;
-	uint32_t chosen = 0;
-	char name[BUS_NAME_MAX];
-
-	for (uint32_t i = 0; i < count; i++) {
-		int n = snprintf(name, sizeof(name), "limiter-%u", i);
-		uint64_t score = XXH3_64bits_withSeed(name, (size_t)n, partition);
-
-		if (i == 0 || score > best) {
-			best = score;
-			chosen = i;
-		}
-	}
-	return chosen;
-}
-
-static struct bus_link **
-connect_all(struct worker *w, const char *service, uint32_t count)
-{
-	struct bus_link **links = xcalloc(count, sizeof(struct bus_link *));
-	char endpoint[BUS_NAME_MAX];
-
-	for (uint32_t i = 0; i < count; i++) {
-		snprintf(endpoint, sizeof(endpoint), "%s-%u", service, i);
-		if (bus_connect(w->bus, endpoint, &links[i]) != 0) {
-			free(links);
-			return NULL;
-		}
-	}
-	return links;
-}
-
 struct ingest *
 ingest_new(struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void *arg)
 {
@@ -117,9 +85,9 @@ ingest_new(struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void 
 	in->limiter_count = limiters > 0 ? (uint32_t)limiters : 1;
 	in->decoder = payload_decoder_new();
 	in->lanes = xcalloc(in->partitions, sizeof(*in->lanes));
-	in->shards = connect_all(w, "shard", in->shard_count);
+	in->shards = ingest_links_new(w, "shard", in->shard_count);
 	in->rounds = xcalloc(in->shard_count, sizeof(*in->rounds));
-	in->limiters = in->shards ? connect_all(w, "limiter", in->limiter_count) : NULL;
+	in->limiters = in->shards ? ingest_links_new(w, "limiter", in->limiter_count) : NULL;
 	if (!in->limiters) {
 		ingest_free(&in);
 		return NULL;
@@ -127,7 +95,7 @@ ingest_new(struct worker *w, ingest_answer_fn answer, ingest_room_fn room, void 
 	for (uint32_t i = 0; i < in->partitions; i++) {
 		in->lanes[i].partition = i;
 		in->lanes[i].shard = in->shards[i % in->shard_count];
-		in->lanes[i].limiter = in->limiters[limiter_of(i, in->limiter_count)];
+		in->lanes[i].limiter = in->limiters[ingest_limiter_of(i, in->limiter_count)];
 		stream_tx_init(&in->lanes[i].tx);
 	}
 	return in;
@@ -143,10 +111,13 @@ ingest_free(struct ingest **p_in)
 	for (uint32_t i = 0; i < in->partitions; i++) {
 		if (in->lanes[i].open)
 			ingest_batch_recycle(&in->pool, &in->lanes[i].open);
+		if (in->lanes[i].releases)
+			ingest_batch_recycle(&in->pool, &in->lanes[i].releases);
 		stream_tx_fini(&in->lanes[i].tx, free);
 	}
 	loop_timer_clear(in->w->loop, &in->timer);
 	ingest_pool_fini(&in->pool);
+	ingest_releases_fini(&in->releases);
 	payload_decoder_free(&in->decoder);
 	free(in->lanes);
 	free(in->shards);
@@ -199,17 +170,17 @@ lane_send(struct lane *lane, int64_t now_us)
 }
 
 static void
-lane_push(struct ingest *in, struct lane *lane)
+lane_push(struct ingest *in, struct lane *lane, struct stream_batch **batch)
 {
-	stream_tx_push(&lane->tx, &lane->open);
+	stream_tx_push(&lane->tx, batch);
 	in->rounds[lane->partition % in->shard_count].pushed++;
 	lane->open_us = 0;
 }
 
 static void
-lane_close(struct ingest *in, struct lane *lane)
+lane_close(struct ingest *in, struct lane *lane, struct stream_batch **batch)
 {
-	lane_push(in, lane);
+	lane_push(in, lane, batch);
 	lane_send(lane, loop_now_us(in->w->loop));
 }
 
@@ -273,17 +244,17 @@ lane_added(struct ingest *in, struct lane *lane, size_t start, uint64_t token)
 		return ERR_TOO_BIG;
 	}
 	if (lane->open->records.len > BATCH_BYTES_MAX) {
-		struct stream_batch *next = ingest_batch_new(&in->pool);
+		struct stream_batch *next = ingest_batch_new(&in->pool, ENTRY_READINGS);
 
 		ingest_batch_split(lane->open, start, next);
-		lane_close(in, lane);
+		lane_close(in, lane, &lane->open);
 		lane->open = next;
 	}
 	ingest_batch_token(lane->open, token);
 	in->bytes += len;
 	in->messages++;
 	if (ingest_batch_is_ripe(lane->open))
-		lane_close(in, lane);
+		lane_close(in, lane, &lane->open);
 	return 0;
 }
 
@@ -291,7 +262,7 @@ static struct buf *
 lane_open(struct ingest *in, struct lane *lane)
 {
 	if (!lane->open)
-		lane->open = ingest_batch_new(&in->pool);
+		lane->open = ingest_batch_new(&in->pool, ENTRY_READINGS);
 	return &lane->open->records;
 }
 
@@ -377,6 +348,62 @@ ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token)
 	return lane_added(in, lane, start, token);
 }
 
+/* --- PUBREL --- */
+
+int32_t
+ingest_partition(const struct ingest *in, struct bytes device)
+{
+	return (int32_t)partition_of(device, in->partitions);
+}
+
+static void
+lane_release(struct ingest *in, struct lane *lane, struct pubrel r, uint32_t number)
+{
+	if (!lane->releases)
+		lane->releases = ingest_batch_new(&in->pool, ENTRY_PUBREL);
+	pubrel_put(&lane->releases->records, r);
+	ingest_batch_token(lane->releases, number);
+	in->bytes += PUBREL_SIZE;
+	in->messages++;
+	if (ingest_batch_is_ripe(lane->releases))
+		lane_close(in, lane, &lane->releases);
+}
+
+/* Releases stand in no order with readings: a client sends PUBREL after the PUBLISH was committed, and uses the packet id again
+ * after the PUBREL was. Partition p < shards belongs to shard p: one of each. */
+int
+ingest_release(struct ingest *in, struct bytes client_id, uint16_t packet_id, int32_t partition,
+    uint64_t token)
+{
+	struct pubrel r = { .client = ingest_client_of(client_id), .packet_id = packet_id };
+	uint32_t first = 0,
+		 end = in->shard_count < in->partitions ? in->shard_count : in->partitions;
+	uint32_t number;
+
+	if (partition >= 0 && (uint32_t)partition < in->partitions) {
+		first = (uint32_t)partition;
+		end = first + 1;
+	}
+	for (uint32_t p = first; p < end; p++)
+		if (!lane_for(in, p))
+			return ERR_AGAIN;
+	number = ingest_releases_add(&in->releases, token, end - first);
+	for (uint32_t p = first; p < end; p++)
+		lane_release(in, &in->lanes[p], r, number);
+	return 0;
+}
+
+static void
+answer_releases(struct ingest *in, const struct stream_batch *b)
+{
+	uint64_t token;
+
+	for (uint32_t i = 0; i < b->record_count; i++)
+		if (ingest_releases_part(
+			&in->releases, (uint32_t)ingest_batch_token_at(b, i), &token))
+			in->answer(in->arg, token, VERDICT_ACCEPTED, NULL);
+}
+
 /* --- answers --- */
 
 static void
@@ -424,7 +451,10 @@ answer_all(struct ingest *in, struct stream_batch *committed, struct bytes verdi
 		struct stream_batch *b = committed;
 
 		committed = b->next;
-		answer_batch(in, b, verdicts, &at);
+		if (b->kind == ENTRY_PUBREL)
+			answer_releases(in, b);
+		else
+			answer_batch(in, b, verdicts, &at);
 		ingest_batch_recycle(&in->pool, &b);
 	}
 }
@@ -589,7 +619,7 @@ lane_may_push(const struct ingest *in, struct lane *lane, int64_t now_us)
 static int64_t
 lane_deadline(const struct lane *lane)
 {
-	if (lane->open && lane->open_us)
+	if ((lane->open || lane->releases) && lane->open_us)
 		return lane->open_us + ROUND_WAIT_US;
 	if (lane->tx.hello_at_us && !bus_link_is_up(lane->shard))
 		return 0;
@@ -619,8 +649,12 @@ ingest_turn(struct ingest *in)
 
 		if (stream_tx_timer(&lane->tx, now_us))
 			lane_hello(in, lane, now_us);
-		if (lane->open && lane_may_push(in, lane, now_us))
-			lane_push(in, lane);
+		if ((lane->open || lane->releases) && lane_may_push(in, lane, now_us)) {
+			if (lane->open)
+				lane_push(in, lane, &lane->open);
+			if (lane->releases)
+				lane_push(in, lane, &lane->releases);
+		}
 		lane_send(lane, now_us);
 		at = lane_deadline(lane);
 		if (at && (!first || at < first))

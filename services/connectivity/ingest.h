@@ -61,6 +61,13 @@ int ingest_offer(
 /* Offers a refused record again (MQTT 3.1.1: held until its limit allows). ERR_AGAIN as above. */
 int ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token);
 
+/* QoS 2: PUBREL of that packet id came, or its session is over. It is answered (VERDICT_ACCEPTED) when it is durable that this id
+ * is free for another message; PUBCOMP after that. partition: of the PUBLISH, by ingest_partition(); -1 if it is not known, or
+ * whether there was one: then every shard is told. ERR_AGAIN as above. token 0: nobody waits. */
+int ingest_release(struct ingest *in, struct bytes client_id, uint16_t packet_id, int32_t partition,
+    uint64_t token);
+int32_t ingest_partition(const struct ingest *in, struct bytes device);
+
 /* Sends what was gathered; from the worker's turn. */
 void ingest_turn(struct ingest *in);
 /* Nothing is waiting for COMMIT. */

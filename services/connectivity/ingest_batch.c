@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "entry.h"
 #include "err.h"
 #include "mem.h"
 
@@ -18,7 +17,7 @@ memory_of(const struct stream_batch *b)
 }
 
 struct stream_batch *
-ingest_batch_new(struct ingest_pool *pool)
+ingest_batch_new(struct ingest_pool *pool, unsigned kind)
 {
 	struct stream_batch *b = pool->free;
 	struct ingest_tokens *t;
@@ -28,6 +27,7 @@ ingest_batch_new(struct ingest_pool *pool)
 		pool->bytes -= memory_of(b);
 		b->next = NULL;
 		b->record_count = 0;
+		b->kind = kind;
 		buf_clear(&b->records);
 		return b;
 	}
@@ -35,7 +35,7 @@ ingest_batch_new(struct ingest_pool *pool)
 	t = xmalloc(sizeof(*t) + TOKENS_FIRST * sizeof(t->token[0]));
 	t->cap = TOKENS_FIRST;
 	b->owner_data = t;
-	b->kind = ENTRY_READINGS;
+	b->kind = kind;
 	return b;
 }
 

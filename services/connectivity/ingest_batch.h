@@ -21,8 +21,8 @@ struct ingest_tokens { /* a batch's owner_data */
 	uint64_t token[]; /* record_count of them */
 };
 
-/* An empty batch, heap. */
-struct stream_batch *ingest_batch_new(struct ingest_pool *pool);
+/* An empty batch of that kind (enum entry_kind), heap. */
+struct stream_batch *ingest_batch_new(struct ingest_pool *pool, unsigned kind);
 /* Takes *b back. */
 void ingest_batch_recycle(struct ingest_pool *pool, struct stream_batch **b);
 void ingest_pool_fini(struct ingest_pool *pool);

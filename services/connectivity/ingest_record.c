@@ -4,13 +4,19 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+uint64_t
+ingest_client_of(struct bytes client_id)
+{
+	return client_id.len ? XXH3_64bits(client_id.data, client_id.len) | 1 : 0;
+}
+
 struct ingest_origin
 ingest_origin_of(struct bytes device, struct bytes topic, struct bytes client_id)
 {
 	return (struct ingest_origin){
 		.device = XXH3_64bits(device.data, device.len),
 		.topic = XXH3_64bits(topic.data, topic.len),
-		.client = client_id.len ? XXH3_64bits(client_id.data, client_id.len) | 1 : 0,
+		.client = ingest_client_of(client_id),
 	};
 }
 

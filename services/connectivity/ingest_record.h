@@ -4,6 +4,8 @@
 
 #include "ingest.h"
 
+/* What a record says of its client; 0: none. */
+uint64_t ingest_client_of(struct bytes client_id);
 /* Both append to out. m->origin is given. */
 void ingest_record_points(
     struct buf *out, const struct ingest_message *m, const struct payload_result *r);

@@ -72,11 +72,12 @@ on_batch(struct worker *w, struct bus_msg *m)
 	struct admit_counts counts = { 0 };
 
 	if (batch->partition >= l->partitions || batch->stream == 0 ||
-	    batch->kind != ENTRY_READINGS) {
-		reject(m, "no batch of readings of our partitions");
+	    (batch->kind != ENTRY_READINGS && batch->kind != ENTRY_PUBREL)) {
+		reject(m, "no batch of readings or releases of our partitions");
 		return;
 	}
-	if (charged_advance(l->charged, batch->stream, batch->seq) && !batch->retry) {
+	if (charged_advance(l->charged, batch->stream, batch->seq) && !batch->retry &&
+	    batch->kind == ENTRY_READINGS) {
 		uint8_t *records = frame_writable(*m->frame, batch->records);
 		int err = admit_batch(
 		    l->budgets, records, batch->records.len, loop_now_us(w->loop), &counts);

@@ -95,6 +95,8 @@ serve(struct worker *w, struct served *v, uint32_t number)
 		.retention_us = settings_ms(s, SET_STORAGE_RETENTION) * 1000,
 		.dedup_entries = (uint32_t)settings_int(s, SET_STORAGE_DEDUP_ENTRIES),
 		.dedup_window_us = settings_ms(s, SET_STORAGE_DEDUP_WINDOW) * 1000,
+		.unreleased_max = (uint32_t)settings_int(s, SET_STORAGE_UNRELEASED_MAX),
+		.unreleased_age_us = settings_ms(s, SET_MQTT_SESSION_EXPIRY_MAX) * 1000,
 		.send = send_msg,
 		.busy = busy,
 		.arg = v,
@@ -240,6 +242,7 @@ storage_tick(struct worker *w)
 {
 	struct storage *st = w->state;
 	uint64_t bytes = 0, segments = 0, streams = 0, followers = 0, remembered = 0, closed = 0;
+	uint64_t unreleased = 0;
 
 	for (size_t i = 0; i < st->count; i++) {
 		struct shard *s = st->served[i].shard;
@@ -252,6 +255,7 @@ storage_tick(struct worker *w)
 		segments += s->journal->segment_count;
 		streams += s->streams.count;
 		followers += s->followers.count;
+		unreleased += s->unreleased.count;
 		remembered += dedup_count(&s->dedup) + dedup_count(&s->dedup_before);
 		closed |= s->closed;
 	}
@@ -260,6 +264,7 @@ storage_tick(struct worker *w)
 	metric_set(M_STORAGE_STREAMS, streams);
 	metric_set(M_STORAGE_FOLLOWERS, followers);
 	metric_set(M_STORAGE_REMEMBERED, remembered);
+	metric_set(M_STORAGE_UNRELEASED, unreleased);
 	metric_set(M_STORAGE_CREDIT_CLOSED, closed);
 }
 

@@ -17,7 +17,8 @@
 #define SLOW_TURN_US 500000
 #define CLOCK_BACK_US 5000000 /* less is not worth a word */
 #define IDLE_US 2000000
-#define WARM_SLICE 131072 /* bytes of old blocks a turn: about a millisecond */
+#define UNRELEASED_SWEEP 16384 /* places looked at in a tick */
+#define WARM_SLICE 131072      /* bytes of old blocks a turn: about a millisecond */
 
 static void
 on_damaged(void *arg, uint64_t from, uint64_t to)
@@ -40,6 +41,7 @@ on_snapshot(void *arg, struct journal *j)
 	struct shard *s = arg;
 
 	stream_table_put_all(&s->streams, snapshot_entry, j);
+	unreleased_put_all(&s->unreleased, snapshot_entry, j);
 }
 
 static uint64_t
@@ -47,7 +49,7 @@ on_snapshot_bytes(void *arg)
 {
 	struct shard *s = arg;
 
-	return stream_table_put_bytes(&s->streams);
+	return stream_table_put_bytes(&s->streams) + unreleased_put_bytes(&s->unreleased);
 }
 
 static void
@@ -87,6 +89,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	stream_table_init(&s->streams, c->shard, c->partitions);
 	dedup_init(&s->dedup, c->dedup_entries, c->dedup_window_us);
 	dedup_init(&s->dedup_before, c->dedup_entries, c->dedup_window_us);
+	unreleased_init(&s->unreleased, c->unreleased_max, c->unreleased_age_us);
 	r = journal_open(&jc, &hooks, wall_us, &s->journal);
 	if (r != 0) {
 		shard_abandon(&s);
@@ -114,7 +117,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 	for (size_t i = 0; i < s->streams.owner_count; i++)
 		s->streams.owners[i]->seen_us = mono_us;
 	log_info("storage.shard", LU("shard", c->shard), LU("streams", s->streams.count),
-	    LU("remembered", dedup_count(&s->dedup)),
+	    LU("remembered", dedup_count(&s->dedup)), LU("unreleased", s->unreleased.count),
 	    LU("to_remember_bytes", s->journal->warm_to - s->journal->warm_at),
 	    LU("damaged_bytes", s->replay_damage));
 	*ret_shard = s;
@@ -135,6 +138,7 @@ shard_free(struct shard **sp)
 	stream_table_fini(&s->streams);
 	dedup_fini(&s->dedup);
 	dedup_fini(&s->dedup_before);
+	unreleased_fini(&s->unreleased);
 	free(s);
 }
 
@@ -436,6 +440,8 @@ shard_tick(struct shard *s)
 	expire_owners(s);
 	dedup_expire(&s->dedup, shard_now(s));
 	dedup_expire(&s->dedup_before, shard_now(s));
+	metric_add(M_STORAGE_UNRELEASED_EXPIRED,
+	    unreleased_expire(&s->unreleased, shard_now(s), UNRELEASED_SWEEP));
 	retain(s);
 	if (!s->journal->spare)
 		(void)journal_prepare(s->journal);

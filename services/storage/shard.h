@@ -14,6 +14,7 @@
 #include "followers.h"
 #include "journal.h"
 #include "stream_table.h"
+#include "unreleased.h"
 
 struct shard_config {
 	const char *dir; /* exists; its flock is held */
@@ -26,6 +27,8 @@ struct shard_config {
 	int64_t retention_us;
 	uint32_t dedup_entries;
 	int64_t dedup_window_us;
+	uint32_t unreleased_max;
+	int64_t unreleased_age_us; /* no session of a client becomes older without it */
 	const char *mandatory; /* follower groups that hold retention back, comma separated */
 	followers_send_fn send;
 	void (*busy)(void *arg, uint64_t ms); /* may be NULL */
@@ -38,6 +41,7 @@ struct shard {
 	struct stream_table streams;
 	struct dedup dedup;
 	struct dedup dedup_before; /* of blocks before the snapshot that the start read: older than all in dedup */
+	struct unreleased unreleased;
 	struct recent recent;
 	struct followers followers;
 	struct stream *answers; /* to be answered after the commit */

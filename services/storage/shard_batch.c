@@ -7,6 +7,7 @@
 #include "record.h"
 #include "shard.h"
 
+#define UNRELEASED_RETRY_MS 1000
 #define STREAM_ENTRY_ROOM 256 /* an ENTRY_STREAM without refusals */
 
 static const char limiter[] = "limiter-";
@@ -149,9 +150,37 @@ records_ok(struct bytes records)
 }
 
 static bool
+body_ok(uint64_t kind, struct bytes records)
+{
+	if (kind == ENTRY_READINGS)
+		return records_ok(records);
+	if (kind == ENTRY_PUBREL)
+		return records.len % PUBREL_SIZE == 0;
+	return kind != 0 && kind < ENTRY_STREAM && kind != ENTRY_TICK;
+}
+
+static bool
 is_remembered(const struct record *r)
 {
-	return r->client != 0 && (r->flags & RECORD_QOS_MASK) != 0;
+	return r->client != 0 && (r->flags & RECORD_QOS_MASK) == 1 << RECORD_QOS_SHIFT;
+}
+
+/* QoS 2: exactly once until it is released, and no window ends that. */
+static bool
+is_unreleased(const struct record *r)
+{
+	return r->client != 0 && (r->flags & RECORD_QOS_MASK) == 2 << RECORD_QOS_SHIFT;
+}
+
+static struct unreleased_item
+unreleased_of(const struct record *r, uint64_t stream, int64_t time)
+{
+	return (struct unreleased_item){ .client = r->client,
+		.hash = r->hash,
+		.stream = stream,
+		.time = time,
+		.packet_id = r->packet_id,
+		.dup = (r->flags & RECORD_DUP) != 0 };
 }
 
 /* The device sends again what it had sent before the worker died that held its connection. What is older than the newest
@@ -171,6 +200,33 @@ is_resent(struct shard *s, const struct record *r, int64_t now)
 	return answer == DEDUP_SAME;
 }
 
+/* What a record in the block being built comes to: its own verdict, a copy, or a refusal by us. */
+static uint32_t
+verdict_of(struct shard *s, const struct record *r, uint64_t stream, int64_t now)
+{
+	struct unreleased_item item;
+
+	if (verdict_is_refusal(r->verdict))
+		return r->verdict;
+	if (is_remembered(r)) {
+		if (is_resent(s, r, now))
+			return verdict_make(VERDICT_COPY, 0);
+		dedup_add(&s->dedup, r->client, r->packet_id, r->hash, now);
+	} else if (is_unreleased(r)) {
+		item = unreleased_of(r, stream, now);
+		switch (unreleased_offer(&s->unreleased, &item)) {
+		case UNRELEASED_NEW:
+			break;
+		case UNRELEASED_COPY:
+			return verdict_make(VERDICT_COPY, 0);
+		case UNRELEASED_FULL:
+			metric_add(M_STORAGE_UNRELEASED_REFUSED, 1);
+			return verdict_make(VERDICT_UNRELEASED_LIMIT, UNRELEASED_RETRY_MS);
+		}
+	}
+	return r->verdict;
+}
+
 /* Walks the batch where it lies in the block being built: refusals are kept for the sender, what the device had sent
  * before becomes a copy. */
 static void
@@ -183,22 +239,30 @@ take_verdicts(struct shard *s, struct stream *st, uint64_t seq, uint8_t *records
 	uint32_t index;
 
 	for (index = 0; record_next(&c, &r) == 0; index++) {
-		if (verdict_is_refusal(r.verdict)) {
-			stream_rx_refused(&st->rx, seq, index, r.verdict);
+		uint32_t verdict = verdict_of(s, &r, st->rx.id, now);
+
+		if (verdict != r.verdict)
+			record_set_verdict(records, r.at, verdict);
+		if (verdict_is_refusal(verdict)) {
+			stream_rx_refused(&st->rx, seq, index, verdict);
 			continue;
 		}
 		points += r.point_count;
-		if (!is_remembered(&r))
-			continue;
-		if (is_resent(s, &r, now)) {
-			record_set_verdict(records, r.at, verdict_make(VERDICT_COPY, 0));
+		if (verdict_code(verdict) == VERDICT_COPY)
 			metric_add(M_STORAGE_COPIES, 1);
-		} else {
-			dedup_add(&s->dedup, r.client, r.packet_id, r.hash, now);
-		}
 	}
 	metric_add(M_MESSAGES, index);
 	metric_add(M_READINGS, points);
+}
+
+/* The senders will not repeat these messages any more: their packet ids may come again with others. */
+static void
+release_all(struct shard *s, struct bytes ids)
+{
+	struct pubrel r;
+
+	while (pubrel_next(&ids, &r))
+		(void)unreleased_release(&s->unreleased, r.client, r.packet_id);
 }
 
 static void
@@ -214,6 +278,8 @@ append_batch(struct shard *s, struct stream *st, const struct msg_batch *m)
 	if (m->kind == ENTRY_READINGS)
 		take_verdicts(
 		    s, st, m->seq, pending->data + pending->len - m->records.len, m->records.len);
+	else if (m->kind == ENTRY_PUBREL)
+		release_all(s, m->records);
 	st->regrants = 0;
 }
 
@@ -259,8 +325,7 @@ shard_on_batch(struct shard *s, const char *from, const struct msg_batch *m)
 		return;
 	}
 	if (m->seq == st->rx.appended + 1) {
-		if (m->kind == 0 || m->kind >= ENTRY_STREAM || m->kind == ENTRY_TICK ||
-		    (m->kind == ENTRY_READINGS && !records_ok(m->records))) {
+		if (!body_ok(m->kind, m->records)) {
 			malformed(from, "BATCH", "kind or records");
 			return;
 		}
@@ -290,12 +355,29 @@ shard_on_batch(struct shard *s, const char *from, const struct msg_batch *m)
 }
 
 static void
+replay_record(struct shard *s, const struct block *b, const struct record *r, uint64_t stream,
+    enum journal_replay how)
+{
+	struct unreleased_item item;
+
+	if (is_unreleased(r)) {
+		if (how == JOURNAL_REPLAY_WARM || verdict_code(r->verdict) == VERDICT_COPY)
+			return;
+		item = unreleased_of(r, stream, b->time);
+		unreleased_restore(&s->unreleased, &item);
+	} else if (is_remembered(r) && s->dedup.capacity > 0 &&
+		   b->time >= s->wall_us - s->dedup.window_us) {
+		dedup_add(how == JOURNAL_REPLAY_WARM ? &s->dedup_before : &s->dedup, r->client,
+		    r->packet_id, r->hash, b->time);
+	}
+}
+
+static void
 replay_batch(struct shard *s, const struct block *b, const struct entry *e, enum journal_replay how)
 {
 	struct stream *st =
 	    how == JOURNAL_REPLAY_WARM ? NULL : stream_table_find(&s->streams, e->stream);
 	struct record_cursor c = record_cursor_of(e->body);
-	bool remember = s->dedup.capacity > 0 && b->time >= s->wall_us - s->dedup.window_us;
 	struct record r;
 	uint32_t index;
 
@@ -303,16 +385,15 @@ replay_batch(struct shard *s, const struct block *b, const struct entry *e, enum
 		st = NULL;
 	if (st)
 		stream_rx_restore(&st->rx, e->seq);
-	if (e->kind != ENTRY_READINGS || (!st && !remember))
+	if (e->kind == ENTRY_PUBREL && how != JOURNAL_REPLAY_WARM)
+		release_all(s, e->body);
+	if (e->kind != ENTRY_READINGS)
 		return;
 	for (index = 0; record_next(&c, &r) == 0; index++) {
-		if (verdict_is_refusal(r.verdict)) {
-			if (st && index < BATCH_RECORDS_MAX)
-				stream_rx_refused(&st->rx, e->seq, index, r.verdict);
-		} else if (remember && is_remembered(&r)) {
-			dedup_add(how == JOURNAL_REPLAY_WARM ? &s->dedup_before : &s->dedup,
-			    r.client, r.packet_id, r.hash, b->time);
-		}
+		if (!verdict_is_refusal(r.verdict))
+			replay_record(s, b, &r, e->stream, how);
+		else if (st && index < BATCH_RECORDS_MAX)
+			stream_rx_refused(&st->rx, e->seq, index, r.verdict);
 	}
 }
 
@@ -328,12 +409,18 @@ shard_replay(void *arg, const struct block *b, enum journal_replay how)
 		switch (e.kind) {
 		case ENTRY_SEGMENT:
 			if (how == JOURNAL_REPLAY_FULL && segment_entry_read(&e, &mark) == 0 &&
-			    mark.mark == SEGMENT_MARK_BEGIN)
+			    mark.mark == SEGMENT_MARK_BEGIN) {
 				stream_table_clear(&s->streams);
+				unreleased_clear(&s->unreleased);
+			}
 			break;
 		case ENTRY_STREAM:
 			if (how != JOURNAL_REPLAY_WARM)
 				(void)stream_table_replay(&s->streams, &e, b->time);
+			break;
+		case ENTRY_UNRELEASED:
+			if (how != JOURNAL_REPLAY_WARM)
+				(void)unreleased_replay(&s->unreleased, &e);
 			break;
 		default:
 			if (e.stream)

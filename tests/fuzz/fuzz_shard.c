@@ -141,7 +141,8 @@ put_records(struct input *in, struct buf *out)
 		unsigned what = input_u8(in);
 		struct record head = { .time = 1,
 			.verdict = what & 1 ? verdict_make(VERDICT_DEVICE_LIMIT, 5) : 0,
-			.flags = what & 2 ? RECORD_DUP : 0,
+			.flags =
+			    (what & 2 ? RECORD_DUP : 0u) | (what & 8 ? 2u << RECORD_QOS_SHIFT : 0u),
 			.client = what & 4 ? 9 : 0,
 			.packet_id = (uint16_t)(what >> 4),
 			.hash = what >> 5,
@@ -240,6 +241,7 @@ open_shard(void)
 		.quota_bytes = 8 << 20,
 		.retention_us = 3600000000ll,
 		.dedup_entries = 16,
+		.unreleased_max = 3,
 		.dedup_window_us = 120000000,
 		.mandatory = "rules,history",
 		.send = on_send };

@@ -76,4 +76,25 @@ START_TEST(test_views)
 }
 END_TEST
 
-UNIT_MAIN("entry", test_entries, test_views)
+START_TEST(test_pubrels)
+{
+	struct buf out = { 0 };
+	struct pubrel p = { 0 };
+	struct bytes rest;
+
+	pubrel_put(&out, (struct pubrel){ .client = 1ull << 63, .packet_id = 65535 });
+	pubrel_put(&out, (struct pubrel){ .client = 2, .packet_id = 3 });
+	ck_assert_uint_eq(out.len, 2 * PUBREL_SIZE);
+	for (size_t n = 0; n <= out.len; n++) {
+		size_t got = 0;
+
+		for (rest = bytes_of(out.data, n); pubrel_next(&rest, &p); got++)
+			ck_assert_uint_eq(p.packet_id, got == 0 ? 65535 : 3);
+		ck_assert_uint_eq(got, n / PUBREL_SIZE);
+	}
+	ck_assert_uint_eq(p.client, 2);
+	buf_fini(&out);
+}
+END_TEST
+
+UNIT_MAIN("entry", test_entries, test_views, test_pubrels)

@@ -49,15 +49,18 @@ limiter_on_msg(void *arg, struct bus_msg *m)
 		.acked = m->any->batch.acked,
 		.retry = m->any->batch.retry,
 	};
-	ck_assert_uint_eq(m->any->batch.kind, ENTRY_READINGS);
 	ck_assert_uint_eq(m->any->batch.partition, m->any->batch.stream - x.stream);
 	buf_add(&s->bytes, m->any->batch.records.data, m->any->batch.records.len);
+	s->kind = (unsigned)m->any->batch.kind;
+	if (s->kind == ENTRY_PUBREL)
+		return;
+	ck_assert_uint_eq(s->kind, ENTRY_READINGS);
 	ck_assert_int_eq(record_check_batch(buf_bytes(&s->bytes), &s->records, NULL), 0);
 }
 
 /* The streams of the partitions are numbered one behind the other. */
 static void
-welcome(uint64_t partition)
+welcome(struct bus_link *shard, uint64_t partition)
 {
 	struct msg_welcome msg = { .life = x.w.life,
 		.partition = partition,
@@ -66,7 +69,7 @@ welcome(uint64_t partition)
 		.window = x.window,
 		.window_bytes = STREAM_WINDOW_BYTES };
 
-	ck_assert_int_eq(bus_send(x.shard, "connectivity-0", MSG_WELCOME, &msg), 0);
+	ck_assert_int_eq(bus_send(shard, "connectivity-0", MSG_WELCOME, &msg), 0);
 }
 
 static void
@@ -77,20 +80,26 @@ shard_on_msg(void *arg, struct bus_msg *m)
 	x.hello = m->any->hello;
 	x.hellos++;
 	if (x.stream)
-		welcome(x.hello.partition);
+		welcome(m->link, x.hello.partition);
 }
 
 void
-commit(uint64_t upto, struct bytes verdicts)
+commit_of(struct bus_link *shard, uint64_t stream, uint64_t upto, struct bytes verdicts)
 {
-	struct msg_commit msg = { .stream = x.stream,
+	struct msg_commit msg = { .stream = stream,
 		.upto = upto,
 		.window = x.window,
 		.window_bytes = STREAM_WINDOW_BYTES,
 		.verdicts = verdicts };
 
+	ck_assert_int_eq(bus_send(shard, "connectivity-0", MSG_COMMIT, &msg), 0);
+}
+
+void
+commit(uint64_t upto, struct bytes verdicts)
+{
 	x.upto = upto;
-	ck_assert_int_eq(bus_send(x.shard, "connectivity-0", MSG_COMMIT, &msg), 0);
+	commit_of(x.shard, x.stream, upto, verdicts);
 }
 
 void
@@ -128,6 +137,8 @@ open_shard(void)
 	x.shard_bus = bus_new(x.w.loop, "storage-0", worker_run_dir(x.settings, run, sizeof run),
 	    shard_on_msg, NULL, NULL);
 	ck_assert_int_eq(bus_bind(x.shard_bus, "shard-0", &x.shard), 0);
+	if (settings_int(x.settings, SET_STORAGE_SHARDS) > 1)
+		ck_assert_int_eq(bus_bind(x.shard_bus, "shard-1", &x.other_shard), 0);
 }
 
 static void
@@ -178,7 +189,7 @@ static const struct worker_spec spec = {
 };
 
 static void
-set_up(const char *partitions)
+set_up(const char *partitions, const char *shards)
 {
 	char text[80];
 	struct buf err = { 0 };
@@ -192,6 +203,7 @@ set_up(const char *partitions)
 	snprintf(text, sizeof text, "data_dir=%s", x.dir);
 	ck_assert_int_eq(settings_set(x.settings, text, "test", &err), 0);
 	ck_assert_int_eq(settings_set(x.settings, partitions, "test", &err), 0);
+	ck_assert_int_eq(settings_set(x.settings, shards, "test", &err), 0);
 	ck_assert_int_eq(worker_tool_start(&x.w, &spec, "connectivity-0", x.settings), 0);
 	x.stream = 7;
 	x.window = 64;
@@ -205,13 +217,19 @@ set_up(const char *partitions)
 void
 fixture_setup(void)
 {
-	set_up("partitions=1");
+	set_up("partitions=1", "storage.shards=1");
 }
 
 void
 fixture_setup_two(void)
 {
-	set_up("partitions=2");
+	set_up("partitions=2", "storage.shards=1");
+}
+
+void
+fixture_setup_shards(void)
+{
+	set_up("partitions=4", "storage.shards=2");
 }
 
 void

@@ -16,6 +16,7 @@ struct seen { /* a batch that reached the limiter */
 	uint64_t seq;
 	uint64_t acked;
 	bool retry;
+	unsigned kind;
 	uint32_t records;
 	struct buf bytes;
 };
@@ -26,7 +27,7 @@ struct fixture {
 	struct worker w;
 	struct ingest *in;
 	struct bus *limiter_bus, *shard_bus;
-	struct bus_link *limiter, *shard;
+	struct bus_link *limiter, *shard, *other_shard;
 	int hellos;
 	struct msg_hello hello;
 	uint64_t stream; /* WELCOME's; 0: HELLO is not answered */
@@ -45,11 +46,13 @@ extern struct fixture x;
 
 void fixture_setup(void);
 void fixture_setup_two(void); /* with two partitions */
+void fixture_setup_shards(void); /* with four in two shards */
 void fixture_teardown(void);
 void open_limiter(void);
 void open_shard(void);
 /* The shard says COMMIT. */
 void commit(uint64_t upto, struct bytes verdicts);
+void commit_of(struct bus_link *shard, uint64_t stream, uint64_t upto, struct bytes verdicts);
 /* One turn of the loop and of ingest. */
 void turn(int64_t wait_us);
 /* Turns until *value is at_least; fails after 5 s. */
