@@ -65,6 +65,11 @@ mqtt_frame_next(struct bytes in, unsigned version, size_t packet_max, struct mqt
 		if (in.data[header++] < 128)
 			break;
 	}
+	/* MQTT-1.5.5-1; earlier versions do not ask for it. */
+	if (header > 2 && in.data[header - 1] == 0 &&
+	    (version == MQTT_V5 || (version == 0 && mqtt_peek_level(in) == MQTT_V5)))
+		return bad_frame(
+		    ret_fault, MQTT_MALFORMED, "remaining length not in its shortest form");
 	if (length > packet_max || header > packet_max - length)
 		return bad_frame(
 		    ret_fault, MQTT_PACKET_TOO_LARGE, "packet larger than mqtt.packet_max");

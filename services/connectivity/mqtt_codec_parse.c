@@ -223,6 +223,7 @@ mqtt_parse_ack(const struct mqtt_frame *f, unsigned version, struct mqtt_ack *re
 
 	ret->reason = MQTT_SUCCESS;
 	ret->props.present = 0;
+	ret->props.raw = bytes_of(NULL, 0);
 	ret->packet_id = mqtt_get_u16(&r);
 	if (!mqtt_failed(&r) && ret->packet_id == 0)
 		mqtt_fail(&r, MQTT_PROTOCOL_ERROR, "packet id 0");
@@ -346,6 +347,7 @@ mqtt_parse_disconnect(const struct mqtt_frame *f, unsigned version, struct mqtt_
 
 	ret->reason = MQTT_SUCCESS;
 	ret->props.present = 0;
+	ret->props.raw = bytes_of(NULL, 0);
 	if (version == MQTT_V5 && mqtt_left(&r))
 		ret->reason = mqtt_get_u8(&r);
 	if (version == MQTT_V5 && mqtt_left(&r))

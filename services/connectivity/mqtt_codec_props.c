@@ -132,8 +132,10 @@ mqtt_get_props(struct mqtt_reader *r, unsigned version, unsigned where, struct m
 		return;
 	}
 	ret->raw = bytes_of(r->at, length);
-	end = r->at + length;
-	while (r->at < end) { /* a fault moves r->at to the packet's end */
+	/* A value that is longer than what is left of the properties does not go on behind them. */
+	end = r->end;
+	r->end = r->at + length;
+	while (mqtt_left(r)) {
 		uint32_t id = mqtt_get_varint(r);
 		const struct prop_info *info = id < MQTT_PROPS_MAX ? &infos[id] : &infos[0];
 
@@ -151,8 +153,9 @@ mqtt_get_props(struct mqtt_reader *r, unsigned version, unsigned where, struct m
 			get_value(r, info, ret);
 		}
 	}
-	if (!mqtt_failed(r) && r->at != end)
-		mqtt_fail(r, MQTT_MALFORMED, "property crosses the end of the properties");
+	r->end = end;
+	if (mqtt_failed(r))
+		r->at = end;
 }
 
 bool

@@ -152,7 +152,7 @@ def test_reasons_of_version_5():
         ("a packet only servers send", b"\x20\x03\0\0\0", 0x82),
         ("QoS 3", b"\x36\x08\0\1a\0\1\0xx", 0x81),
         ("SUBSCRIBE with wrong flags", b"\x80\x07\0\1\0\0\1a\0", 0x81),
-        ("a topic with a wildcard", mqtt.publish("a/#", "x", 1, 5), 0x90),
+        ("a topic with a wildcard", mqtt.publish("a/#", "x", 1, 5), 0x81),
         ("a packet id of 0", mqtt.publish("a", "x", 0, 5), 0x82),
         ("a topic that is no UTF-8", mqtt.publish(b"a\xff\xfe", "x", 1, 5), 0x81),
         ("a packet over the maximum", b"\x32\xff\xff\xff\x7f", 0x95),

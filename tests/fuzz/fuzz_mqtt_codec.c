@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "err.h"
-#include "mqtt_codec.h"
+#include "mqtt_again.h"
 
 #define PACKET_MAX 65536
 
@@ -28,41 +28,46 @@ parse_short(const struct mqtt_frame *f, unsigned version)
 	ASSERT(a.packet_id == b.packet_id && b.props.present == 0 && b.props.raw.len == 0);
 }
 
+/* What was accepted is written the same again; a publish is passed on in as many bytes as were said. */
 static void
 parse(const struct mqtt_frame *f, unsigned version)
 {
-	struct mqtt_fault fault;
-	struct mqtt_connect connect;
-	struct mqtt_publish publish;
-	struct mqtt_ack ack;
-	struct mqtt_disconnect disconnect;
-	struct mqtt_subscribe subscribe;
-	struct mqtt_filter filter;
-	struct buf out = { 0 };
+	struct mqtt_fault fault = { 0, NULL };
+	struct mqtt_outgoing o;
+	struct buf props = { 0 }, packet = { 0 };
+	union again p;
+	int err = again_parse(f, version, &p, &fault);
 
-	(void)mqtt_parse_connect(f, &connect, &fault);
-	if (mqtt_parse_publish(f, version, &publish, &fault) == 0) {
-		struct mqtt_outgoing o = { .topic = publish.topic,
-			.payload = publish.payload,
-			.props = mqtt_props_forward(&publish.props, &out) };
-		struct buf packet = { 0 };
+	ASSERT(err == 0 || (err == ERR_MALFORMED && fault.reason >= MQTT_MALFORMED && fault.what));
+	if (err)
+		return;
+	again_check(f, version, &p);
+	if (f->type != MQTT_PUBLISH)
+		return;
+	o = (struct mqtt_outgoing){ .topic = p.publish.topic,
+		.payload = p.publish.payload,
+		.props = mqtt_props_forward(&p.publish.props, &props),
+		.alias = mqtt_has(&p.publish.props, MQTT_PROP_ALIAS) ? 1 : 0 };
+	mqtt_put_publish(&packet, version, &o);
+	ASSERT(packet.len == mqtt_publish_size(version, &o));
+	buf_fini(&packet);
+	buf_fini(&props);
+}
 
-		mqtt_put_publish(&packet, version, &o);
-		ASSERT(packet.len == mqtt_publish_size(version, &o));
-		buf_fini(&packet);
-	}
-	(void)mqtt_parse_ack(f, version, &ack, &fault);
-	(void)mqtt_parse_disconnect(f, version, &disconnect, &fault);
-	if (mqtt_parse_subscribe(f, version, &subscribe, &fault) == 0) {
-		uint32_t n = 0;
+/* A filter is shared or ordinary, and what it consists of is the whole of it. */
+static void
+split(struct bytes text)
+{
+	struct bytes name, filter;
 
-		while (mqtt_filter_next(&subscribe, &filter)) {
-			(void)mqtt_filter_valid(filter.filter);
-			n++;
-		}
-		ASSERT(n == subscribe.count);
-	}
-	buf_fini(&out);
+	if (!mqtt_filter_shared(text, &name, &filter))
+		return;
+	ASSERT(mqtt_filter_says_shared(text) && name.len > 0 && filter.len > 0);
+	ASSERT(text.len == 7 + name.len + 1 + filter.len);
+	ASSERT(name.data == text.data + 7 && filter.data == name.data + name.len + 1);
+	for (size_t i = 0; i < name.len; i++)
+		ASSERT(name.data[i] != '/' && name.data[i] != '+' && name.data[i] != '#');
+	ASSERT(!mqtt_filter_valid(text) || mqtt_filter_valid(filter));
 }
 
 int
@@ -76,9 +81,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	version = data[0] % 4 ? data[0] % 4 + 2 : 0;
+	version = data[0] % 4 < 3 ? data[0] % 4 + 3 : 0;
 	in = bytes_of(data + 1, size - 1);
 	(void)mqtt_peek_level(in);
+	split(in);
 	while (mqtt_frame_next(in, version, PACKET_MAX, &f, &need, &fault) == 0) {
 		parse(&f, version ? version : MQTT_V5);
 		parse_short(&f, version ? version : MQTT_V5);

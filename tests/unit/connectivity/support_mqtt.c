@@ -49,6 +49,32 @@ const struct packet_vector packet_vectors[] = {
 	V("disconnect 5", 5, "\xe0\0"),
 	V("disconnect 5 with properties", 5, "\xe0\7\4\5\x11\0\0\0\x0a"),
 	V("auth 5", 5, "\xf0\6\x18\4\x15\0\1m"),
+	V("connect 3.1, will, user, password", 3,
+	    "\x10\x21\0\6MQIsdp\3\xee\0\x3c\0\1a\0\3w/t\0\2hi\0\1u\0\4pass"),
+	V("connect 3.1, flags of which nothing is there", 3, "\x10\x0f\0\6MQIsdp\3\xc2\0\x3c\0\1a"),
+	V("connect 5, will of 5, user, password", 5,
+	    "\x10\x21\0\4MQTT\5\xf6\0\x3c\0\0\1a\0\0\3w/t\0\2hi\0\1u\0\4pass"),
+	V("connect 5, password alone", 5, "\x10\x11\0\4MQTT\5\x42\0\x3c\0\0\1a\0\1p"),
+	V("publish 3.1 QoS 2", 3, "\x34\x0a\0\3a/b\0\7xyz"),
+	V("publish 5 QoS 2, dup", 5, "\x3c\x0b\0\3a/b\0\7\0xyz"),
+	V("publish of a topic in UTF-8, U+FEFF first", 4,
+	    "\x30\x0a\0\7\xef\xbb\xbf\xf0\x9f\x8c\xb1x"),
+	V("puback 3.1", 3, "\x40\2\0\7"),
+	V("pubrel 3.1", 3, "\x62\2\0\7"),
+	V("pubrel 5 with properties", 5, "\x62\x10\0\7\x92\x0c\x1f\0\2no\x26\0\1k\0\1v"),
+	V("pubcomp 5 with properties", 5, "\x70\x0b\0\7\x92\7\x26\0\1k\0\1v"),
+	V("pubrec 5 with properties", 5, "\x50\x09\0\7\x97\5\x1f\0\2no"),
+	V("subscribe 3.1", 3, "\x82\x0e\0\7\0\3a/b\1\0\3+/#\2"),
+	V("subscribe 5, shared", 5, "\x82\x17\0\7\7\x26\0\1k\0\1v\0\x0a$share/g/+\x1a"),
+	V("unsubscribe 3.1", 3, "\xa2\x0c\0\7\0\3a/b\0\3+/#"),
+	V("unsubscribe 5, two", 5, "\xa2\x12\0\7\0\0\x0a$share/g/a\0\1b"),
+	V("pingreq 3.1", 3, "\xc0\0"),
+	V("pingreq 5", 5, "\xc0\0"),
+	V("disconnect 3.1", 3, "\xe0\0"),
+	V("disconnect 5, all properties", 5,
+	    "\xe0\x18\4\x16\x11\0\0\0\x0a\x1f\0\2no\x26\0\1k\0\1v\x1c\0\2no"),
+	V("auth 5, all properties", 5,
+	    "\xf0\x17\x19\x15\x15\0\1m\x16\0\2\1\2\x1f\0\2no\x26\0\1k\0\1v"),
 };
 const size_t packet_vector_count = sizeof(packet_vectors) / sizeof(packet_vectors[0]);
 
@@ -80,6 +106,15 @@ put_packet(struct buf *out, unsigned first, const void *body, size_t len)
 		left >>= 7;
 	} while (left);
 	buf_add(out, body, len);
+}
+
+void
+put_fault(struct buf *out, const struct packet_fault *f)
+{
+	if (f->first)
+		put_packet(out, f->first, f->bytes, f->len);
+	else
+		buf_add(out, f->bytes, f->len);
 }
 
 void

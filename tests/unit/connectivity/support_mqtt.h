@@ -18,6 +18,20 @@ struct packet_vector {
 extern const struct packet_vector packet_vectors[];
 extern const size_t packet_vector_count;
 
+struct packet_fault {
+	const char *label;
+	unsigned version;
+	unsigned first;		/* 0: bytes is the whole packet; else what follows first byte and length */
+	const char *bytes;
+	size_t len;
+	uint8_t reason;		/* MQTT 5's */
+};
+
+/* Packets that break MQTT, of every type that a client sends. */
+extern const struct packet_fault packet_faults[];
+extern const size_t packet_fault_count;
+void put_fault(struct buf *out, const struct packet_fault *f);
+
 /* A whole packet: first byte, length, body. */
 void put_packet(struct buf *out, unsigned first, const void *body, size_t len);
 /* client id "", will none, user none unless given */
