@@ -30,6 +30,7 @@ struct conn {
 	uint32_t paused;		/* bits, each with its owner's reason; not 0: input waits */
 	enum conn_close closing;
 	bool touched;
+	bool hungry;			/* the protocol has more to send: it is told when output was sent */
 	bool lingering;			/* from here: the listener's own */
 	bool waits;			/* the protocol left what is kept because it is paused */
 	int fd;

@@ -460,6 +460,16 @@ linger(struct listener *l, struct conn *c, bool said_something)
 	watch(l, c);
 }
 
+/* Whoever had no room for more output goes on; what is added touches the connection again. */
+static void
+feed(struct listener *l, struct conn *c)
+{
+	if (!c->hungry || c->closing != CONN_OPEN || conn_out_len(c) > OUT_HIGH / 2)
+		return;
+	c->hungry = false;
+	l->protocol.sent(c);
+}
+
 static void
 settle(struct listener *l, struct conn *c)
 {
@@ -469,6 +479,7 @@ settle(struct listener *l, struct conn *c)
 		give_kept(l, c);
 	said_something = c->out != NULL;
 	send_some(l, c);
+	feed(l, c);
 	count_kept(l, c);
 	if (c->closing == CONN_CLOSED) {
 		finish(l, c);

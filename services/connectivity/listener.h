@@ -26,6 +26,7 @@ struct listener_protocol {
 	/* As mqtt_conn_input(). */
 	size_t (*input)(struct conn *c, struct bytes in, size_t *ret_need);
 	void (*deadline)(struct conn *c);
+	void (*sent)(struct conn *c);	/* of one that is hungry, when little of its output is left */
 	void (*gone)(struct conn *c);	/* the socket is closed; frees c */
 	void (*now)(void *arg, int64_t now_us);	/* before any of these in a turn */
 	void *arg;

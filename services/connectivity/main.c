@@ -64,6 +64,22 @@ reoffer(void *arg, struct bytes record, uint64_t token)
 	return ingest_reoffer(s->ingest, record, token);
 }
 
+static int
+release(void *arg, struct bytes client, uint16_t packet_id, int32_t partition, uint64_t token)
+{
+	struct connectivity *s = arg;
+
+	return ingest_release(s->ingest, client, packet_id, partition, token);
+}
+
+static int32_t
+partition(void *arg, struct bytes device)
+{
+	struct connectivity *s = arg;
+
+	return ingest_partition(s->ingest, device);
+}
+
 static struct conn *
 mqtt_open(void *arg, bool loopback)
 {
@@ -92,6 +108,12 @@ mqtt_deadline(struct conn *c)
 }
 
 static void
+mqtt_sent(struct conn *c)
+{
+	mqtt_conn_on_sent(mqtt_of(c));
+}
+
+static void
 mqtt_gone(struct conn *c)
 {
 	struct mqtt_conn *mc = mqtt_of(c);
@@ -115,6 +137,12 @@ mqtt_config_of(const struct settings *st)
 		.retained_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MAX),
 		.retained_bytes_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MIB) * MIB,
 		.offline_bytes_max = (size_t)settings_int(st, SET_MQTT_OFFLINE_MIB) * MIB,
+		.queue_max = (size_t)settings_int(st, SET_MQTT_QUEUE_MAX),
+		.queue_bytes_max = (size_t)settings_int(st, SET_MQTT_QUEUE_KIB) * 1024,
+		.aliases_max = (uint16_t)settings_int(st, SET_MQTT_TOPIC_ALIASES),
+		.keep_alive_max_s = (uint16_t)settings_int(st, SET_MQTT_KEEP_ALIVE_MAX),
+		.response_information = settings_str(st, SET_MQTT_RESPONSE_INFORMATION),
+		.sys_interval_us = settings_ms(st, SET_MQTT_SYS_INTERVAL) * 1000,
 	};
 
 	auth_init(&c.auth, st);
@@ -127,7 +155,13 @@ static int
 connectivity_start(struct worker *w)
 {
 	struct connectivity *s = xcalloc(1, sizeof(*s));
-	const struct mqtt_ops ops = { .offer = offer, .reoffer = reoffer, .arg = s };
+	const struct mqtt_ops ops = {
+		.offer = offer,
+		.reoffer = reoffer,
+		.release = release,
+		.partition = partition,
+		.arg = s,
+	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
 	const struct listener_protocol mqtt = {
 		.kind = "mqtt",
@@ -135,6 +169,7 @@ connectivity_start(struct worker *w)
 		.open = mqtt_open,
 		.input = mqtt_input,
 		.deadline = mqtt_deadline,
+		.sent = mqtt_sent,
 		.gone = mqtt_gone,
 		.now = mqtt_now,
 		.arg = s,

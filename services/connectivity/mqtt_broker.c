@@ -33,6 +33,7 @@ mqtt_broker_fini(struct mqtt_broker *b)
 		b->owed_wills = will->next;
 		mqtt_will_free(&will);
 	}
+	mqtt_writes_fini(&b->writes);
 	mqtt_router_fini(&b->router);
 	mqtt_retained_fini(&b->retained);
 	conn_set_fini(&b->set);
@@ -76,12 +77,14 @@ mqtt_broker_tick(struct mqtt_broker *b)
 {
 	mqtt_store_tick(b);
 	mqtt_owed_wills(b);
+	mqtt_stalled_pump(b);
 	if (b->now_us - b->swept_us >= RETAINED_SWEEP_US) {
 		mqtt_retained_expire(&b->retained, b->now_us);
 		b->swept_us = b->now_us;
 	}
 	metric_set(M_MQTT_SESSIONS, b->session_count);
 	metric_set(M_MQTT_SUBSCRIPTIONS, b->router.sub_count);
+	metric_set(M_MQTT_SUBSCRIPTIONS_SHARED, b->router.shared_count);
 	metric_set(M_MQTT_RETAINED, b->retained.count);
 	metric_set(M_MQTT_QUEUED_BYTES, b->queued_bytes);
 	metric_set(M_MQTT_HELD_BYTES, b->held_bytes);

@@ -257,6 +257,7 @@ struct mqtt_connack {
 	uint16_t receive_maximum;
 	uint16_t alias_maximum;
 	uint32_t packet_max;		/* 0: only a reason follows (refused) */
+	struct bytes response_information;	/* empty: none */
 	struct bytes reason_string;	/* left out if it does not fit */
 	uint32_t size_max;		/* the client's maximum packet size; 0: none */
 };

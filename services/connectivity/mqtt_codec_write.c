@@ -159,6 +159,10 @@ put_connack_props(uint8_t *p, const struct mqtt_connack *c)
 		*p++ = MQTT_PROP_ASSIGNED_ID;
 		p = put_text(p, capped(c->assigned_id));
 	}
+	if (c->response_information.len) {
+		*p++ = MQTT_PROP_RESPONSE_INFORMATION;
+		p = put_text(p, capped(c->response_information));
+	}
 	return p;
 }
 

@@ -29,6 +29,7 @@ mqtt_message_new(const struct mqtt_message *m)
 	copy->topic = copy_to(&at, m->topic);
 	copy->payload = copy_to(&at, m->payload);
 	copy->props = copy_to(&at, m->props);
+	copy->source = copy_to(&at, m->source);
 	return copy;
 }
 
@@ -52,7 +53,7 @@ mqtt_message_unref(struct mqtt_message **p_m)
 size_t
 mqtt_message_bytes(const struct mqtt_message *m)
 {
-	return sizeof(*m) + m->topic.len + m->payload.len + m->props.len;
+	return sizeof(*m) + m->topic.len + m->payload.len + m->props.len + m->source.len;
 }
 
 bool
@@ -94,7 +95,7 @@ mqtt_retained_fini(struct mqtt_retained *r)
 }
 
 int
-mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
+mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m, bool own)
 {
 	struct mqtt_node *node = mqtt_tree_find(&r->tree, m->topic);
 	struct mqtt_message *old = node ? node->value : NULL;
@@ -105,8 +106,8 @@ mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
 			drop(r, node);
 		return 0;
 	}
-	if ((!old && r->count >= r->count_max) ||
-	    mqtt_message_bytes(m) > r->bytes_max - (r->bytes - freed))
+	if (!own && ((!old && r->count >= r->count_max) || r->bytes - freed > r->bytes_max ||
+			mqtt_message_bytes(m) > r->bytes_max - (r->bytes - freed)))
 		return ERR_FULL;
 	if (!node)
 		node = mqtt_tree_insert(&r->tree, m->topic);

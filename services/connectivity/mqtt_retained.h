@@ -11,9 +11,10 @@ struct mqtt_message {
 	uint8_t qos;
 	bool has_expiry;
 	int64_t expires_us;		/* monotonic */
-	struct bytes topic;		/* these three lie behind the struct */
+	struct bytes topic;		/* these four lie behind the struct */
 	struct bytes payload;
 	struct bytes props;		/* as mqtt_props_forward() makes them */
+	struct bytes source;		/* retained, will: whose it is, for what it may still do; empty: nobody's */
 };
 
 /* With one reference. What m's views show is copied. */
@@ -36,8 +37,8 @@ typedef void (*mqtt_retained_fn)(void *arg, struct mqtt_message *m);
 void mqtt_retained_init(struct mqtt_retained *r, size_t count_max, size_t bytes_max);
 void mqtt_retained_fini(struct mqtt_retained *r);
 /* Takes a reference of its own; an empty payload removes (section 3.3.1.3). ERR_FULL: a maximum is reached, the older
- * message of the topic is kept. */
-int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m);
+ * message of the topic is kept. own: of the server itself, which sets few: no maximum holds for it. */
+int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m, bool own);
 /* fn for each that matches and has not expired; fn must not change the store. *visits is how many nodes may be looked at;
  * what is left is returned in it. ERR_FULL: they did not suffice. */
 int mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,

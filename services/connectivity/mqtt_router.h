@@ -1,4 +1,7 @@
-/* mqtt_router.h - subscriptions: filters -> who gets a message; pure */
+/* mqtt_router.h - subscriptions: filters -> who gets a message; pure
+ *
+ * A filter may be $share/{name}/{filter} (MQTT 5 section 4.8.2): those who subscribe to it under one name are a group, of
+ * which one gets each message. All costs O(levels), however many subscriptions there are, or how many a client has. */
 #ifndef ROOST_MQTT_ROUTER_H
 #define ROOST_MQTT_ROUTER_H
 
@@ -7,37 +10,63 @@
 
 struct mqtt_session;
 
-/* One subscription: in the list of its filter's node and in the list of its session. */
+/* One subscription: in the list of its filter's node, or of its group, and in the list of its session. */
 struct mqtt_sub {
 	struct mqtt_session *session;
 	struct mqtt_node *node;
-	struct mqtt_sub *next;		/* of the same filter */
+	struct mqtt_group *group;	/* NULL: not shared */
+	struct mqtt_sub *next;		/* of the same filter; of the group, whose turn is next first */
 	struct mqtt_sub **link;
 	struct mqtt_sub *session_next;	/* of the same session */
 	struct mqtt_sub **session_link;
+	struct mqtt_sub *hash_next;
+	struct mqtt_sub *match_next;	/* scratch of routing: of the same session */
 	uint32_t id;			/* subscription identifier; 0: none */
 	uint8_t qos;
 	bool no_local;
 	bool retain_as_published;
 };
 
+/* Those who share a filter under one name. Lives as long as it has members or references. */
+struct mqtt_group {
+	struct mqtt_node *node;		/* NULL: it has no members any more */
+	struct mqtt_group *next;	/* of the same filter */
+	struct mqtt_sub *members;
+	struct mqtt_sub **members_end;
+	uint32_t count;
+	uint32_t refs;
+	uint16_t name_len;
+	char name[];
+};
+
 struct mqtt_router {
 	struct mqtt_tree tree;
+	struct mqtt_sub **table;	/* by session, node and group */
+	size_t table_size;		/* a power of two, or 0 */
 	size_t sub_count;
-	struct mqtt_sub **matches;	/* scratch of mqtt_router_match() */
+	size_t shared_count;		/* of these, in groups */
+	struct mqtt_sub **matches;	/* of mqtt_router_match(): those that are not shared, ... */
 	size_t match_count;
 	size_t match_cap;
+	struct mqtt_group **groups;	/* ... and the groups */
+	size_t group_count;
+	size_t group_cap;
 };
 
 void mqtt_router_init(struct mqtt_router *r);
 void mqtt_router_fini(struct mqtt_router *r);
 /* The subscription of the session to the filter; NULL if there is none. */
-struct mqtt_sub *mqtt_router_find(struct mqtt_router *r, struct mqtt_sub *of_session, struct bytes filter);
+struct mqtt_sub *mqtt_router_find(const struct mqtt_router *r, const struct mqtt_session *session, struct bytes filter);
 /* Adds one (the caller has seen that there is none) to the front of *session_list. filter is valid. */
 struct mqtt_sub *mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session, struct mqtt_sub **session_list,
     struct bytes filter);
 void mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub);
-/* All subscriptions whose filter matches the topic (section 4.7), in ret: good until the next call. Returns how many. */
+/* All subscriptions whose filter matches the topic (section 4.7), in ret: good until the next call. Returns how many; r->groups
+ * are the groups that match. */
 size_t mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_sub *const **ret);
+/* Whose turn it was comes last. */
+void mqtt_group_turn(struct mqtt_sub *sub);
+struct mqtt_group *mqtt_group_ref(struct mqtt_group *g);
+void mqtt_group_unref(struct mqtt_group **g);
 
 #endif

@@ -1,7 +1,7 @@
 /* mqtt_session.c - the life of one connection: packets in, deadline, end
  *
  *	state		CONNECT		other packet	deadline	socket gone
- *	AWAIT_CONNECT	-> UP (or ENDED)	fail		-> ENDED	-> freed
+ *	AWAIT_CONNECT	-> UP (or ENDED, or paused until it is known whose session it is)	fail	-> ENDED	-> freed
  *	UP		fail		its handler	keep-alive, held -> ENDED if silent	-> ENDED, freed
  *	ENDED		ignored		ignored		ignored		-> freed
  */
@@ -28,6 +28,12 @@ struct bytes
 mqtt_session_id(const struct mqtt_session *s)
 {
 	return bytes_of(s->id, s->id_len);
+}
+
+struct bytes
+mqtt_conn_identity(const struct mqtt_conn *c)
+{
+	return c->username ? bytes_of_str(c->username) : mqtt_session_id(c->session);
 }
 
 static void
@@ -66,6 +72,7 @@ mqtt_conn_new(struct mqtt_broker *b, bool loopback)
 	c->problem_info = true;
 	c->last_in_us = b->now_us;
 	take_slot(b, c);
+	b->passed.sockets++;
 	conn_deadline(&c->io, b->now_us + b->config.connect_timeout_us);
 	return c;
 }
@@ -88,8 +95,11 @@ part(struct mqtt_conn *c, enum mqtt_end how)
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_session *s = c->session;
 
+	mqtt_received_detach(s);
+	mqtt_deliver_detach(b, s);
 	c->session = NULL;
 	s->conn = NULL;
+	b->connected_count--;
 	if (how != MQTT_END_ABRUPT) {
 		mqtt_will_free(&c->will);
 	} else if (c->will && c->will->delay_s && s->expiry_s) {
@@ -99,10 +109,12 @@ part(struct mqtt_conn *c, enum mqtt_end how)
 	} else {
 		mqtt_will_publish(b, &c->will, s);
 	}
-	if (s->expiry_s)
+	if (s->expiry_s) {
 		mqtt_store_away(b, s);
-	else
+		mqtt_change_session(b, s, MQTT_CHANGE_SESSION);
+	} else {
 		mqtt_store_remove(b, s);
+	}
 }
 
 void
@@ -170,25 +182,20 @@ on_disconnect(struct mqtt_conn *c, const struct mqtt_frame *f)
 	mqtt_conn_end(c, d.reason == MQTT_SUCCESS ? MQTT_END_NORMAL : MQTT_END_ABRUPT);
 }
 
-static void
-on_puback(struct mqtt_conn *c, const struct mqtt_frame *f)
+static enum mqtt_done
+on_ack(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
 	struct mqtt_ack a;
 	struct mqtt_fault fault;
 
 	if (mqtt_parse_ack(f, c->version, &a, &fault) != 0) {
 		mqtt_conn_fail(c, fault.reason, fault.what);
-		return;
+		return MQTT_TAKEN;
 	}
-	if (f->type == MQTT_PUBACK)
-		mqtt_deliver_acked(c->session, a.packet_id);
-	else if (f->type == MQTT_PUBREL)
-		/* Nothing is kept for QoS 2: the sender may forget it too (4.3.3). */
-		mqtt_put_ack(conn_out(&c->io), c->version, MQTT_PUBCOMP, a.packet_id,
-		    MQTT_ID_NOT_FOUND, bytes_of("", 0));
-	else
-		mqtt_conn_fail(
-		    c, MQTT_PROTOCOL_ERROR, "PUBREC or PUBCOMP, though nothing was sent at QoS 2");
+	if (f->type == MQTT_PUBREL)
+		return mqtt_on_pubrel(c, &a);
+	mqtt_on_ack(c, f->type, &a);
+	return MQTT_TAKEN;
 }
 
 /* No method was accepted at CONNECT, so none may come later (MQTT-4.12.0-7). */
@@ -208,10 +215,12 @@ on_pingreq(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
 	struct mqtt_fault fault;
 
-	if (mqtt_parse_empty(f, &fault) != 0)
+	if (mqtt_parse_empty(f, &fault) != 0) {
 		mqtt_conn_fail(c, fault.reason, fault.what);
-	else
-		mqtt_put_pingresp(conn_out(&c->io));
+		return;
+	}
+	mqtt_put_pingresp(conn_out(&c->io));
+	c->broker->passed.packets_out++;
 }
 
 static enum mqtt_done
@@ -219,9 +228,8 @@ dispatch(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
 	if (c->state == MQTT_AWAIT_CONNECT) {
 		if (f->type == MQTT_CONNECT)
-			mqtt_on_connect(c, f);
-		else
-			mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "first packet is not CONNECT");
+			return mqtt_on_connect(c, f);
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "first packet is not CONNECT");
 		return MQTT_TAKEN;
 	}
 	switch (f->type) {
@@ -231,8 +239,7 @@ dispatch(struct mqtt_conn *c, const struct mqtt_frame *f)
 	case MQTT_PUBREC:
 	case MQTT_PUBREL:
 	case MQTT_PUBCOMP:
-		on_puback(c, f);
-		break;
+		return on_ack(c, f);
 	case MQTT_SUBSCRIBE:
 		mqtt_on_subscribe(c, f);
 		break;
@@ -294,6 +301,8 @@ mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 		if (dispatch(c, &f) == MQTT_LATER)
 			return at;
 		at += f.whole.len;
+		b->passed.packets_in++;
+		b->passed.bytes_in += f.whole.len;
 		/* The others' turn. */
 		if (b->work >= MQTT_WORK_MAX && c->state == MQTT_UP)
 			mqtt_wait_for_room(c);
@@ -354,10 +363,11 @@ mqtt_conn_free(struct mqtt_conn **p_c)
 	mqtt_conn_end(c, MQTT_END_ABRUPT);
 	mqtt_will_free(&c->will);
 	if (c->aliases) {
-		for (size_t i = 0; i < MQTT_ALIASES_MAX; i++)
+		for (size_t i = 0; i < b->config.aliases_max; i++)
 			free(c->aliases[i]);
 		free(c->aliases);
 	}
+	mqtt_alias_out_free(&c->alias_out);
 	free(c->username);
 	free(c->source);
 	conn_fini(&c->io);

@@ -4,49 +4,71 @@
  * may live longer: its subscriptions, what is queued for it, what it has not acknowledged. Neither does I/O: input and
  * time come in, output is left in the connection (conn.h).
  *
- * Readings (topics of a dialect) are answered from COMMIT alone, through mqtt_broker_answer(). PUBACKs leave in the order
- * in which the PUBLISHes came (MQTT-4.6.0), though devices commit in any order: each connection has a ring of those that
- * wait, and an entry that is ready waits for those before it. */
+ * Readings (topics of a dialect) are answered from COMMIT alone, through mqtt_broker_answer(). PUBACKs and PUBRECs leave in
+ * the order in which the PUBLISHes came (MQTT-4.6.0), though devices commit in any order: each connection has a ring of
+ * those that wait, and an entry that is ready waits for those before it.
+ *
+ * A session that outlives its connection has a copy elsewhere (mqtt_shared.h says what is told of it): what changes it is
+ * written there before it is acknowledged, so that no death of a process undoes what a client was told. */
 #ifndef ROOST_MQTT_SESSION_H
 #define ROOST_MQTT_SESSION_H
 
 #include "auth.h"
 #include "conn.h"
 #include "ingest.h"
+#include "mqtt_alias.h"
 #include "mqtt_codec.h"
+#include "mqtt_ids.h"
 #include "mqtt_retained.h"
 #include "mqtt_router.h"
+#include "mqtt_shared.h"
 #include "mqtt_source.h"
 
 #define MQTT_CONNECT_MAX 16384		/* bytes of a packet before CONNECT is accepted */
-#define MQTT_ALIASES_MAX 16		/* topic aliases a client may set */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
 #define MQTT_WORK_MAX 200000		/* nodes visited for all clients' SUBSCRIBEs in a turn; a packet ends it */
-#define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 messages towards one client */
+#define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client */
+#define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL */
+#define MQTT_RING_MAX 131071		/* answers that one connection waits for; a token has 17 bits for them */
 
 /* Why input waits: bits of conn.paused. */
 enum mqtt_pause {
 	MQTT_PAUSED_ROOM = 1,	/* ingest has no credit */
-	MQTT_PAUSED_WINDOW = 2,	/* 3.1.1: mqtt.receive_maximum messages are unacknowledged */
+	MQTT_PAUSED_WINDOW = 2,	/* as many answers are owed as may be */
 	MQTT_PAUSED_HELD = 4,	/* 3.1.1: a PUBLISH came while a refused one is held */
 	MQTT_PAUSED_DRAIN = 8,	/* the worker is stopping */
+	MQTT_PAUSED_SHARED = 16,	/* the sessions' shared copy is asked or written */
 };
 /* In these keep-alive is suspended: it is not the client that is silent. */
-#define MQTT_PAUSED_BY_US 15u
+#define MQTT_PAUSED_BY_US 31u
 
 enum mqtt_conn_state { MQTT_AWAIT_CONNECT, MQTT_UP, MQTT_ENDED };
 
-/* A PUBLISH that waits for its PUBACK. */
+enum mqtt_pending_state { MQTT_WAITING, MQTT_HELD, MQTT_REOFFERED, MQTT_READY };
+enum mqtt_pending_kind {
+	MQTT_OWES_PUBACK,
+	MQTT_OWES_PUBREC,
+	MQTT_OWES_PUBREC_AGAIN,	/* the PUBLISH came twice; silent if the first one was refused */
+	MQTT_OWES_PUBCOMP,
+};
+
+/* A packet that waits for its answer. */
 struct mqtt_pending {
-	uint16_t packet_id;
-	uint8_t state;		/* enum mqtt_pending_state */
-	uint8_t reason;
 	uint32_t verdict;	/* of a refusal by a limit */
+	uint16_t packet_id;
+	uint8_t reason;
+	uint8_t state : 4;	/* enum mqtt_pending_state */
+	uint8_t kind : 4;	/* enum mqtt_pending_kind */
 	char *text;		/* reason string, or NULL */
 };
 
-enum mqtt_pending_state { MQTT_WAITING, MQTT_HELD, MQTT_REOFFERED, MQTT_READY };
+/* Flags of a session's received packet ids (QoS 2); the value is the partition of a reading's device. */
+enum mqtt_received_flag {
+	MQTT_RECEIVED_WAITS = 1,	/* not committed yet: no PUBREC was sent */
+	MQTT_RECEIVED_COUNTS = 2,	/* among the connection's unacked */
+	MQTT_RECEIVED_READING = 4,	/* storage remembers it */
+};
 
 /* A refused record of a 3.1.1 client, to be offered again. */
 struct mqtt_held {
@@ -60,7 +82,6 @@ struct mqtt_held {
 struct mqtt_will {
 	struct mqtt_message *message;	/* expires_us counts from when it is published */
 	struct mqtt_will *next;		/* of those owed */
-	char *identity;			/* who its client was, for readings */
 	uint32_t delay_s;
 	bool retain;
 	bool any_device;
@@ -74,7 +95,8 @@ struct mqtt_conn {
 	struct mqtt_held *held;		/* in the order of their PUBLISHes */
 	struct mqtt_will *will;
 	struct mqtt_source *source;	/* what it published to; NULL: no reading yet */
-	char **aliases;			/* MQTT_ALIASES_MAX, or NULL */
+	char **aliases;			/* the client's: config.aliases_max, or NULL */
+	struct mqtt_alias_out *alias_out;	/* ours; NULL: the client takes none */
 	char *username;
 	struct mqtt_conn *room_next;	/* those paused for room */
 	struct mqtt_conn **room_link;	/* what points to this one among them; NULL: not paused for room */
@@ -87,23 +109,39 @@ struct mqtt_conn {
 	uint32_t slot;			/* in the broker's table; with generation it names the connection in a token */
 	uint32_t generation;
 	uint32_t out_packet_max;	/* the client's maximum packet size */
+	uint32_t unacked;		/* PUBLISHes from it at QoS 1 and 2 that count against our receive maximum */
 	uint16_t out_receive_max;	/* the client's receive maximum */
+	uint16_t out_unacked;		/* PUBLISHes to it that count against that */
 	uint16_t keep_alive_s;
 	uint8_t state;			/* enum mqtt_conn_state */
 	uint8_t version;		/* enum mqtt_version; 0 before CONNECT */
 	bool loopback;
 	bool problem_info;
 	bool any_device;
+	bool claimed;			/* the answer to its claim is there: */
+	uint8_t claim_reason;		/* MQTT_SUCCESS, or why not */
+};
+
+enum mqtt_delivery_state {
+	MQTT_QUEUED,
+	MQTT_SENT,
+	MQTT_RELEASED,			/* QoS 2: PUBREC came, PUBREL is sent until PUBCOMP comes */
 };
 
 /* A message on its way to one client. */
 struct mqtt_delivery {
 	struct mqtt_delivery *next;
+	struct mqtt_delivery *prev;
 	struct mqtt_message *message;	/* NULL: in flight, and never sent again */
-	uint64_t serial;		/* counts what this session was sent; gives packet_id */
-	uint16_t packet_id;		/* 0: queued */
+	struct mqtt_group *group;	/* the shared subscription that chose this session, or NULL */
+	uint64_t n;			/* counts what was for this session; gives packet_id; 0: not counted yet */
+	uint64_t write;			/* QoS 2: sent when this is written */
+	uint16_t packet_id;
+	uint8_t state;			/* enum mqtt_delivery_state */
 	uint8_t qos;
 	bool retain;
+	bool dup;			/* the client may have it already */
+	bool counts;			/* among the connection's out_unacked */
 	uint8_t id_count;
 	uint32_t ids[];			/* subscription identifiers */
 };
@@ -120,21 +158,27 @@ struct mqtt_session {
 	struct mqtt_session *prev;
 	struct mqtt_conn *conn;		/* NULL: away */
 	struct mqtt_sub *subs;
-	struct mqtt_deliveries in_flight;
+	struct mqtt_deliveries in_flight;	/* sent, in the order in which they were */
 	struct mqtt_deliveries queue;
+	struct mqtt_delivery *resend;	/* in flight: this and those behind it were not sent on this connection */
+	struct mqtt_delivery *recent;	/* in flight: behind the one that PUBREC came for last */
+	struct mqtt_ids received;	/* QoS 2 from the client: between PUBLISH and PUBREL */
 	struct mqtt_will *will;		/* delayed */
 	int64_t will_us;		/* when it is due */
 	int64_t expires_us;		/* meaningful while away */
-	uint64_t serial;		/* of the last delivery */
+	uint64_t n;			/* of the last delivery */
 	uint64_t match_stamp;		/* scratch of routing: which message, ... */
-	uint32_t match_subs;		/* ... how many subscriptions */
-	uint8_t match_qos;		/* ... and the highest QoS */
-	bool match_retain;
+	struct mqtt_sub *match_subs;	/* ... by which subscriptions, ... */
+	uint8_t match_qos;		/* ... the highest QoS, ... */
+	bool match_retain;		/* ... and whether one wants retain as published */
+	bool drop_logged;		/* since its queue was empty last */
+	bool shared;			/* a copy of it is kept elsewhere: changes are told */
+	bool stalled;			/* on the broker's list of those whose output is full or not written */
+	struct mqtt_session *stalled_next;
 	uint32_t expiry_s;		/* 0: ends with the connection; UINT32_MAX: as long as allowed */
 	uint32_t sub_count;
-	uint32_t queued_bytes;
+	size_t queued_bytes;		/* of messages that are kept for it */
 	uint16_t id_len;
-	bool drop_logged;		/* since its queue was empty last */
 	char id[];			/* NUL-terminated */
 };
 
@@ -149,14 +193,39 @@ struct mqtt_config {
 	size_t retained_max;
 	size_t retained_bytes_max;
 	size_t offline_bytes_max;
+	size_t queue_max;		/* messages queued for one session */
+	size_t queue_bytes_max;
+	uint16_t aliases_max;		/* topic aliases of a connection, each way */
+	uint16_t keep_alive_max_s;	/* 0: as the client wants */
+	const char *response_information;	/* "": none */
+	int64_t sys_interval_us;	/* 0: no $SYS topics */
 	struct auth auth;
 	uint64_t id_seed;		/* makes assigned client ids unique */
 };
 
-/* Where readings go; ingest.h. */
+/* What has passed, for $SYS. */
+struct mqtt_passed {
+	uint64_t packets_in, packets_out;
+	uint64_t bytes_in, bytes_out;
+	uint64_t publish_in, publish_out, publish_dropped;
+	uint64_t publish_bytes_in, publish_bytes_out;
+	uint64_t sockets, connects;
+};
+
+/* What a connection needs of the others. */
 struct mqtt_ops {
+	/* Where readings go; ingest.h. */
 	int (*offer)(void *arg, const struct ingest_message *m, uint64_t token, struct buf *reason);
 	int (*reoffer)(void *arg, struct bytes record, uint64_t token);
+	/* PUBREL of a reading, or its session is over: the packet id is free again, durably, when mqtt_broker_answer() says
+	 * so. partition: of the device, -1 if it is not known. ERR_AGAIN as of offer. */
+	int (*release)(void *arg, struct bytes client, uint16_t packet_id, int32_t partition, uint64_t token);
+	int32_t (*partition)(void *arg, struct bytes device);
+	/* The copy of sessions elsewhere; mqtt_shared.h. NULL: there is none. */
+	uint64_t (*change)(void *arg, const struct mqtt_change *change);
+	bool (*claim)(void *arg, const struct mqtt_claim *claim, uint64_t token);
+	/* May this identity (of whoever published or subscribes) still do that? NULL: everything. */
+	bool (*may)(void *arg, struct bytes identity, enum mqtt_right right, struct bytes topic);
 	void *arg;
 };
 
@@ -181,6 +250,8 @@ struct mqtt_broker {
 	struct mqtt_conn *room_first;
 	uint64_t match_serial;
 	uint64_t ids_assigned;
+	struct mqtt_writes writes;	/* what waits until changes are written */
+	struct mqtt_session *stalled;	/* sessions that have something to send and cannot yet */
 	size_t held_bytes;
 	size_t queued_bytes;		/* of all sessions */
 	struct buf scratch;		/* reason strings, SUBACK codes */
@@ -188,6 +259,10 @@ struct mqtt_broker {
 	struct mqtt_will *owed_wills;	/* readings that found no room yet */
 	size_t owed_will_count;
 	size_t work;			/* in this turn: MQTT_WORK_MAX */
+	struct mqtt_passed passed;
+	size_t expired_count;		/* sessions, since the start */
+	size_t connected_count;		/* sessions with a connection */
+	size_t connected_max;
 	bool draining;
 	int64_t swept_us;		/* retained messages were looked through for expired ones */
 };
@@ -207,6 +282,8 @@ void mqtt_conn_free(struct mqtt_conn **c);
 /* As ingest_answer_fn and ingest_room_fn. */
 void mqtt_broker_answer(struct mqtt_broker *b, uint64_t token, uint32_t verdict, const struct bytes *record);
 void mqtt_broker_room(struct mqtt_broker *b);
+/* The output of a connection that was full has been sent, or half of it. */
+void mqtt_conn_on_sent(struct mqtt_conn *c);
 /* At the end of each turn: true if input waits for the next one, which is to follow at once. */
 bool mqtt_broker_turn(struct mqtt_broker *b);
 /* About once a second: sessions and retained messages that expire, wills that are due, gauges. */

@@ -64,36 +64,7 @@ unacceptable(const struct mqtt_connect *q, uint8_t *ret_reason)
 	*ret_reason = MQTT_BAD_TOPIC;
 	if (q->has_will && mqtt_levels(q->will_topic) > MQTT_LEVELS_MAX)
 		return "will topic of more than 128 levels";
-	*ret_reason = MQTT_NO_QOS;
-	if (q->has_will && q->will_qos > 1 && q->version == MQTT_V5)
-		return "will QoS 2 is not offered";
 	return NULL;
-}
-
-static struct mqtt_will *
-take_will(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant)
-{
-	struct mqtt_will *will;
-	struct mqtt_message m = {
-		.topic = q->will_topic,
-		.payload = q->will_payload,
-		.props = mqtt_props_forward(&q->will_props, &b->props),
-		.qos = q->will_qos ? 1 : 0,
-		.has_expiry = mqtt_has(&q->will_props, MQTT_PROP_MESSAGE_EXPIRY),
-	};
-
-	if (!q->has_will)
-		return NULL;
-	will = xcalloc(1, sizeof(*will));
-	will->retain = q->will_retain;
-	will->any_device = grant->any_device;
-	will->identity = xstrndup((const char *)grant->identity.data, grant->identity.len);
-	will->delay_s =
-	    mqtt_has(&q->will_props, MQTT_PROP_WILL_DELAY) ? q->will_props.will_delay : 0;
-	/* The interval starts when the will is published. */
-	m.expires_us = m.has_expiry ? q->will_props.message_expiry * 1000000ll : 0;
-	will->message = mqtt_message_new(&m);
-	return will;
 }
 
 /* The session of this id: taken from a connection that still has it, resumed or new. */
@@ -102,6 +73,7 @@ take_session(struct mqtt_broker *b, struct bytes id, bool clean, bool *ret_prese
 {
 	struct mqtt_session *s = mqtt_store_find(b, id);
 
+	/* MQTT-3.1.4-3 */
 	if (s && s->conn) {
 		struct mqtt_conn *old = s->conn;
 
@@ -143,6 +115,63 @@ expiry_of(const struct mqtt_connect *q)
 	return mqtt_has(&q->props, MQTT_PROP_SESSION_EXPIRY) ? q->props.session_expiry : 0;
 }
 
+/* MQTT-3.1.2-21: the server's keep alive goes before the client's. 3.1.1 cannot be told. */
+static void
+take_keep_alive(struct mqtt_conn *c, struct mqtt_connack *ack)
+{
+	uint16_t max = c->broker->config.keep_alive_max_s;
+
+	if (!mqtt_is_v5(c) || max == 0 || (c->keep_alive_s && c->keep_alive_s <= max))
+		return;
+	c->keep_alive_s = max;
+	ack->has_server_keep_alive = true;
+	ack->server_keep_alive_s = max;
+}
+
+/* 3.1.2.11.6: only if it asks, and if a topic can be made of its id. */
+static void
+put_response_information(
+    const struct mqtt_broker *b, const struct mqtt_connect *q, struct bytes id, struct buf *out)
+{
+	const char *prefix = b->config.response_information;
+
+	buf_clear(out);
+	if (!mqtt_has(&q->props, MQTT_PROP_RESPONSE_INFO) || !q->props.response_info || !prefix ||
+	    !prefix[0] || !mqtt_topic_valid(id))
+		return;
+	buf_add_str(out, prefix);
+	buf_add(out, id.data, id.len);
+}
+
+static void
+take_expiry(struct mqtt_broker *b, struct mqtt_session *s, const struct mqtt_connect *q,
+    struct mqtt_connack *ack)
+{
+	s->expiry_s = expiry_of(q);
+	if (s->expiry_s > b->config.session_expiry_max_s) {
+		s->expiry_s = (uint32_t)b->config.session_expiry_max_s;
+		ack->has_session_expiry = true;
+		ack->session_expiry = s->expiry_s;
+	}
+	if (s->expiry_s)
+		s->shared = true;
+}
+
+static void
+take_who(struct mqtt_conn *c, const struct mqtt_connect *q, const struct auth_grant *grant)
+{
+	uint32_t aliases =
+	    mqtt_has(&q->props, MQTT_PROP_ALIAS_MAXIMUM) ? q->props.alias_maximum : 0;
+	uint16_t most = c->broker->config.aliases_max;
+
+	c->will = mqtt_will_new(c->broker, q, grant);
+	c->any_device = grant->any_device;
+	if (q->username.len)
+		c->username = xstrndup((const char *)q->username.data, q->username.len);
+	if (aliases)
+		c->alias_out = mqtt_alias_out_new(aliases < most ? (uint16_t)aliases : most);
+}
+
 static void
 accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
     const struct auth_grant *grant)
@@ -150,29 +179,24 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_connack ack = {
 		.receive_maximum = (uint16_t)b->config.receive_maximum,
-		.alias_maximum = MQTT_ALIASES_MAX,
+		.alias_maximum = b->config.aliases_max,
 		.packet_max = (uint32_t)b->config.packet_max,
 		.assigned_id = q->client_id.len ? bytes_of("", 0) : id,
-		.qos1_only = true,
-		.no_shared = true,
 		.size_max = c->out_packet_max,
 	};
 	struct mqtt_session *s = take_session(b, id, q->clean, &ack.session_present);
 
 	s->conn = c;
-	s->expiry_s = expiry_of(q);
-	if (s->expiry_s > b->config.session_expiry_max_s) {
-		s->expiry_s = (uint32_t)b->config.session_expiry_max_s;
-		ack.has_session_expiry = true;
-		ack.session_expiry = s->expiry_s;
-	}
+	take_expiry(b, s, q, &ack);
+	take_keep_alive(c, &ack);
 	c->session = s;
 	c->state = MQTT_UP;
-	c->will = take_will(b, q, grant);
-	c->any_device = grant->any_device;
-	if (q->username.len)
-		c->username = xstrndup((const char *)q->username.data, q->username.len);
+	if (++b->connected_count > b->connected_max)
+		b->connected_max = b->connected_count;
+	take_who(c, q, grant);
 	mqtt_conn_arm(c);
+	put_response_information(b, q, id, &b->scratch);
+	ack.response_information = buf_bytes(&b->scratch);
 	if (mqtt_put_connack(conn_out(&c->io), c->version, &ack) != 0) {
 		log_warn("mqtt.connack_too_large", LB("client", id), LU("most", ack.size_max));
 		metric_add(M_MQTT_CONNECT_REFUSED, 1);
@@ -180,12 +204,33 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 		return;
 	}
 	metric_add(M_MQTT_CONNECTS, 1);
+	b->passed.connects++;
+	b->passed.packets_out++;
 	log_debug("mqtt.connect", LB("client", id), LU("version", c->version),
 	    LU("session", ack.session_present));
+	mqtt_change_session(b, s, MQTT_CHANGE_SESSION);
 	mqtt_deliver_resume(s);
 }
 
-void
+/* Whose session is it, and what is there of it? LATER: that is being asked. */
+static enum mqtt_done
+claim(struct mqtt_conn *c, const struct mqtt_connect *q)
+{
+	const struct mqtt_ops *ops = &c->broker->ops;
+	struct mqtt_claim what = {
+		.client = q->client_id, .clean = q->clean, .keep = expiry_of(q) != 0
+	};
+
+	/* An id that we made is nobody else's. */
+	if (c->claimed || !ops->claim || q->client_id.len == 0)
+		return MQTT_TAKEN;
+	if (ops->claim(ops->arg, &what, mqtt_token_of(c, 0)))
+		return MQTT_TAKEN;
+	conn_pause(&c->io, MQTT_PAUSED_SHARED);
+	return MQTT_LATER;
+}
+
+enum mqtt_done
 mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
 	struct mqtt_connect q = { .version = 0 };
@@ -202,14 +247,14 @@ mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 	if (err) {
 		c->version = answer_version(mqtt_peek_level(f->whole));
 		mqtt_conn_fail(c, fault.reason, fault.what);
-		return;
+		return MQTT_TAKEN;
 	}
 	c->version = (uint8_t)q.version;
 	take_limits(c, &q);
 	why = unacceptable(&q, &reason);
 	if (why) {
 		refuse(c, reason, why);
-		return;
+		return MQTT_TAKEN;
 	}
 	request = (struct auth_request){
 		.loopback = c->loopback, .client_id = q.client_id, .username = q.username
@@ -218,7 +263,13 @@ mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 		request.client_id = assign_id(c->broker, assigned);
 	if (auth_check(&c->broker->config.auth, &request, &grant, &why) != 0) {
 		refuse(c, MQTT_NOT_AUTHORIZED, why);
-		return;
+		return MQTT_TAKEN;
 	}
-	accept(c, &q, request.client_id, &grant);
+	if (claim(c, &q) == MQTT_LATER)
+		return MQTT_LATER;
+	if (c->claim_reason != MQTT_SUCCESS)
+		refuse(c, c->claim_reason, "the sessions of all workers cannot be reached");
+	else
+		accept(c, &q, request.client_id, &grant);
+	return MQTT_TAKEN;
 }

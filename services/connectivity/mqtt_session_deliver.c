@@ -1,25 +1,31 @@
-/* mqtt_session_deliver.c - messages to clients: matching, sending, queueing, acknowledgement, wills
+/* mqtt_session_deliver.c - messages to one client: sending, queueing, acknowledgement
  *
- * What is owed to one client is bounded by mqtt.outbound_max bytes, output not yet sent and queue together; what does not
- * fit is dropped for this client and counted. Of a QoS 1 message that is in flight a copy is kept only if the session may
- * outlive its connection. */
+ *	QUEUED	-sent-> SENT	-PUBACK (QoS 1), PUBREC with an error-> gone
+ *				-PUBREC (QoS 2)-> RELEASED -PUBCOMP-> gone
+ *
+ * Queued are those for which the client's receive maximum has no room (MQTT-3.3.4-9), whose connection is away, whose output
+ * is full, or, at QoS 2, whose number is not written yet. The queue is bounded by count and bytes: what does not fit is
+ * dropped, the newest first, and counted. QoS 0 is never queued. On a new connection all that is in flight is sent again, in
+ * its order, as the client's receive maximum allows, before anything else is (MQTT-4.4.0-1, MQTT-4.6.0-1).
+ *
+ * The packet id follows from n, which counts what was for this session: so it is the same after a restart of everything. Of a
+ * message that is in flight a copy is kept only if it may have to be sent again. */
 #include "mqtt_session_impl.h"
 
 #include <stdlib.h>
 
-#include "dialect.h"
 #include "err.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
 
-#define SUBSCRIPTION_IDS_MAX 64 /* with one message, where a client's subscriptions overlap */
-#define OWED_WILLS_MAX 4096
+#define ALIAS_ROOM 8
 
-static void
-append(struct mqtt_deliveries *list, struct mqtt_delivery *d)
+void
+mqtt_delivery_append(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 {
 	d->next = NULL;
+	d->prev = list->tail;
 	if (list->tail)
 		list->tail->next = d;
 	else
@@ -28,23 +34,95 @@ append(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 	list->count++;
 }
 
-static struct mqtt_delivery *
-take_first(struct mqtt_deliveries *list)
+static void
+take_out(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 {
-	struct mqtt_delivery *d = list->head;
-
-	list->head = d->next;
-	if (!list->head)
-		list->tail = NULL;
+	if (d->prev)
+		d->prev->next = d->next;
+	else
+		list->head = d->next;
+	if (d->next)
+		d->next->prev = d->prev;
+	else
+		list->tail = d->prev;
 	list->count--;
-	return d;
 }
 
 static void
-delivery_free(struct mqtt_delivery *d)
+forget_message(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
 {
+	size_t bytes = d->message ? mqtt_message_bytes(d->message) : 0;
+
+	s->queued_bytes -= bytes;
+	b->queued_bytes -= bytes;
 	mqtt_message_unref(&d->message);
+}
+
+static void
+delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
+{
+	forget_message(b, s, d);
+	mqtt_group_unref(&d->group);
 	free(d);
+}
+
+/* Beyond its connection, or it was until it came back to end with this one. */
+static bool
+is_kept(const struct mqtt_session *s)
+{
+	return s->expiry_s || s->shared;
+}
+
+uint16_t
+mqtt_packet_id_of(uint64_t n)
+{
+	return (uint16_t)((n - 1) % UINT16_MAX + 1);
+}
+
+static bool
+has_id(const struct mqtt_deliveries *list, uint16_t packet_id)
+{
+	for (const struct mqtt_delivery *d = list->head; d; d = d->next)
+		if (d->packet_id == packet_id)
+			return true;
+	return false;
+}
+
+/* The next number whose packet id is free; there always is one, for what is numbered is bounded. Numbers are in the order of the
+ * lists: only when the oldest is a whole round behind may an id be taken. */
+static void
+count_in(struct mqtt_session *s, struct mqtt_delivery *d)
+{
+	const struct mqtt_delivery *oldest = s->in_flight.head ? s->in_flight.head : s->queue.head;
+
+	do {
+		d->n = ++s->n;
+		d->packet_id = mqtt_packet_id_of(d->n);
+	} while (oldest && d->n - oldest->n >= UINT16_MAX &&
+		 (has_id(&s->in_flight, d->packet_id) || has_id(&s->queue, d->packet_id)));
+}
+
+static void
+drop(struct mqtt_broker *b, struct mqtt_session *s, enum metric_id why)
+{
+	b->passed.publish_dropped++;
+	metric_add(why, 1);
+	if (s->drop_logged)
+		return;
+	s->drop_logged = true;
+	log_warn("mqtt.dropping", LB("client", mqtt_session_id(s)), LU("queued", s->queue.count),
+	    LU("bytes", s->queued_bytes), LS("counted", metric_infos[why].name));
+}
+
+/* --- sending --- */
+
+static bool
+out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size)
+{
+	size_t len = conn_out_len(&c->io);
+
+	/* One that is larger than the bound must get through as well. */
+	return len == 0 || (len < b->config.outbound_max && size <= b->config.outbound_max - len);
 }
 
 static struct mqtt_outgoing
@@ -62,368 +140,436 @@ outgoing(const struct mqtt_broker *b, const struct mqtt_message *m, unsigned qos
 		.subscription_id_count = id_count,
 	};
 
+	/* What is left of it (MQTT-3.3.2-6). */
 	if (m->has_expiry && m->expires_us > b->now_us)
 		o.expiry_s = (uint32_t)((m->expires_us - b->now_us + 999999) / 1000000);
 	return o;
 }
 
-static bool
-is_in_flight(const struct mqtt_session *s, uint16_t packet_id)
-{
-	const struct mqtt_delivery *d = s->in_flight.head;
-
-	while (d && d->packet_id != packet_id)
-		d = d->next;
-	return d != NULL;
-}
-
-/* Gives d a packet id that is not in flight; there always is one, for in flight are at most MQTT_IN_FLIGHT_MAX. In flight is
- * in the order of serials: only when its oldest is a whole round behind may an id be taken. */
 static void
-put_in_flight(struct mqtt_session *s, struct mqtt_delivery *d)
+put(struct mqtt_broker *b, struct mqtt_conn *c, struct mqtt_outgoing *o)
 {
-	do {
-		d->serial = ++s->serial;
-		d->packet_id = (uint16_t)((d->serial - 1) % UINT16_MAX + 1);
-	} while (s->in_flight.head && d->serial - s->in_flight.head->serial >= UINT16_MAX &&
-		 is_in_flight(s, d->packet_id));
-	append(&s->in_flight, d);
-}
+	bool known;
 
-static void
-drop(struct mqtt_session *s)
-{
-	metric_add(M_MQTT_DROPPED, 1);
-	if (s->drop_logged)
-		return;
-	s->drop_logged = true;
-	log_warn("mqtt.dropping", LB("client", mqtt_session_id(s)), LU("queued", s->queued_bytes),
-	    LS("why", "it takes its messages more slowly than they come"));
-}
-
-/* Moves queued messages into flight as far as the client's receive maximum allows. */
-static void
-pump(struct mqtt_broker *b, struct mqtt_session *s)
-{
-	struct mqtt_conn *c = s->conn;
-
-	while (s->queue.head && s->in_flight.count < c->out_receive_max) {
-		struct mqtt_delivery *d = take_first(&s->queue);
-		size_t bytes = mqtt_message_bytes(d->message);
-		struct mqtt_outgoing o =
-		    outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
-
-		s->queued_bytes -= (uint32_t)bytes;
-		b->queued_bytes -= bytes;
-		if (mqtt_message_expired(d->message, b->now_us) ||
-		    mqtt_publish_size(c->version, &o) > c->out_packet_max) {
-			drop(s);
-			delivery_free(d);
-			continue;
-		}
-		put_in_flight(s, d);
-		o.packet_id = d->packet_id;
-		mqtt_put_publish(conn_out(&c->io), c->version, &o);
-		metric_add(M_MQTT_SENT, 1);
-		if (s->expiry_s == 0)
-			mqtt_message_unref(&d->message);
+	/* The first use of an alias makes the packet longer. */
+	if (c->alias_out &&
+	    (c->out_packet_max == UINT32_MAX ||
+		mqtt_publish_size(c->version, o) + ALIAS_ROOM <= c->out_packet_max)) {
+		o->alias = mqtt_alias_out_of(c->alias_out, o->topic, &known);
+		if (known)
+			o->topic = bytes_of("", 0);
 	}
-	if (!s->queue.head)
-		s->drop_logged = false;
+	mqtt_put_publish(conn_out(&c->io), c->version, o);
+	metric_add(M_MQTT_SENT, 1);
+	b->passed.packets_out++;
+	b->passed.publish_out++;
+	b->passed.publish_bytes_out += o->payload.len;
 }
 
-static struct mqtt_message *
-keep(struct mqtt_arrival *a)
+/* It is sent when there is room, or when its number is written. */
+static void
+stall(struct mqtt_broker *b, struct mqtt_session *s)
 {
-	if (!a->kept)
-		a->kept = mqtt_message_new(&a->view);
-	return a->kept;
+	if (s->conn)
+		s->conn->io.hungry = true;
+	if (s->stalled)
+		return;
+	s->stalled = true;
+	s->stalled_next = b->stalled;
+	b->stalled = s;
 }
 
 void
-mqtt_arrival_fini(struct mqtt_arrival *a)
+mqtt_stalled_pump(struct mqtt_broker *b)
 {
-	mqtt_message_unref(&a->kept);
+	struct mqtt_session *s = b->stalled;
+
+	b->stalled = NULL;
+	while (s) {
+		struct mqtt_session *next = s->stalled_next;
+
+		s->stalled = false;
+		if (s->conn)
+			mqtt_pump(b, s);
+		s = next;
+	}
 }
 
 static void
-enqueue(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, bool retain,
-    const uint32_t *ids, size_t id_count)
+unstall(struct mqtt_broker *b, struct mqtt_session *s)
 {
-	size_t bytes = mqtt_message_bytes(&a->view);
-	size_t out = s->conn ? conn_out_len(&s->conn->io) : 0;
-	struct mqtt_delivery *d;
+	struct mqtt_session **at = &b->stalled;
 
-	if (bytes > b->config.outbound_max ||
-	    s->queued_bytes + out > b->config.outbound_max - bytes ||
-	    b->queued_bytes + bytes > b->config.offline_bytes_max) {
-		drop(s);
+	if (!s->stalled)
 		return;
-	}
-	d = xmalloc(sizeof(*d) + id_count * sizeof(ids[0]));
-	*d = (struct mqtt_delivery){ .message = mqtt_message_ref(keep(a)),
-		.qos = 1,
-		.retain = retain,
-		.id_count = (uint8_t)id_count };
-	for (size_t i = 0; i < id_count; i++)
-		d->ids[i] = ids[i];
-	s->queued_bytes += (uint32_t)bytes;
-	b->queued_bytes += bytes;
-	append(&s->queue, d);
+	while (*at != s)
+		at = &(*at)->stalled_next;
+	*at = s->stalled_next;
+	s->stalled = false;
 }
 
 void
-mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, unsigned qos,
-    bool retain, const uint32_t *ids, size_t id_count)
+mqtt_conn_on_sent(struct mqtt_conn *c)
+{
+	if (c->session)
+		mqtt_pump(c->broker, c->session);
+}
+
+static void
+put_pubrel(struct mqtt_conn *c, uint16_t packet_id, uint8_t reason)
+{
+	mqtt_put_ack(conn_out(&c->io), c->version, MQTT_PUBREL, packet_id, reason, bytes_of("", 0));
+	c->broker->passed.packets_out++;
+}
+
+enum sending { SENT_NOW, NOT_NOW, NEVER };
+
+/* What is in flight from an earlier connection, once more. */
+static enum sending
+send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
 {
 	struct mqtt_conn *c = s->conn;
 	struct mqtt_outgoing o;
 	size_t size;
 
-	if (qos &&
-	    (!c || s->expiry_s || s->queue.head || s->in_flight.count >= c->out_receive_max)) {
-		enqueue(b, s, a, retain, ids, id_count);
-		if (c)
-			pump(b, s);
-		return;
+	if (d->state == MQTT_RELEASED) {
+		put_pubrel(c, d->packet_id, MQTT_SUCCESS);
+		return SENT_NOW;
 	}
-	if (!c)
-		return;
-	o = outgoing(b, &a->view, qos, retain, ids, id_count);
+	if (c->out_unacked >= c->out_receive_max)
+		return NOT_NOW;
+	o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
+	o.packet_id = d->packet_id;
+	o.dup = d->dup;
 	size = mqtt_publish_size(c->version, &o);
-	if (size > c->out_packet_max || size > b->config.outbound_max ||
-	    s->queued_bytes + conn_out_len(&c->io) > b->config.outbound_max - size) {
-		drop(s);
-		return;
+	if (size > c->out_packet_max) {
+		drop(b, s, M_MQTT_TOO_LARGE);
+		return NEVER;
 	}
-	if (qos) {
-		struct mqtt_delivery *d = xcalloc(1, sizeof(*d));
+	if (!out_has_room(b, c, size)) {
+		stall(b, s);
+		return NOT_NOW;
+	}
+	d->dup = true;
+	d->counts = true;
+	c->out_unacked++;
+	put(b, c, &o);
+	return SENT_NOW;
+}
 
-		put_in_flight(s, d);
-		o.packet_id = d->packet_id;
+/* Nothing is sent that is too large for the client: as if it had been acknowledged (MQTT-3.1.2-25). */
+static enum sending
+send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
+{
+	struct mqtt_conn *c = s->conn;
+	struct mqtt_outgoing o;
+	size_t size;
+
+	if (mqtt_message_expired(d->message, b->now_us)) {
+		drop(b, s, M_MQTT_EXPIRED);
+		return NEVER;
 	}
-	mqtt_put_publish(conn_out(&c->io), c->version, &o);
-	metric_add(M_MQTT_SENT, 1);
+	o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
+	size = mqtt_publish_size(c->version, &o);
+	if (size > c->out_packet_max) {
+		drop(b, s, M_MQTT_TOO_LARGE);
+		return NEVER;
+	}
+	if (c->out_unacked >= c->out_receive_max || s->in_flight.count >= MQTT_IN_FLIGHT_MAX)
+		return NOT_NOW;
+	if (d->write > b->writes.written || !out_has_room(b, c, size)) {
+		stall(b, s);
+		return NOT_NOW;
+	}
+	if (!d->n)
+		count_in(s, d);
+	o.packet_id = d->packet_id;
+	put(b, c, &o);
+	return SENT_NOW;
+}
+
+/* Moves queued messages into flight as far as the client's receive maximum and its output allow. */
+static void
+pump_queue(struct mqtt_broker *b, struct mqtt_session *s)
+{
+	struct mqtt_delivery *d;
+
+	while ((d = s->queue.head)) {
+		enum sending how = send_first(b, s, d);
+
+		if (how == NOT_NOW)
+			return;
+		take_out(&s->queue, d);
+		if (how == NEVER) {
+			mqtt_change_delivery(b, s, MQTT_CHANGE_DONE, d);
+			delivery_free(b, s, d);
+			continue;
+		}
+		d->state = MQTT_SENT;
+		d->dup = true;
+		d->counts = true;
+		s->conn->out_unacked++;
+		mqtt_delivery_append(&s->in_flight, d);
+		mqtt_change_delivery(b, s, MQTT_CHANGE_SENT, d);
+		if (!is_kept(s) && !d->group)
+			forget_message(b, s, d);
+	}
+	s->drop_logged = false;
+}
+
+void
+mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s)
+{
+	while (s->resend) {
+		struct mqtt_delivery *d = s->resend;
+		enum sending how = send_again(b, s, d);
+
+		if (how == NOT_NOW)
+			return;
+		s->resend = d->next;
+		if (how == SENT_NOW)
+			continue;
+		if (s->recent == d)
+			s->recent = d->next;
+		take_out(&s->in_flight, d);
+		mqtt_change_delivery(b, s, MQTT_CHANGE_DONE, d);
+		delivery_free(b, s, d);
+	}
+	pump_queue(b, s);
+}
+
+/* --- queueing --- */
+
+/* MQTT 5 section 4.4 lets a queue be bounded; whoever publishes at 5.0 is told. */
+static bool
+enqueue(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
+    const struct mqtt_how *how)
+{
+	size_t bytes = mqtt_message_bytes(&a->view);
+	struct mqtt_delivery *d;
+
+	if (s->queue.count >= b->config.queue_max || bytes > b->config.queue_bytes_max ||
+	    s->queued_bytes > b->config.queue_bytes_max - bytes ||
+	    b->queued_bytes + bytes > b->config.offline_bytes_max) {
+		drop(b, s, M_MQTT_DROPPED);
+		return false;
+	}
+	d = xmalloc(sizeof(*d) + how->id_count * sizeof(how->ids[0]));
+	*d = (struct mqtt_delivery){ .message = mqtt_message_ref(mqtt_arrival_keep(a)),
+		.group = how->group ? mqtt_group_ref(how->group) : NULL,
+		.qos = (uint8_t)how->qos,
+		.retain = how->retain,
+		.id_count = (uint8_t)how->id_count };
+	for (size_t i = 0; i < how->id_count; i++)
+		d->ids[i] = how->ids[i];
+	s->queued_bytes += bytes;
+	b->queued_bytes += bytes;
+	if (is_kept(s)) {
+		uint64_t write;
+
+		count_in(s, d);
+		write = mqtt_change_delivery(b, s, MQTT_CHANGE_QUEUED, d);
+		d->write = d->qos == 2 ? write : 0;
+	}
+	mqtt_delivery_append(&s->queue, d);
+	return true;
 }
 
 static bool
-is_own(const struct mqtt_sub *sub, const struct mqtt_arrival *a)
+must_queue(const struct mqtt_session *s, const struct mqtt_how *how)
 {
-	return sub->no_local && sub->session == a->from;
+	const struct mqtt_conn *c = s->conn;
+
+	return !c || is_kept(s) || how->group || s->queue.head || s->resend ||
+	       c->out_unacked >= c->out_receive_max || s->in_flight.count >= MQTT_IN_FLIGHT_MAX;
 }
 
-/* One message to a session of whose subscriptions several may match: once, at the highest QoS, with all identifiers
- * (3.3.4). */
-static void
-deliver_match(struct mqtt_broker *b, struct mqtt_arrival *a, struct mqtt_sub *const *matches,
-    size_t i, size_t n)
+/* Sent at once, without a copy; false: the output is full. */
+static bool
+send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
+    const struct mqtt_how *how)
 {
-	struct mqtt_session *s = matches[i]->session;
-	uint32_t ids[SUBSCRIPTION_IDS_MAX];
-	size_t id_count = 0;
-	unsigned qos = s->match_qos < a->view.qos ? s->match_qos : a->view.qos;
+	struct mqtt_conn *c = s->conn;
+	struct mqtt_outgoing o =
+	    outgoing(b, &a->view, how->qos, how->retain, how->ids, how->id_count);
+	size_t size = mqtt_publish_size(c->version, &o);
 
-	for (; i < n && s->match_subs; i++) {
-		if (matches[i]->session != s || is_own(matches[i], a))
-			continue;
-		s->match_subs--;
-		if (matches[i]->id && id_count < SUBSCRIPTION_IDS_MAX)
-			ids[id_count++] = matches[i]->id;
+	if (size > c->out_packet_max) {
+		drop(b, s, M_MQTT_TOO_LARGE);
+		return true;
 	}
-	s->match_stamp = 0;
-	mqtt_deliver(b, s, a, qos, a->retain && s->match_retain, ids, id_count);
-}
+	if (!out_has_room(b, c, size))
+		return false;
+	if (how->qos) {
+		struct mqtt_delivery *d = xcalloc(1, sizeof(*d));
 
-static void
-stamp(struct mqtt_broker *b, struct mqtt_sub *sub)
-{
-	struct mqtt_session *s = sub->session;
-
-	if (s->match_stamp != b->match_serial) {
-		s->match_stamp = b->match_serial;
-		s->match_subs = 0;
-		s->match_qos = 0;
-		s->match_retain = false;
+		count_in(s, d);
+		d->qos = (uint8_t)how->qos;
+		d->state = MQTT_SENT;
+		d->counts = true;
+		c->out_unacked++;
+		mqtt_delivery_append(&s->in_flight, d);
+		o.packet_id = d->packet_id;
 	}
-	s->match_subs++;
-	if (sub->qos > s->match_qos)
-		s->match_qos = sub->qos;
-	if (sub->retain_as_published)
-		s->match_retain = true;
+	put(b, c, &o);
+	return true;
 }
 
-int
-mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
+bool
+mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
+    const struct mqtt_how *how)
 {
-	struct mqtt_sub *const *matches;
-	size_t n = mqtt_router_match(&b->router, a->view.topic, &matches);
-	int err = 0;
-
-	b->match_serial++;
-	for (size_t i = 0; i < n; i++)
-		if (!is_own(matches[i], a))
-			stamp(b, matches[i]);
-	for (size_t i = 0; i < n; i++)
-		if (matches[i]->session->match_stamp == b->match_serial)
-			deliver_match(b, a, matches, i, n);
-	if (a->retain) {
-		err = mqtt_retained_set(&b->retained, keep(a));
-		if (err)
-			metric_add(M_MQTT_NOT_RETAINED, 1);
+	if (how->qos == 0) {
+		if (s->conn && !send_direct(b, s, a, how))
+			drop(b, s, M_MQTT_DROPPED);
+		return true;
 	}
-	return err;
+	if (!must_queue(s, how) && send_direct(b, s, a, how))
+		return true;
+	if (!enqueue(b, s, a, how))
+		return false;
+	if (s->conn)
+		mqtt_pump(b, s);
+	return true;
 }
+
+/* --- connections come and go --- */
 
 void
 mqtt_deliver_resume(struct mqtt_session *s)
 {
-	struct mqtt_conn *c = s->conn;
-	struct mqtt_broker *b = c->broker;
+	struct mqtt_broker *b = s->conn->broker;
+	struct mqtt_delivery *next;
 
-	for (struct mqtt_delivery **at = &s->in_flight.head; *at;) {
-		struct mqtt_delivery *d = *at;
-		struct mqtt_outgoing o;
-
+	for (struct mqtt_delivery *d = s->in_flight.head; d; d = next) {
+		next = d->next;
 		/* Not kept: the session was to end with its connection when this was sent. */
-		if (!d->message) {
-			*at = d->next;
-			s->in_flight.count--;
-			delivery_free(d);
-			continue;
+		if (!d->message && d->state == MQTT_SENT) {
+			take_out(&s->in_flight, d);
+			delivery_free(b, s, d);
 		}
-		o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
-		o.packet_id = d->packet_id;
-		o.dup = true;
-		if (mqtt_publish_size(c->version, &o) <= c->out_packet_max)
-			mqtt_put_publish(conn_out(&c->io), c->version, &o);
-		at = &d->next;
-		s->in_flight.tail = d;
 	}
-	if (!s->in_flight.head)
-		s->in_flight.tail = NULL;
-	pump(b, s);
+	s->recent = NULL;
+	s->resend = s->in_flight.head;
+	mqtt_pump(b, s);
 }
 
 void
-mqtt_deliver_acked(struct mqtt_session *s, uint16_t packet_id)
+mqtt_deliver_detach(struct mqtt_broker *b, struct mqtt_session *s)
 {
-	struct mqtt_delivery *before = NULL;
-	struct mqtt_delivery *d = s->in_flight.head;
+	unstall(b, s);
+	s->resend = NULL;
+	s->recent = NULL;
+	for (struct mqtt_delivery *d = s->in_flight.head; d; d = d->next)
+		d->counts = false;
+}
 
-	while (d && d->packet_id != packet_id) {
-		before = d;
+/* --- acknowledgements --- */
+
+static struct mqtt_delivery *
+in_flight_from(struct mqtt_delivery *d, uint16_t packet_id)
+{
+	while (d && d->packet_id != packet_id)
 		d = d->next;
-	}
-	/* An id that is not in flight: acknowledged twice, or of an earlier life. Harmless. */
-	if (!d)
+	return d;
+}
+
+/* PUBRECs come in the order of the PUBLISHes, while those before them wait for PUBCOMP: begin where the last one was. */
+static struct mqtt_delivery *
+in_flight(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id)
+{
+	struct mqtt_delivery *d = NULL;
+
+	if (type == MQTT_PUBREC && s->recent)
+		d = in_flight_from(s->recent, packet_id);
+	return d ? d : in_flight_from(s->in_flight.head, packet_id);
+}
+
+static void
+done(struct mqtt_conn *c, struct mqtt_delivery *d)
+{
+	struct mqtt_session *s = c->session;
+
+	if (d->counts)
+		c->out_unacked--;
+	if (s->resend == d)
+		s->resend = d->next;
+	if (s->recent == d)
+		s->recent = d->next;
+	take_out(&s->in_flight, d);
+	mqtt_change_delivery(c->broker, s, MQTT_CHANGE_DONE, d);
+	delivery_free(c->broker, s, d);
+	mqtt_pump(c->broker, s);
+}
+
+static void
+on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a)
+{
+	struct mqtt_session *s = c->session;
+
+	if (!d || d->qos != 2) {
+		put_pubrel(c, a->packet_id, mqtt_is_v5(c) ? MQTT_ID_NOT_FOUND : MQTT_SUCCESS);
 		return;
-	if (before)
-		before->next = d->next;
-	else
-		s->in_flight.head = d->next;
-	if (s->in_flight.tail == d)
-		s->in_flight.tail = before;
-	s->in_flight.count--;
-	delivery_free(d);
-	pump(s->conn->broker, s);
+	}
+	if (mqtt_is_v5(c) && a->reason >= MQTT_UNSPECIFIED) {
+		done(c, d);
+		return;
+	}
+	s->recent = d->next;
+	if (s->resend == d)
+		s->resend = d->next;
+	if (d->state != MQTT_RELEASED) {
+		d->state = MQTT_RELEASED;
+		forget_message(c->broker, s, d);
+		mqtt_change_delivery(c->broker, s, MQTT_CHANGE_RELEASED, d);
+	}
+	put_pubrel(c, d->packet_id, MQTT_SUCCESS);
+}
+
+void
+mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a)
+{
+	struct mqtt_delivery *d = in_flight(c->session, type, a->packet_id);
+
+	if (type == MQTT_PUBREC)
+		on_pubrec(c, d, a);
+	else if (d && (type == MQTT_PUBCOMP ? d->state == MQTT_RELEASED : d->qos == 1))
+		done(c, d);
+	/* Anything else is acknowledged twice, or of an earlier life. Harmless. */
+}
+
+/* --- the end of a session --- */
+
+/* To another member of the group, if there is one: what was not sent yet, and QoS 1 that was not acknowledged. */
+static void
+pass_on(struct mqtt_broker *b, struct mqtt_delivery *d)
+{
+	struct mqtt_arrival a;
+
+	if (!d->group || !d->group->members || !d->message ||
+	    (d->state != MQTT_QUEUED && d->qos == 2) || mqtt_message_expired(d->message, b->now_us))
+		return;
+	a = (struct mqtt_arrival){
+		.view = *d->message, .retain = d->retain, .kept = mqtt_message_ref(d->message)
+	};
+	mqtt_route_shared(b, d->group, &a);
+	mqtt_arrival_fini(&a);
 }
 
 void
 mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s)
 {
-	while (s->in_flight.head)
-		delivery_free(take_first(&s->in_flight));
-	b->queued_bytes -= s->queued_bytes;
-	s->queued_bytes = 0;
-	while (s->queue.head)
-		delivery_free(take_first(&s->queue));
-}
+	struct mqtt_deliveries *const lists[] = { &s->in_flight, &s->queue };
 
-void
-mqtt_will_free(struct mqtt_will **p_will)
-{
-	struct mqtt_will *will = *p_will;
+	unstall(b, s);
+	s->resend = s->recent = NULL;
+	for (size_t i = 0; i < COUNT_OF(lists); i++) {
+		while (lists[i]->head) {
+			struct mqtt_delivery *d = lists[i]->head;
 
-	*p_will = NULL;
-	if (!will)
-		return;
-	mqtt_message_unref(&will->message);
-	free(will->identity);
-	free(will);
-}
-
-/* A will on a reading's topic is a reading. false: no room now. */
-static bool
-will_is_ingested(struct mqtt_broker *b, const struct mqtt_will *will)
-{
-	struct dialect_target target;
-	struct ingest_message m = {
-		.topic = will->message->topic,
-		.payload = will->message->payload,
-		.qos = will->message->qos,
-		.undecodable = INGEST_QUARANTINE,
-	};
-	struct auth_grant grant = { .identity = bytes_of_str(will->identity),
-		.any_device = will->any_device };
-
-	if (dialect_match(m.topic, grant.identity, &target) != 0)
-		return true;
-	if (target.names_device && !auth_speaks_for(&grant, target.device)) {
-		metric_add(M_MQTT_REFUSED, 1);
-		return true;
-	}
-	m.device = target.device;
-	m.format = target.format;
-	m.metric = target.metric;
-	return b->ops.offer(b->ops.arg, &m, 0, NULL) != ERR_AGAIN;
-}
-
-static void
-owe(struct mqtt_broker *b, struct mqtt_will **will)
-{
-	if (b->owed_will_count == OWED_WILLS_MAX) {
-		log_warn("mqtt.will_dropped", LB("topic", (*will)->message->topic));
-		metric_add(M_MQTT_DROPPED, 1);
-		mqtt_will_free(will);
-		return;
-	}
-	(*will)->next = b->owed_wills;
-	b->owed_wills = *will;
-	b->owed_will_count++;
-	*will = NULL;
-}
-
-void
-mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const struct mqtt_session *from)
-{
-	struct mqtt_arrival a;
-
-	if (!*will)
-		return;
-	if (!will_is_ingested(b, *will)) {
-		owe(b, will);
-		return;
-	}
-	a = (struct mqtt_arrival){
-		.view = *(*will)->message, .retain = (*will)->retain, .from = from
-	};
-	a.view.expires_us += b->now_us;
-	(void)mqtt_route(b, &a);
-	mqtt_arrival_fini(&a);
-	mqtt_will_free(will);
-}
-
-void
-mqtt_owed_wills(struct mqtt_broker *b)
-{
-	struct mqtt_will *will = b->owed_wills;
-
-	b->owed_wills = NULL;
-	b->owed_will_count = 0;
-	while (will) {
-		struct mqtt_will *next = will->next;
-
-		mqtt_will_publish(b, &will, NULL);
-		will = next;
+			take_out(lists[i], d);
+			pass_on(b, d);
+			delivery_free(b, s, d);
+		}
 	}
 }

@@ -23,34 +23,80 @@ void mqtt_conn_end(struct mqtt_conn *c, enum mqtt_end how);
 void mqtt_conn_arm(struct mqtt_conn *c);	/* the deadline, from keep-alive and held records */
 bool mqtt_is_v5(const struct mqtt_conn *c);
 struct bytes mqtt_session_id(const struct mqtt_session *s);
+struct bytes mqtt_conn_identity(const struct mqtt_conn *c);	/* who it is */
 
 /* mqtt_session_connect.c */
-void mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f);
+enum mqtt_done mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f);
 
-/* mqtt_session_publish.c */
-enum mqtt_done mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f);
-void mqtt_wait_for_room(struct mqtt_conn *c);
+/* mqtt_session_answer.c */
+uint64_t mqtt_token_of(const struct mqtt_conn *c, uint32_t seq);
+struct mqtt_conn *mqtt_conn_of(const struct mqtt_broker *b, uint64_t token);	/* NULL: it is gone */
+struct mqtt_pending *mqtt_pending_push(struct mqtt_conn *c, uint16_t packet_id, enum mqtt_pending_kind kind,
+    enum mqtt_pending_state state);
+/* As mqtt_pending_push, READY, or WAITING until what was changed in this unit is written. */
+struct mqtt_pending *mqtt_pending_push_written(struct mqtt_conn *c, uint16_t packet_id, enum mqtt_pending_kind kind);
+void mqtt_pending_ready(struct mqtt_conn *c, uint64_t token);	/* if it still waits */
+void mqtt_answer_ready(struct mqtt_conn *c);
 void mqtt_pending_clear(struct mqtt_conn *c);
 void mqtt_pending_trim(struct mqtt_conn *c);	/* gives memory back if nothing waits */
 void mqtt_held_offer(struct mqtt_conn *c);	/* those that are due */
+void mqtt_wait_for_room(struct mqtt_conn *c);
 
-/* mqtt_session_deliver.c */
+/* mqtt_session_publish.c */
+enum mqtt_done mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f);
+
+/* mqtt_session_received.c: QoS 2 from the client */
+enum mqtt_done mqtt_on_pubrel(struct mqtt_conn *c, const struct mqtt_ack *a);
+/* true: it was taken before, and is answered here. */
+bool mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p);
+void mqtt_received_add(struct mqtt_conn *c, uint16_t packet_id, unsigned flags, int32_t partition);
+void mqtt_received_committed(struct mqtt_conn *c, uint16_t packet_id);
+void mqtt_received_refused(struct mqtt_conn *c, uint16_t packet_id);
+void mqtt_received_detach(struct mqtt_session *s);	/* its connection is gone */
+void mqtt_received_clear(struct mqtt_broker *b, struct mqtt_session *s);	/* the session ends */
+
+/* mqtt_session_route.c */
 struct mqtt_arrival {			/* a message to be routed */
 	struct mqtt_message view;	/* borrows; mqtt_message_new() copies it when it has to be kept */
 	bool retain;
+	bool own;			/* $SYS: does not count for retained_max */
 	const struct mqtt_session *from;	/* for no_local; NULL: nobody */
 	struct mqtt_message *kept;	/* the copy, once there is one; mqtt_arrival_fini() lets go of it */
 };
+enum mqtt_routed {			/* bits */
+	MQTT_NOT_RETAINED = 1,		/* too many are */
+	MQTT_NOT_QUEUED = 2,		/* some session's queue is full */
+};
 void mqtt_arrival_fini(struct mqtt_arrival *a);
-/* To all subscribers, and into the retained store. ERR_FULL: it could not be retained. */
-int mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a);
-/* One message to one session: now, or queued. */
-void mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, unsigned qos, bool retain,
-    const uint32_t *ids, size_t id_count);
+struct mqtt_message *mqtt_arrival_keep(struct mqtt_arrival *a);	/* borrowed */
+/* To all subscribers, and into the retained store. */
+unsigned mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a);
+/* To one member of a group; false: it was not taken. */
+bool mqtt_route_shared(struct mqtt_broker *b, struct mqtt_group *g, struct mqtt_arrival *a);
+
+/* mqtt_session_deliver.c */
+struct mqtt_how {			/* a message is delivered */
+	unsigned qos;
+	bool retain;
+	struct mqtt_group *group;
+	const uint32_t *ids;
+	size_t id_count;
+};
+/* One message to one session: now, or queued. false: its queue is full. */
+bool mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
+/* Sends what may be sent. */
+void mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s);
 void mqtt_deliver_resume(struct mqtt_session *s);	/* after CONNACK: in flight again, then the queue */
-/* PUBACK from the client. */
-void mqtt_deliver_acked(struct mqtt_session *s, uint16_t packet_id);
+void mqtt_deliver_detach(struct mqtt_broker *b, struct mqtt_session *s);	/* its connection is gone */
+/* PUBACK, PUBREC, PUBCOMP from the client. */
+void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a);
 void mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s);
+void mqtt_delivery_append(struct mqtt_deliveries *list, struct mqtt_delivery *d);
+void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for room or for a write */
+uint16_t mqtt_packet_id_of(uint64_t n);
+
+/* mqtt_session_will.c */
+struct mqtt_will *mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant);
 void mqtt_will_free(struct mqtt_will **will);
 /* Takes *will over. from: for no_local, may be NULL. */
 void mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const struct mqtt_session *from);
@@ -68,5 +114,17 @@ void mqtt_store_away(struct mqtt_broker *b, struct mqtt_session *s);	/* its conn
 void mqtt_store_back(struct mqtt_broker *b, struct mqtt_session *s);
 void mqtt_store_tick(struct mqtt_broker *b);
 void mqtt_store_clear(struct mqtt_broker *b);
+
+/* mqtt_shared.c */
+/* Tells one change of a session that is kept; mqtt_unit_begin() before what one packet changes. */
+void mqtt_unit_begin(struct mqtt_broker *b);
+bool mqtt_unit_is_written(const struct mqtt_broker *b);
+void mqtt_change(struct mqtt_broker *b, const struct mqtt_change *change);
+void mqtt_change_session(struct mqtt_broker *b, const struct mqtt_session *s, enum mqtt_change_kind kind);
+uint64_t mqtt_change_delivery(struct mqtt_broker *b, const struct mqtt_session *s, enum mqtt_change_kind kind,
+    const struct mqtt_delivery *d);
+/* The entry of the ring, or the packet (taken over) for the connection, waits for this unit. */
+void mqtt_wait_written(struct mqtt_broker *b, uint64_t token, struct buf *packet);
+void mqtt_writes_fini(struct mqtt_writes *w);
 
 #endif

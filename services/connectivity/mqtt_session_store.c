@@ -125,6 +125,8 @@ mqtt_store_remove(struct mqtt_broker *b, struct mqtt_session *s)
 	while (s->subs)
 		mqtt_router_unsubscribe(&b->router, s->subs);
 	mqtt_deliveries_clear(b, s);
+	mqtt_received_clear(b, s);
+	mqtt_change_session(b, s, MQTT_CHANGE_END);
 	b->session_count--;
 	/* A delayed will is due when its session ends (3.1.3.2.2); a forgotten session's subscriptions do not get it. */
 	mqtt_will_publish(b, &s->will, NULL);
@@ -138,10 +140,13 @@ mqtt_store_tick(struct mqtt_broker *b)
 
 	for (struct mqtt_session *s = b->away_first; s; s = next) {
 		next = s->next;
-		if (b->now_us >= s->expires_us)
+		if (b->now_us >= s->expires_us) {
+			b->expired_count++;
 			mqtt_store_remove(b, s);
-		else if (s->will && b->now_us >= s->will_us)
+		} else if (s->will && b->now_us >= s->will_us) {
 			mqtt_will_publish(b, &s->will, s);
+			mqtt_change_session(b, s, MQTT_CHANGE_SESSION);
+		}
 	}
 }
 
@@ -149,6 +154,8 @@ void
 mqtt_store_clear(struct mqtt_broker *b)
 {
 	while (b->away_first) {
+		/* It goes on elsewhere, or when we are back. */
+		b->away_first->shared = false;
 		mqtt_will_free(&b->away_first->will);
 		mqtt_store_remove(b, b->away_first);
 	}

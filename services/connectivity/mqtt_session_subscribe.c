@@ -8,20 +8,21 @@
 #define RETAINED_VISITS_MAX 4000000 /* nodes of the retained store that one SUBSCRIBE may look at */
 #define REASON_NEW 0x40 /* in the scratch list only: this filter was not subscribed to before */
 
-/* The reason code of one filter. */
+/* The reason code of one filter; its syntax was checked by the parser. */
 static uint8_t
 subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_session *s = c->session;
 	struct mqtt_sub *sub;
+	struct bytes name, filter;
 	uint8_t is_new = 0;
 
 	if (!mqtt_filter_valid(f->filter) || mqtt_levels(f->filter) > MQTT_LEVELS_MAX)
 		return MQTT_BAD_FILTER;
-	if (f->filter.len >= 7 && bytes_equal_str(bytes_of(f->filter.data, 7), "$share/"))
-		return MQTT_NO_SHARED;
-	sub = mqtt_router_find(&b->router, s->subs, f->filter);
+	if (mqtt_filter_says_shared(f->filter) && !mqtt_filter_shared(f->filter, &name, &filter))
+		return MQTT_BAD_FILTER;
+	sub = mqtt_router_find(&b->router, s, f->filter);
 	if (!sub) {
 		if (s->sub_count >= b->config.subscriptions_max)
 			return MQTT_QUOTA_EXCEEDED;
@@ -29,10 +30,14 @@ subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 		s->sub_count++;
 		is_new = REASON_NEW;
 	}
+	/* An existing one is replaced, nothing of its messages is lost (MQTT-3.8.4-3). */
 	sub->id = id;
-	sub->qos = f->qos ? 1 : 0;
+	sub->qos = (uint8_t)(f->qos & 3);
 	sub->no_local = f->no_local;
 	sub->retain_as_published = f->retain_as_published;
+	mqtt_change(
+	    b, &(struct mqtt_change){
+		   .kind = MQTT_CHANGE_SUB, .session = s, .sub = sub, .filter = f->filter });
 	return sub->qos | is_new;
 }
 
@@ -47,11 +52,39 @@ static void
 send_retained(void *arg, struct mqtt_message *m)
 {
 	const struct retained_to *to = arg;
+	const struct mqtt_ops *ops = &to->broker->ops;
 	struct mqtt_arrival a = { .view = *m, .kept = mqtt_message_ref(m) };
-	unsigned qos = m->qos < to->qos ? m->qos : to->qos;
+	const struct mqtt_how how = {
+		.qos = m->qos < to->qos ? m->qos : to->qos,
+		.retain = true,
+		.ids = &to->id,
+		.id_count = to->id ? 1 : 0,
+	};
 
-	mqtt_deliver(to->broker, to->session, &a, qos, true, &to->id, to->id ? 1 : 0);
+	/* What whoever published it, and whoever subscribes, may do now counts, not what they might then. */
+	if (!ops->may ||
+	    (ops->may(
+		 ops->arg, mqtt_conn_identity(to->session->conn), MQTT_MAY_RECEIVE, m->topic) &&
+		(!m->source.len || ops->may(ops->arg, m->source, MQTT_MAY_PUBLISH, m->topic))))
+		mqtt_deliver(to->broker, to->session, &a, &how);
 	mqtt_arrival_fini(&a);
+}
+
+/* Now, or when what was changed is written; meanwhile the client's next packets wait. */
+static void
+answer(struct mqtt_conn *c, enum mqtt_type type, uint16_t packet_id, struct bytes codes)
+{
+	struct mqtt_broker *b = c->broker;
+	struct buf packet = { 0 };
+
+	b->passed.packets_out++;
+	if (mqtt_unit_is_written(b)) {
+		mqtt_put_suback(conn_out(&c->io), c->version, type, packet_id, codes);
+		return;
+	}
+	mqtt_put_suback(&packet, c->version, type, packet_id, codes);
+	mqtt_wait_written(b, mqtt_token_of(c, 0), &packet);
+	conn_pause(&c->io, MQTT_PAUSED_SHARED);
 }
 
 /* From the scratch list, without our own mark. */
@@ -64,7 +97,17 @@ put_suback(struct mqtt_conn *c, uint16_t packet_id)
 	buf_clear(codes);
 	for (size_t i = 0; i < marked.len; i++)
 		buf_add_u8(codes, (uint8_t)(marked.data[i] & ~REASON_NEW));
-	mqtt_put_suback(conn_out(&c->io), c->version, MQTT_SUBACK, packet_id, buf_bytes(codes));
+	answer(c, MQTT_SUBACK, packet_id, buf_bytes(codes));
+}
+
+/* Retained messages that a new subscription asks for: never by a shared one (4.8.2), else as its options say. */
+static bool
+wants_retained(const struct mqtt_filter *f, uint8_t reason)
+{
+	if (reason >= MQTT_UNSPECIFIED || f->retain_handling == MQTT_RETAIN_NOT ||
+	    mqtt_filter_says_shared(f->filter))
+		return false;
+	return f->retain_handling == MQTT_RETAIN_SEND || reason & REASON_NEW;
 }
 
 void
@@ -83,6 +126,7 @@ mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 	}
 	id = mqtt_has(&s.props, MQTT_PROP_SUBSCRIPTION_ID) ? s.props.subscription_id : 0;
 	buf_clear(&b->scratch);
+	mqtt_unit_begin(b);
 	for (again = s; mqtt_filter_next(&again, &f);)
 		buf_add_u8(&b->scratch, subscribe_one(c, &f, id));
 	put_suback(c, s.packet_id);
@@ -90,12 +134,10 @@ mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 	for (size_t i = 0; mqtt_filter_next(&s, &f); i++) {
 		uint8_t reason = b->scratch.data[i];
 		struct retained_to to = {
-			.broker = b, .session = c->session, .qos = reason & 1, .id = id
+			.broker = b, .session = c->session, .qos = reason & 3, .id = id
 		};
 
-		if (reason >= MQTT_UNSPECIFIED || f.retain_handling == MQTT_RETAIN_NOT)
-			continue;
-		if (f.retain_handling == MQTT_RETAIN_SEND_IF_NEW && !(reason & REASON_NEW))
+		if (!wants_retained(&f, reason))
 			continue;
 		if (mqtt_retained_match(
 			&b->retained, f.filter, b->now_us, &visits, send_retained, &to) != 0) {
@@ -121,15 +163,18 @@ mqtt_on_unsubscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 		return;
 	}
 	buf_clear(&b->scratch);
+	mqtt_unit_begin(b);
 	while (mqtt_filter_next(&s, &f)) {
-		struct mqtt_sub *sub = mqtt_router_find(&b->router, c->session->subs, f.filter);
+		struct mqtt_sub *sub = mqtt_router_find(&b->router, c->session, f.filter);
 
 		buf_add_u8(&b->scratch, sub ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION);
 		if (sub) {
 			mqtt_router_unsubscribe(&b->router, sub);
 			c->session->sub_count--;
+			mqtt_change(b, &(struct mqtt_change){ .kind = MQTT_CHANGE_UNSUB,
+					   .session = c->session,
+					   .filter = f.filter });
 		}
 	}
-	mqtt_put_suback(
-	    conn_out(&c->io), c->version, MQTT_UNSUBACK, s.packet_id, buf_bytes(&b->scratch));
+	answer(c, MQTT_UNSUBACK, s.packet_id, buf_bytes(&b->scratch));
 }

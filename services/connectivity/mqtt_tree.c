@@ -68,7 +68,7 @@ mqtt_tree_child(const struct mqtt_tree *t, const struct mqtt_node *parent, struc
 }
 
 struct mqtt_node *
-mqtt_tree_find(struct mqtt_tree *t, struct bytes topic)
+mqtt_tree_find(const struct mqtt_tree *t, struct bytes topic)
 {
 	struct mqtt_node *n = t->root;
 	struct bytes level;
@@ -167,7 +167,7 @@ remove_node(struct mqtt_tree *t, struct mqtt_node *n)
 void
 mqtt_tree_prune(struct mqtt_tree *t, struct mqtt_node *node)
 {
-	while (node != t->root && !node->value && !node->children) {
+	while (node != t->root && !node->value && !node->shared && !node->children) {
 		struct mqtt_node *parent = node->parent;
 
 		remove_node(t, node);

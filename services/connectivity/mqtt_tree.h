@@ -20,7 +20,8 @@ struct mqtt_node {
 	struct mqtt_node *hash_next;
 	struct mqtt_node *plus;		/* the child named +, # */
 	struct mqtt_node *hash;
-	void *value;			/* the owner's; NULL: only on the way to others */
+	void *value;			/* the owner's; without any: only on the way to others */
+	void *shared;			/* as well */
 	uint64_t key;
 	uint16_t len;
 	uint8_t level[];
@@ -40,7 +41,7 @@ void mqtt_tree_fini(struct mqtt_tree *t);
 bool mqtt_level_next(struct bytes *rest, struct bytes *ret_level);
 struct mqtt_node *mqtt_tree_child(const struct mqtt_tree *t, const struct mqtt_node *parent, struct bytes level);
 /* NULL if there is none. */
-struct mqtt_node *mqtt_tree_find(struct mqtt_tree *t, struct bytes topic);
+struct mqtt_node *mqtt_tree_find(const struct mqtt_tree *t, struct bytes topic);
 /* Made if it is not there; the caller gives it a value at once. */
 struct mqtt_node *mqtt_tree_insert(struct mqtt_tree *t, struct bytes topic);
 /* The value is gone: removes the node, and those above it, that nothing needs any more. */

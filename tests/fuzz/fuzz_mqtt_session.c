@@ -64,6 +64,9 @@ static const struct mqtt_config config = {
 	.retained_max = 5,
 	.retained_bytes_max = 10000,
 	.offline_bytes_max = 10000,
+	.queue_max = 20,
+	.queue_bytes_max = 4000,
+	.aliases_max = 10,
 };
 
 /* As the listener does. */
@@ -122,7 +125,7 @@ check(const struct mqtt_broker *b, struct client *clients)
 		if (!c)
 			continue;
 		ASSERT(c->ring_tail - c->ring_head <= config.receive_maximum);
-		ASSERT(!c->session || c->session->queued_bytes <= config.outbound_max);
+		ASSERT(!c->session || c->session->queued_bytes <= config.queue_bytes_max);
 		conn_buf_give(c->io.set, &c->io.out);
 	}
 	ASSERT(b->queued_bytes <= config.offline_bytes_max);

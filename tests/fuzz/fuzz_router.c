@@ -67,7 +67,7 @@ subscribe(struct all *a, struct bytes filter)
 {
 	size_t at = find(a->filters, a->sub_count, filter);
 
-	ASSERT((mqtt_router_find(&a->router, a->list, filter) != NULL) == (at < a->sub_count));
+	ASSERT((mqtt_router_find(&a->router, NULL, filter) != NULL) == (at < a->sub_count));
 	if (at < a->sub_count || a->sub_count == SUBS_MAX)
 		return;
 	a->filters[a->sub_count] = filter;
@@ -111,7 +111,7 @@ retain(struct all *a, struct bytes topic, bool empty)
 	};
 	struct mqtt_message *m = mqtt_message_new(&head);
 	size_t at = find(a->topics, a->topic_count, topic);
-	int err = mqtt_retained_set(&a->retained, m);
+	int err = mqtt_retained_set(&a->retained, m, false);
 
 	mqtt_message_unref(&m);
 	ASSERT(err == 0 || err == ERR_FULL);

@@ -49,6 +49,32 @@ reoffer(void *arg, struct bytes record, uint64_t token)
 	return 0;
 }
 
+static int
+release(void *arg, struct bytes client, uint16_t packet_id, int32_t partition, uint64_t token)
+{
+	(void)arg;
+	(void)client;
+	if (fake.room == 0)
+		return ERR_AGAIN;
+	ck_assert(fake.count < OFFERS_MAX && fake.released_count < OFFERS_MAX);
+	fake.released[fake.released_count++] = packet_id;
+	fake.partition = partition;
+	fake.tokens[fake.count++] = token;
+	fake.room--;
+	return 0;
+}
+
+static int32_t
+partition(void *arg, struct bytes device)
+{
+	(void)arg;
+	return (int32_t)device.len;
+}
+
+const struct mqtt_ops session_ops = {
+	.offer = offer, .reoffer = reoffer, .release = release, .partition = partition
+};
+
 const struct mqtt_config config = {
 	.packet_max = 65536,
 	.receive_maximum = 8,
@@ -60,16 +86,17 @@ const struct mqtt_config config = {
 	.retained_max = 10,
 	.retained_bytes_max = 100000,
 	.offline_bytes_max = 100000,
+	.queue_max = 100,
+	.queue_bytes_max = 2000,
+	.aliases_max = 16,
 };
 
 static void
 setup(void)
 {
-	const struct mqtt_ops ops = { .offer = offer, .reoffer = reoffer };
-
 	memset(&fake, 0, sizeof(fake));
 	fake.room = OFFERS_MAX;
-	mqtt_broker_init(&b, &config, &ops);
+	mqtt_broker_init(&b, &config, &session_ops);
 	b.now_us = 1000 * SECOND;
 	in = (struct buf){ 0 };
 }
@@ -137,6 +164,14 @@ void
 gone(struct mqtt_conn *c)
 {
 	mqtt_conn_free(&c);
+}
+
+void
+put_ack(unsigned type, unsigned packet_id)
+{
+	uint8_t body[2] = { (uint8_t)(packet_id >> 8), (uint8_t)packet_id };
+
+	put_packet(&in, type << 4 | (type == MQTT_PUBREL ? 2u : 0u), body, 2);
 }
 
 int

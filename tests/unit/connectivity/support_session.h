@@ -17,6 +17,9 @@ struct fake_ingest {
 	size_t count;
 	size_t reoffered;
 	size_t room;
+	uint16_t released[OFFERS_MAX];	/* packet ids */
+	size_t released_count;
+	int32_t partition;		/* of the last release; -1: not known */
 	enum ingest_undecodable undecodable;
 };
 
@@ -33,6 +36,10 @@ void ignore_out(struct mqtt_conn *c);
 struct mqtt_conn *connected(unsigned version, int clean, const char *id);
 struct mqtt_conn *resumed(uint32_t expiry_s, const char *id);	/* 5.0; CONNACK is left in its output */
 void gone(struct mqtt_conn *c);
+void put_ack(unsigned type, unsigned packet_id);	/* PUBACK ... PUBCOMP into in, as 3.1.1 has them */
+
+/* What the broker of the tests calls. */
+extern const struct mqtt_ops session_ops;
 
 /* Runs the tests, each with a broker of its own. */
 int session_tests(const char *name, const TTest *const *tests, size_t count);

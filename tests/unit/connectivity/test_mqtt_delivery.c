@@ -114,10 +114,10 @@ START_TEST(subscriptions_are_checked)
 	put_subscribe(&in, 5, 1, "b", 2);
 	put_subscribe(&in, 5, 1, "c", 0);
 	put_subscribe(&in, 5, 1, "d", 0);
-	put_subscribe(&in, 5, 1, "c", 1);
+	put_subscribe(&in, 5, 1, "b", 0);
 	feed(c);
-	CHECK_OUT(c, "\x90\4\0\1\0\x8f\x90\4\0\1\0\x9e\x90\4\0\1\0\1\x90\4\0\1\0\1\x90\4\0\1\0\0"
-		     "\x90\4\0\1\0\x97\x90\4\0\1\0\1");
+	CHECK_OUT(c, "\x90\4\0\1\0\x8f\x90\4\0\1\0\1\x90\4\0\1\0\2\x90\4\0\1\0\2\x90\4\0\1\0\x97"
+		     "\x90\4\0\1\0\x97\x90\4\0\1\0\0");
 	put_subscribe(&in, 4, 1, deep, 1);
 	feed(old);
 	CHECK_OUT(old, "\x90\3\0\1\x80");

@@ -143,7 +143,7 @@ START_TEST(random_changes)
 
 		if (!filter.len)
 			continue;
-		sub = mqtt_router_find(&r, lists[c], filter);
+		sub = mqtt_router_find(&r, (void *)&sessions[c], filter);
 		ck_assert_int_eq(sub != NULL, has[c][f]);
 		if (sub)
 			mqtt_router_unsubscribe(&r, sub);
@@ -178,7 +178,7 @@ retain(struct mqtt_retained *r, const char *topic, const char *payload, int64_t 
 		.has_expiry = expires_us != 0,
 		.expires_us = expires_us };
 	struct mqtt_message *m = mqtt_message_new(&view);
-	int err = mqtt_retained_set(r, m);
+	int err = mqtt_retained_set(r, m, false);
 
 	mqtt_message_unref(&m);
 	return err;

@@ -34,9 +34,9 @@ START_TEST(connect_of_5_tells_the_limits)
 
 	put_connect(&in, 5, 1, 60, "");
 	feed(c);
-	ck_assert_uint_eq(c->io.out->len, 45);
+	ck_assert_uint_eq(c->io.out->len, 41);
 	ck_assert_mem_eq(c->io.out->data,
-	    "\x20\x2b\0\0\x28\x21\0\x08\x24\1\x27\0\1\0\0\x22\0\x10\x2a\0\x12\0\x16roost-", 29);
+	    "\x20\x27\0\0\x24\x21\0\x08\x27\0\1\0\0\x22\0\x10\x12\0\x16roost-", 25);
 	gone(c);
 }
 END_TEST
@@ -373,24 +373,6 @@ START_TEST(receive_maximum)
 }
 END_TEST
 
-START_TEST(qos_2)
-{
-	struct mqtt_conn *c = connected(5, 1, "a");
-
-	put_publish(&in, 5, 4, 1, "a", "x");
-	feed(c);
-	ck_assert_uint_eq(c->io.out->data[2], 0x9b);
-	gone(c);
-	c = connected(4, 1, "a");
-	buf_add(&in, "\x62\2\0\7", 4);
-	put_publish(&in, 4, 4, 1, "a", "x");
-	feed(c);
-	CHECK_OUT(c, "\x70\2\0\7");
-	ck_assert_int_eq(c->io.closing, CONN_CLOSE);
-	gone(c);
-}
-END_TEST
-
 START_TEST(drain_answers_what_was_taken)
 {
 	struct mqtt_conn *c = connected(5, 1, "a"), *old = connected(4, 1, "b");
@@ -455,7 +437,6 @@ main(void)
 		held_messages_are_offered_as_they_are_accepted,
 		a_token_names_one_connection,
 		receive_maximum,
-		qos_2,
 		drain_answers_what_was_taken,
 		every_byte_changed,
 	};

@@ -1,0 +1,152 @@
+/* mqtt_session_route.c - which sessions get a message, and how; retained messages; shared subscriptions
+ *
+ * Of a shared subscription's group one member gets a message: one that is connected rather than one that is away, then the
+ * one with the fewest unacknowledged messages, then the one whose turn it is. A QoS 1 or 2 message that the chosen member's
+ * session ends with goes to another one, but a QoS 2 message of which the sending has begun does not (MQTT-4.8.2-5), nor does one
+ * that the member has refused (MQTT-4.8.2-6). */
+#include "mqtt_session_impl.h"
+
+#include "log.h"
+#include "metrics.h"
+
+#define SUBSCRIPTION_IDS_MAX 64 /* with one message, where a client's subscriptions overlap */
+#define LOAD_BEHIND                                                                                \
+	1000000u /* of a member whose output is full, or which is away: after all others */
+
+struct mqtt_message *
+mqtt_arrival_keep(struct mqtt_arrival *a)
+{
+	if (!a->kept)
+		a->kept = mqtt_message_new(&a->view);
+	return a->kept;
+}
+
+void
+mqtt_arrival_fini(struct mqtt_arrival *a)
+{
+	mqtt_message_unref(&a->kept);
+}
+
+static bool
+is_own(const struct mqtt_sub *sub, const struct mqtt_arrival *a)
+{
+	return sub->no_local && sub->session == a->from;
+}
+
+/* One message to a session of whose subscriptions several may match: once, at the highest QoS, with all identifiers
+ * (MQTT-3.3.4-2, MQTT-3.3.4-3). */
+static bool
+deliver_match(struct mqtt_broker *b, struct mqtt_arrival *a, struct mqtt_session *s)
+{
+	uint32_t ids[SUBSCRIPTION_IDS_MAX];
+	struct mqtt_how how = {
+		.qos = s->match_qos < a->view.qos ? s->match_qos : a->view.qos,
+		.retain = a->retain && s->match_retain,
+		.ids = ids,
+	};
+
+	for (const struct mqtt_sub *sub = s->match_subs; sub; sub = sub->match_next)
+		if (sub->id && how.id_count < SUBSCRIPTION_IDS_MAX)
+			ids[how.id_count++] = sub->id;
+	s->match_stamp = 0;
+	return mqtt_deliver(b, s, a, &how);
+}
+
+static void
+stamp(struct mqtt_broker *b, struct mqtt_sub *sub)
+{
+	struct mqtt_session *s = sub->session;
+
+	if (s->match_stamp != b->match_serial) {
+		s->match_stamp = b->match_serial;
+		s->match_subs = NULL;
+		s->match_qos = 0;
+		s->match_retain = false;
+	}
+	sub->match_next = s->match_subs;
+	s->match_subs = sub;
+	if (sub->qos > s->match_qos)
+		s->match_qos = sub->qos;
+	if (sub->retain_as_published)
+		s->match_retain = true;
+}
+
+static uint32_t
+load_of(const struct mqtt_broker *b, const struct mqtt_session *s)
+{
+	uint32_t load = s->in_flight.count + s->queue.count;
+
+	if (!s->conn)
+		return load + 2 * LOAD_BEHIND;
+	if (conn_out_len(&s->conn->io) > b->config.outbound_max / 2)
+		load += LOAD_BEHIND;
+	return load;
+}
+
+static struct mqtt_sub *
+choose(const struct mqtt_broker *b, const struct mqtt_group *g)
+{
+	struct mqtt_sub *best = NULL;
+	uint32_t least = UINT32_MAX;
+
+	for (struct mqtt_sub *sub = g->members; sub && least > 0; sub = sub->next) {
+		uint32_t load = load_of(b, sub->session);
+
+		if (load < least) {
+			least = load;
+			best = sub;
+		}
+	}
+	return best;
+}
+
+bool
+mqtt_route_shared(struct mqtt_broker *b, struct mqtt_group *g, struct mqtt_arrival *a)
+{
+	struct mqtt_sub *sub = choose(b, g);
+	struct mqtt_how how = { .group = g };
+
+	if (!sub)
+		return false;
+	how.qos = sub->qos < a->view.qos ? sub->qos : a->view.qos;
+	how.retain = a->retain && sub->retain_as_published;
+	how.ids = &sub->id;
+	how.id_count = sub->id ? 1 : 0;
+	mqtt_group_turn(sub);
+	return mqtt_deliver(b, sub->session, a, &how);
+}
+
+static unsigned
+retain(struct mqtt_broker *b, struct mqtt_arrival *a)
+{
+	struct mqtt_message *m = mqtt_arrival_keep(a);
+
+	if (mqtt_retained_set(&b->retained, m, a->own) != 0) {
+		metric_add(M_MQTT_NOT_RETAINED, 1);
+		return MQTT_NOT_RETAINED;
+	}
+	if (!a->own)
+		mqtt_change(b, &(struct mqtt_change){ .kind = MQTT_CHANGE_RETAINED, .message = m });
+	return 0;
+}
+
+unsigned
+mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
+{
+	struct mqtt_sub *const *matches;
+	size_t n = mqtt_router_match(&b->router, a->view.topic, &matches);
+	unsigned lost = 0;
+
+	b->match_serial++;
+	for (size_t i = 0; i < n; i++)
+		if (!is_own(matches[i], a))
+			stamp(b, matches[i]);
+	for (size_t i = 0; i < n; i++)
+		if (matches[i]->session->match_stamp == b->match_serial &&
+		    !deliver_match(b, a, matches[i]->session))
+			lost |= MQTT_NOT_QUEUED;
+	for (size_t i = 0; i < b->router.group_count; i++)
+		if (!mqtt_route_shared(b, b->router.groups[i], a))
+			lost |= MQTT_NOT_QUEUED;
+	return a->retain ? lost | retain(b, a) : lost;
+}

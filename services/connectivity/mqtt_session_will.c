@@ -1,0 +1,143 @@
+/* mqtt_session_will.c - wills: taken, published, owed (MQTT 5 section 3.1.2.5) */
+#include "mqtt_session_impl.h"
+
+#include <stdlib.h>
+
+#include "dialect.h"
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+
+#define OWED_WILLS_MAX 4096
+
+struct mqtt_will *
+mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant)
+{
+	struct mqtt_will *will;
+	struct mqtt_message m;
+
+	if (!q->has_will)
+		return NULL;
+	m = (struct mqtt_message){
+		.topic = q->will_topic,
+		.payload = q->will_payload,
+		.props = mqtt_props_forward(&q->will_props, &b->props),
+		.source = grant->identity,
+		.qos = (uint8_t)q->will_qos,
+		.has_expiry = mqtt_has(&q->will_props, MQTT_PROP_MESSAGE_EXPIRY),
+	};
+	will = xcalloc(1, sizeof(*will));
+	will->retain = q->will_retain;
+	will->any_device = grant->any_device;
+	will->delay_s =
+	    mqtt_has(&q->will_props, MQTT_PROP_WILL_DELAY) ? q->will_props.will_delay : 0;
+	/* The interval starts when the will is published. */
+	m.expires_us = m.has_expiry ? q->will_props.message_expiry * 1000000ll : 0;
+	will->message = mqtt_message_new(&m);
+	return will;
+}
+
+void
+mqtt_will_free(struct mqtt_will **p_will)
+{
+	struct mqtt_will *will = *p_will;
+
+	*p_will = NULL;
+	if (!will)
+		return;
+	mqtt_message_unref(&will->message);
+	free(will);
+}
+
+/* A will on a reading's topic is a reading. false: no room now. */
+static bool
+is_ingested(struct mqtt_broker *b, const struct mqtt_will *will)
+{
+	struct dialect_target target;
+	struct ingest_message m = {
+		.topic = will->message->topic,
+		.payload = will->message->payload,
+		.qos = will->message->qos ? 1 : 0,
+		.undecodable = INGEST_QUARANTINE,
+	};
+	struct auth_grant grant = { .identity = will->message->source,
+		.any_device = will->any_device };
+
+	if (dialect_match(m.topic, grant.identity, &target) != 0)
+		return true;
+	if (target.names_device && !auth_speaks_for(&grant, target.device)) {
+		metric_add(M_MQTT_REFUSED, 1);
+		return true;
+	}
+	m.device = target.device;
+	m.format = target.format;
+	m.metric = target.metric;
+	return b->ops.offer(b->ops.arg, &m, 0, NULL) != ERR_AGAIN;
+}
+
+static void
+owe(struct mqtt_broker *b, struct mqtt_will **will)
+{
+	if (b->owed_will_count == OWED_WILLS_MAX) {
+		log_warn("mqtt.will_dropped", LB("topic", (*will)->message->topic));
+		metric_add(M_MQTT_DROPPED, 1);
+		mqtt_will_free(will);
+		return;
+	}
+	(*will)->next = b->owed_wills;
+	b->owed_wills = *will;
+	b->owed_will_count++;
+	*will = NULL;
+}
+
+/* Rights count when it is published, not when it was given. */
+static bool
+is_allowed(const struct mqtt_broker *b, const struct mqtt_message *m)
+{
+	if (m->topic.data[0] == '$' && m->topic.len >= 4 &&
+	    bytes_equal_str(bytes_of(m->topic.data, 4), "$SYS"))
+		return false;
+	return !b->ops.may || b->ops.may(b->ops.arg, m->source, MQTT_MAY_PUBLISH, m->topic);
+}
+
+void
+mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const struct mqtt_session *from)
+{
+	struct mqtt_arrival a;
+
+	if (!*will)
+		return;
+	if (!is_allowed(b, (*will)->message)) {
+		log_warn("mqtt.will_refused", LB("topic", (*will)->message->topic));
+		metric_add(M_MQTT_REFUSED, 1);
+		mqtt_will_free(will);
+		return;
+	}
+	if (!is_ingested(b, *will)) {
+		owe(b, will);
+		return;
+	}
+	a = (struct mqtt_arrival){
+		.view = *(*will)->message, .retain = (*will)->retain, .from = from
+	};
+	a.view.expires_us += b->now_us;
+	(void)mqtt_route(b, &a);
+	mqtt_arrival_fini(&a);
+	mqtt_will_free(will);
+}
+
+void
+mqtt_owed_wills(struct mqtt_broker *b)
+{
+	struct mqtt_will *will = b->owed_wills;
+
+	b->owed_wills = NULL;
+	b->owed_will_count = 0;
+	while (will) {
+		struct mqtt_will *next = will->next;
+
+		mqtt_will_publish(b, &will, NULL);
+		will = next;
+	}
+}
