@@ -349,11 +349,40 @@ def test_properties_are_passed_on():
                 ("p/alias/%d" % n, b"new", {}), ("p/alias/%d" % n, b"known", {})], got
         c.put("p/other", "moved", 1, alias=1), c.put("", "known", 1, alias=1)
         assert [s.message().topic, s.message().topic] == ["p/other", "p/other"]
+        # Nor in the client's next connection, though its session goes on.
+        a = Client(r.port, "a", 5, session_expiry=60)
+        a.put("p/x", "x", 1, alias=2), s.message()
+        a.end()
+        with Client(r.port, "a", 5, clean=False, session_expiry=60) as a:
+            assert a.connack.session_present
+            a.send(publish("", "x", 1, 1, 5, alias=2))
+            assert [(p.kind, p.reason) for p in a.closed()] == [(DISCONNECT, 0x82)]
         for data, reason in ((publish("", "x", 1, 1, 5, alias=2), 0x82), (publish("a", "x", 1, 1, 5, alias=most + 1), 0x94),
                              (publish("a", "x", 1, 1, 5, alias=0), 0x94), (publish("", "x", 1, 1, 5), 0x82)):
             with Client(r.port, "a", 5) as a:
                 a.send(data)
                 assert [(p.kind, p.reason) for p in a.closed()] == [(DISCONNECT, reason)], data.hex()
+
+
+def test_aliases_of_the_server():
+    """MQTT-3.1.2-26, -27, MQTT-3.3.2-8, -11: none above the client's maximum, none without one, and each means what it said."""
+    with Roost() as r, Client(r.port, "p", 5) as p:
+        for most in (None, 0, 2):
+            said = {} if most is None else {"alias_maximum": most}
+            with Client(r.port, "s", 5, **said) as s:
+                s.sub(("al/#", 0))
+                want = ["al/%d" % (n % 3) for n in range(12)]
+                for topic in want:
+                    p.put(topic, "x", 0)
+                p.nothing()
+                known, got = {}, []
+                for m in s.messages():
+                    alias = m.properties.get("alias")
+                    assert alias is None or 1 <= alias <= (most or 0), m
+                    if alias and m.topic:
+                        known[alias] = m.topic
+                    got.append(m.topic or known[alias])
+                assert got == want, got
 
 
 def test_messages_expire():
@@ -449,7 +478,7 @@ def test_flow_control():
 
 
 def test_packets_of_a_clients_maximum():
-    """MQTT-3.1.2-24, -25, MQTT-3.2.2-19, MQTT-3.14.2-3."""
+    """MQTT-3.1.2-24, -25, MQTT-3.2.2-19, MQTT-3.14.2-3; reason strings that do not fit are left out: MQTT-3.4.2-2."""
     with Roost() as r, Client(r.port, "p", 5) as p:
         with Client(r.port, "s", 5, packet_max=100) as s:
             s.sub(("t", 1))
@@ -459,6 +488,9 @@ def test_packets_of_a_clients_maximum():
             c.send(publish("a/#", "x", 0, version=5))
             c.wait_closed(10)
             assert len(c.rest) <= 60 and c.rest[0] == 0xE0 and c.rest[2] == 0x81, c.rest
+        with Client(r.port, "small", 5, packet_max=60) as c:
+            answer = c.put("$SYS/x", "refused")
+            assert answer.reason >= 0x80 and answer.properties == {}, answer
         with mqtt.Client(r.port) as c:
             c.send(connect("tiny", 5, packet_max=2))
             assert c.wait_closed(10) == b""

@@ -24,6 +24,31 @@ PROPERTIES = {
 BY_ID = {number: (name, kind) for name, (number, kind) in PROPERTIES.items()}
 REPEATED = ("user", "subscription_id")
 
+# What a server may say in 5.0: reasons (MQTT-3.2.2-8, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2,
+# MQTT-3.11.3-2, MQTT-3.14.2-1, MQTT-3.15.2-1) and properties (table 2-4; MQTT-3.14.2-2: no session expiry in DISCONNECT).
+TAKEN = (0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99)
+REASONS = {
+    CONNACK: (0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B,
+              0x9C, 0x9D, 0x9F),
+    PUBACK: TAKEN, PUBREC: TAKEN, PUBREL: (0x00, 0x92), PUBCOMP: (0x00, 0x92),
+    SUBACK: (0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2),
+    UNSUBACK: (0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91),
+    DISCONNECT: (0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+                 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2),
+    AUTH: (0x00, 0x18),
+}
+SAID = {
+    CONNACK: {"session_expiry", "assigned_id", "server_keep_alive", "auth_method", "auth_data", "response_information",
+              "server_reference", "reason_string", "receive_maximum", "alias_maximum", "maximum_qos", "retain_available", "user",
+              "packet_max", "wildcard_available", "subscription_id_available", "shared_available"},
+    PUBLISH: {"payload_format", "message_expiry", "content_type", "response_topic", "correlation", "subscription_id", "alias",
+              "user"},
+    DISCONNECT: {"server_reference", "reason_string", "user"},
+    AUTH: {"auth_method", "auth_data", "reason_string", "user"},
+}
+for _kind in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK):
+    SAID[_kind] = {"reason_string", "user"}
+
 
 def properties(**named):
     """The section with its length; a list gives a property as often as it has elements."""
@@ -129,6 +154,30 @@ class Packet:
             if r.left():
                 self.properties = r.properties()
         assert r.left() == 0, "bytes left over: %02x %s" % (first, body.hex())
+        self.check(version)
+
+    def check(self, version):
+        """What no server may send, whatever was said before."""
+        if self.kind == PUBLISH:  # MQTT-3.3.1-2, -4, MQTT-3.3.2-1, -2, -8, MQTT-2.2.1-2 to -4
+            assert self.qos < 3 and not (self.dup and self.qos == 0) and self.packet_id != 0, self
+            assert (self.topic or "alias" in self.properties) and not set(self.topic) & set("+#\0"), self
+            assert self.properties.get("alias") != 0, self
+        else:  # MQTT-2.1.3-1; 3.1.1: MQTT-2.2.2-1
+            assert self.flags == (2 if self.kind == PUBREL else 0), self
+        assert self.kind in SAID or self.kind == PINGRESP, self  # MQTT-3.1.2-30: nothing that only clients send
+        if self.kind == CONNACK:  # MQTT-3.2.2-1, -6; 3.1.1: MQTT-3.2.2-4
+            assert self.session_present in ((0, 1) if self.reason == 0 else (0,)), self
+        assert set(self.properties) <= SAID.get(self.kind, set()), self
+        codes = getattr(self, "codes", [self.reason] if self.reason is not None else [])
+        if version == 5:
+            assert self.kind == PUBLISH or set(codes) <= set(REASONS.get(self.kind, ())), self
+        elif self.kind == CONNACK:
+            assert self.reason <= 5, self
+        elif self.kind == SUBACK:  # 3.1.1: MQTT-3.9.3-2
+            assert set(codes) <= ({0, 1, 2, 0x80} if version == 4 else {0, 1, 2}), self
+        else:
+            assert self.kind not in (DISCONNECT, AUTH) and len(self.raw) == (0 if self.kind == PINGRESP else 2) or \
+                self.kind == PUBLISH, self
 
     def __repr__(self):
         return "Packet(%s)" % ", ".join("%s=%r" % kv for kv in sorted(vars(self).items()))
