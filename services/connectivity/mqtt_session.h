@@ -263,6 +263,7 @@ struct mqtt_broker {
 	size_t expired_count;		/* sessions, since the start */
 	size_t connected_count;		/* sessions with a connection */
 	size_t connected_max;
+	bool loading;			/* sessions are still being loaded: mqtt_broker_loading() */
 	bool draining;
 	int64_t swept_us;		/* retained messages were looked through for expired ones */
 };

@@ -222,6 +222,21 @@ put_pubrel(struct mqtt_conn *c, uint16_t packet_id, uint8_t reason)
 	c->broker->passed.packets_out++;
 }
 
+/* Not before it is written that PUBREC came: the client forgets the packet id with it, so that a PUBLISH sent again would be a
+ * new message. */
+static void
+release(struct mqtt_conn *c, const struct mqtt_delivery *d)
+{
+	struct buf packet = { 0 };
+
+	if (d->write <= c->broker->writes.written) {
+		put_pubrel(c, d->packet_id, MQTT_SUCCESS);
+		return;
+	}
+	mqtt_put_ack(&packet, c->version, MQTT_PUBREL, d->packet_id, MQTT_SUCCESS, bytes_of("", 0));
+	mqtt_wait_written(c->broker, mqtt_token_of(c, 0), &packet);
+}
+
 enum sending { SENT_NOW, NOT_NOW, NEVER };
 
 /* What is in flight from an earlier connection, once more. */
@@ -233,7 +248,7 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	size_t size;
 
 	if (d->state == MQTT_RELEASED) {
-		put_pubrel(c, d->packet_id, MQTT_SUCCESS);
+		release(c, d);
 		return SENT_NOW;
 	}
 	if (c->out_unacked >= c->out_receive_max)
@@ -521,9 +536,9 @@ on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a
 	if (d->state != MQTT_RELEASED) {
 		d->state = MQTT_RELEASED;
 		forget_message(c->broker, s, d);
-		mqtt_change_delivery(c->broker, s, MQTT_CHANGE_RELEASED, d);
+		d->write = mqtt_change_delivery(c->broker, s, MQTT_CHANGE_RELEASED, d);
 	}
-	put_pubrel(c, d->packet_id, MQTT_SUCCESS);
+	release(c, d);
 }
 
 void

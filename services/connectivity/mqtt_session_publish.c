@@ -201,7 +201,7 @@ tell_loss(struct mqtt_pending *pending, unsigned lost)
 		pending->text = xstrdup("the queue of a subscriber is full");
 }
 
-static void
+static enum mqtt_done
 on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct mqtt_broker *b = c->broker;
@@ -209,20 +209,25 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 	unsigned lost;
 	bool told;
 
+	/* Those who subscribed in an earlier life may not be known yet. */
+	if (b->loading) {
+		mqtt_wait_for_room(c);
+		return MQTT_LATER;
+	}
 	if (p->topic.len >= 4 && memcmp(p->topic.data, "$SYS", 4) == 0) {
 		refuse(c, p, MQTT_NOT_AUTHORIZED, "$SYS topics are the server's");
-		return;
+		return MQTT_TAKEN;
 	}
 	if (b->ops.may &&
 	    !b->ops.may(b->ops.arg, mqtt_conn_identity(c), MQTT_MAY_PUBLISH, p->topic)) {
 		refuse(c, p, MQTT_NOT_AUTHORIZED, "this client may not publish to that topic");
-		return;
+		return MQTT_TAKEN;
 	}
 	metric_add(M_MQTT_RECEIVED, 1);
 	mqtt_unit_begin(b);
 	lost = route(c, p);
 	if (p->qos == 0)
-		return;
+		return MQTT_TAKEN;
 	told = lost && mqtt_is_v5(c);
 	if (p->qos == 2 && !told)
 		mqtt_received_add(c, p->packet_id, MQTT_RECEIVED_COUNTS, -1);
@@ -230,6 +235,7 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 	if (told)
 		tell_loss(pending, lost);
 	mqtt_answer_ready(c);
+	return MQTT_TAKEN;
 }
 
 static bool
@@ -254,7 +260,7 @@ on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 	if (err == ERR_NOT_FOUND && too_deep(p->topic))
 		refuse(c, p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
 	else if (err == ERR_NOT_FOUND)
-		on_message(c, p);
+		return on_message(c, p);
 	else if (err)
 		refuse(
 		    c, p, err == ERR_REFUSED ? MQTT_NOT_AUTHORIZED : MQTT_BAD_TOPIC, target.reason);

@@ -176,6 +176,14 @@ mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client)
 
 /* --- loading --- */
 
+void
+mqtt_broker_loading(struct mqtt_broker *b, bool loading)
+{
+	b->loading = loading;
+	if (!loading)
+		mqtt_broker_room(b);
+}
+
 struct mqtt_session *
 mqtt_load_session(
     struct mqtt_broker *b, struct bytes client, uint32_t expiry_s, int64_t expires_us, uint64_t n)

@@ -68,6 +68,8 @@ void mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client);
  * highest number that was sent. */
 struct mqtt_session *mqtt_load_session(struct mqtt_broker *b, struct bytes client, uint32_t expiry_s, int64_t expires_us,
     uint64_t n);
+/* From the start of a life until all sessions of the one before are loaded: what is not a reading waits. */
+void mqtt_broker_loading(struct mqtt_broker *b, bool loading);
 /* filter as in MQTT_CHANGE_SUB. ERR_MALFORMED. */
 int mqtt_load_sub(struct mqtt_broker *b, struct mqtt_session *s, const struct mqtt_filter *filter, uint32_t id);
 struct mqtt_loaded_delivery {

@@ -179,9 +179,8 @@ START_TEST(what_a_shared_subscription_is_not)
 	ck_assert_uint_eq(b.router.sub_count, 0);
 	/* A wildcard or nothing as the name, or nothing behind it (MQTT-4.8.2-1, MQTT-4.8.2-2) */
 	for (unsigned i = 0; i < 4; i++) {
-		static const char *const bad[] = {
-			"$share/g", "$share//a", "$share/+/a", "$share/g/"
-		};
+		static const char *const bad[] = { "$share/g", "$share//a", "$share/+/a",
+			"$share/g/" };
 
 		c = connected(5, 1, "c");
 		put_subscribe(&in, 5, 1, bad[i], 0);
