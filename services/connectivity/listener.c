@@ -90,6 +90,7 @@ raise_descriptor_limit(void)
 	}
 }
 
+/* TCP: an ordered, lossless stream of bytes (MQTT-4.2.0-1; 3.1.1: MQTT-7.1.1-1). */
 struct listener *
 listener_new(struct worker *w, const struct listener_protocol *protocol, struct conn_set *set)
 {

@@ -264,6 +264,8 @@ mqtt_put_publish(struct buf *out, unsigned version, const struct mqtt_outgoing *
 	close_packet(out, put_bytes(at, p->payload));
 }
 
+/* Nothing but a reason string, which PUBREL and PUBCOMP never have, and the caller leaves out where there is no room
+ * (MQTT-3.4.2-2, -3, MQTT-3.5.2-2, -3, MQTT-3.6.2-2, -3, MQTT-3.7.2-2, -3). */
 void
 mqtt_put_ack(struct buf *out, unsigned version, enum mqtt_type type, uint16_t packet_id,
     uint8_t reason, struct bytes reason_string)
@@ -290,6 +292,7 @@ mqtt_put_ack(struct buf *out, unsigned version, enum mqtt_type type, uint16_t pa
 	close_packet(out, at);
 }
 
+/* No properties: MQTT-3.9.2-1, -2, MQTT-3.11.2-1, -2. */
 void
 mqtt_put_suback(struct buf *out, unsigned version, enum mqtt_type type, uint16_t packet_id,
     struct bytes reasons)

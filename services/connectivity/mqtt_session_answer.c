@@ -254,7 +254,7 @@ mqtt_wait_for_room(struct mqtt_conn *c)
 	c->broker->room_first = c;
 }
 
-/* Keeps a refused record, in the place of its PUBLISH. */
+/* Keeps a refused record, in the place of its PUBLISH; where there is no room, ends the connection (3.1.1: MQTT-4.8.0-2). */
 static void
 hold(struct mqtt_conn *c, uint32_t seq, uint32_t verdict, struct bytes record)
 {

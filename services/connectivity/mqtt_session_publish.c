@@ -18,7 +18,8 @@ answer_to(const struct mqtt_publish *p)
 	return p->qos == 2 ? MQTT_OWES_PUBREC : MQTT_OWES_PUBACK;
 }
 
-/* Refused for ever. 3.1.1 cannot be told: its connection is closed, for what is acknowledged must be durable. */
+/* Refused for ever. 3.1.1 cannot be told: its connection is closed, for what is acknowledged must be durable (its
+ * MQTT-3.3.5-2). */
 static void
 refuse(struct mqtt_conn *c, const struct mqtt_publish *p, uint8_t reason, const char *why)
 {

@@ -120,6 +120,7 @@ def test_a_client_id_is_taken_over():
 
 
 def test_keep_alive_ends_silent_connections():
+    """5.0: MQTT-3.1.2-22, MQTT-3.2.2-22. 3.1.1: MQTT-3.1.2-24."""
     with Roost() as r, mqtt.Client(r.port, "quiet", keep_alive=1) as c:
         c.send(b"\xc0\x00")
         assert c.receive()[0] == mqtt.PINGRESP

@@ -19,7 +19,8 @@ def gone(client):
 
 
 def test_the_first_packet_is_connect():
-    """MQTT-3.1.0-1, -2; MQTT-3.2.0-1, -2; MQTT-3.1.4-6 (3.1.1: -5); MQTT-3.14.0-1."""
+    """5.0: MQTT-3.1.0-1, -2, MQTT-3.1.4-6, MQTT-3.2.0-1, -2, MQTT-3.14.0-1.
+    3.1.1: MQTT-3.1.0-1, -2, MQTT-3.1.4-5, MQTT-3.2.0-1, MQTT-7.0.0-2."""
     with Roost() as r:
         for data in (publish("a", "x"), b"\xc0\0", b"\xe0\0", subscribe([("a", 0)]), ack(PUBACK, 1)):
             with mqtt.Client(r.port) as c:
@@ -38,7 +39,8 @@ def test_the_first_packet_is_connect():
 
 
 def test_what_connect_may_say():
-    """MQTT-3.1.2-1, -2, -3; MQTT-3.1.4-1, -2; 3.1.1: MQTT-3.2.2-5, -6; 5.0: MQTT-3.2.2-7, -8, MQTT-4.13.2-1."""
+    """5.0: MQTT-3.1.2-1 to -3, MQTT-3.1.4-1, -2, MQTT-3.2.2-7, -8, MQTT-4.13.2-1.
+    3.1.1: MQTT-3.1.2-1 to -3, MQTT-3.1.4-1, MQTT-3.2.2-5, -6."""
     cases = [
         ("a name that is none", connect("c", 4, name="MQTX"), b""),
         ("level 6", connect("c", 4, level=6), b"\x20.*\x84"),
@@ -89,7 +91,8 @@ def test_mqtt_3_1_is_taken_as_it_is():
 
 
 def test_client_ids():
-    """MQTT-3.1.3-2 to -8 (3.1.1: to -9), MQTT-3.2.2-16."""
+    """5.0: MQTT-1.5.4-3, MQTT-3.1.3-2, -5 to -7, MQTT-3.2.2-16.
+    3.1.1: MQTT-1.5.3-3, MQTT-3.1.3-2, -5 to -9."""
     alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     with Roost() as r:
         for version in BOTH:
@@ -118,8 +121,8 @@ def test_client_ids():
 
 
 def test_a_session_is_kept_or_not():
-    """5.0: MQTT-3.1.2-4 to -6, -23, MQTT-3.1.4-4, -5, MQTT-3.2.2-2, -3, -6, MQTT-4.1.0-1, -2, MQTT-4.5.0-1.
-    3.1.1: MQTT-3.1.2-4 to -7, MQTT-3.1.4-3, -4, MQTT-3.2.2-1 to -4, MQTT-4.1.0-1, -2, MQTT-4.5.0-1."""
+    """5.0: MQTT-3.1.2-4 to -6, -23, MQTT-3.1.4-4, -5, MQTT-3.2.2-1 to -3, MQTT-4.1.0-1, -2, MQTT-4.5.0-1.
+    3.1.1: MQTT-3.1.2-4 to -7, MQTT-3.1.4-3, -4, MQTT-3.2.2-1 to -3, MQTT-4.1.0-1, -2, MQTT-4.5.0-1."""
     with Roost() as r, Client(r.port, "other", 5) as other:
         for version in BOTH:
             keep = {"session_expiry": 60} if version == 5 else {}
@@ -165,7 +168,8 @@ def test_a_session_is_kept_or_not():
 
 
 def test_what_was_not_acknowledged_comes_again():
-    """MQTT-4.4.0-1, MQTT-3.3.1-1, -3, MQTT-4.6.0-1, MQTT-2.2.1-4 (3.1.1: MQTT-2.3.1-3, -4), MQTT-4.3.2-1 to -3."""
+    """5.0: MQTT-2.2.1-4, MQTT-3.3.1-1, MQTT-4.3.2-1 to -3, MQTT-4.4.0-1, MQTT-4.6.0-1.
+    3.1.1: MQTT-2.3.1-3, -4, MQTT-3.3.1-1, MQTT-4.3.2-1, MQTT-4.4.0-1, MQTT-4.6.0-1."""
     with Roost() as r, Client(r.port, "other", 4) as other:
         for version in BOTH:
             keep = {"session_expiry": 60} if version == 5 else {}
@@ -191,7 +195,8 @@ def test_what_was_not_acknowledged_comes_again():
 
 
 def test_a_refused_message_does_not_come_again():
-    """MQTT-4.4.0-2; a PUBACK with 0x80 or more is an acknowledgement."""
+    """A PUBACK with 0x80 or more is an acknowledgement.
+    5.0: MQTT-4.4.0-2."""
     with Roost() as r, Client(r.port, "other", 4) as other:
         c = Client(r.port, "s", 5, clean=False, session_expiry=60, receive_maximum=1)
         c.sub(("t", 1))
@@ -205,7 +210,8 @@ def test_a_refused_message_does_not_come_again():
 
 
 def test_takeover():
-    """MQTT-3.1.4-3 (3.1.1: -2), MQTT-3.1.3-2."""
+    """5.0: MQTT-3.1.3-2, MQTT-3.1.4-3, MQTT-3.14.4-1, -2.
+    3.1.1: MQTT-3.1.3-2, MQTT-3.1.4-2."""
     with Roost() as r:
         for version in BOTH:
             old = Client(r.port, "same", version)
@@ -217,7 +223,8 @@ def test_takeover():
 
 
 def test_wills():
-    """5.0: MQTT-3.1.2-7, -8, -10, -14, -15, MQTT-3.14.4-3. 3.1.1: MQTT-3.1.2-8, -10, -12, -16, -17, MQTT-3.14.4-3."""
+    """5.0: MQTT-3.1.2-7, -8, -10, -14, -15, MQTT-3.2.2-13, MQTT-3.14.4-3.
+    3.1.1: MQTT-3.1.2-8, -10, -12, -16, -17, MQTT-3.14.4-3."""
     with Roost() as r, Client(r.port, "watch", 5) as watch:
         watch.sub(("w/#", 8 | 1))
         for version in BOTH:
@@ -251,7 +258,7 @@ def test_wills():
 
 
 def test_wills_of_version_5():
-    """MQTT-3.1.2-8, MQTT-3.1.3-9, -10; MQTT-3.3.2-4, -15, -16, -17, -18, -20 of a will."""
+    """5.0: MQTT-3.1.2-8, MQTT-3.1.3-9, -10, MQTT-3.3.2-4, -15 to -18, -20."""
     said = {"payload_format": 1, "content_type": "text", "response_topic": "w/answer", "correlation": b"\0\1",
             "user": [("a", "1"), ("b", "2"), ("a", "3")]}
     with Roost() as r, Client(r.port, "watch", 5) as watch:
@@ -271,7 +278,8 @@ def test_wills_of_version_5():
 
 
 def test_dup_retain_and_qos_are_the_servers_own():
-    """MQTT-3.3.1-2, -3, -12 (3.1.1: -9), -13; MQTT-3.8.4-8 (3.1.1: -6); MQTT-3.3.2-3; MQTT-4.3.1-1; MQTT-3.3.4-1."""
+    """5.0: MQTT-3.3.1-3, -12, -13, MQTT-3.3.4-1, MQTT-3.8.4-8, MQTT-4.3.1-1.
+    3.1.1: MQTT-3.3.1-3, -9, MQTT-3.3.4-1, MQTT-3.8.4-6, MQTT-4.3.1-1."""
     with Roost() as r:
         for version in BOTH:
             with Client(r.port, "p%d" % version, version) as c, Client(r.port, "s", version) as s:
@@ -293,7 +301,8 @@ def test_dup_retain_and_qos_are_the_servers_own():
 
 
 def test_retained_messages():
-    """5.0: MQTT-3.3.1-5 to -11, MQTT-3.8.4-4. 3.1.1: MQTT-3.3.1-5 to -8, -10 to -12, MQTT-3.1.2-7, MQTT-3.8.4-3."""
+    """5.0: MQTT-3.3.1-5 to -11, MQTT-3.8.4-4.
+    3.1.1: MQTT-3.1.2-7, MQTT-3.3.1-5 to -8, -10 to -12, MQTT-3.8.4-3."""
     with Roost() as r:
         for version in BOTH:
             with Client(r.port, "p", version) as c:
@@ -324,7 +333,7 @@ def test_retained_messages():
 
 
 def test_properties_are_passed_on():
-    """MQTT-3.3.2-4, -5, -6, -13, -15 to -20, MQTT-3.1.2-26, -27, MQTT-3.3.2-7 to -12, MQTT-2.2.2-1."""
+    """5.0: MQTT-2.2.2-1, MQTT-3.1.2-27, MQTT-3.2.2-17, MQTT-3.3.2-4, -7 to -9, -12, -15 to -18, -20."""
     said = {"payload_format": 1, "content_type": "text/plain", "response_topic": "answer/here", "correlation": b"\0\xff\1",
             "user": [("b", "1"), ("a", "2"), ("b", "3"), ("", "")]}
     want = {"payload_format": 1, "content_type": b"text/plain", "response_topic": b"answer/here", "correlation": b"\0\xff\1",
@@ -365,7 +374,8 @@ def test_properties_are_passed_on():
 
 
 def test_aliases_of_the_server():
-    """MQTT-3.1.2-26, -27, MQTT-3.3.2-8, -11: none above the client's maximum, none without one, and each means what it said."""
+    """None above the client's maximum, none without one, and each means what it said.
+    5.0: MQTT-3.1.2-26, -27, MQTT-3.3.2-8, -11."""
     with Roost() as r, Client(r.port, "p", 5) as p:
         for most in (None, 0, 2):
             said = {} if most is None else {"alias_maximum": most}
@@ -386,7 +396,7 @@ def test_aliases_of_the_server():
 
 
 def test_messages_expire():
-    """MQTT-3.3.2-5, -6."""
+    """5.0: MQTT-3.3.2-5, -6."""
     with Roost() as r, Client(r.port, "p", 5) as p:
         c = Client(r.port, "s", 5, clean=False, session_expiry=60)
         c.sub(("t", 1))
@@ -406,7 +416,7 @@ def test_messages_expire():
 
 
 def test_subscriptions():
-    """5.0: MQTT-2.2.1-6, MQTT-3.8.4-1 to -7, MQTT-3.9.3-1, -2, MQTT-3.10.4-1 to -6, MQTT-3.11.3-1, -2.
+    """5.0: MQTT-2.2.1-6, MQTT-3.2.2-10, MQTT-3.8.4-1 to -3, -5 to -7, MQTT-3.9.3-1, -2, MQTT-3.10.4-1 to -6, MQTT-3.11.3-1, -2.
     3.1.1: MQTT-2.3.1-7, MQTT-3.8.4-1 to -5, MQTT-3.9.3-1, -2, MQTT-3.10.4-1 to -6."""
     with Roost() as r:
         for version in BOTH:
@@ -431,7 +441,8 @@ def test_subscriptions():
 
 
 def test_no_local_and_subscription_identifiers():
-    """MQTT-3.8.3-3, MQTT-3.3.4-2 to -5 (3.1.1: MQTT-3.3.5-1)."""
+    """5.0: MQTT-3.3.4-2 to -5, MQTT-3.8.3-3, MQTT-3.8.4-3.
+    3.1.1: MQTT-3.3.5-1."""
     with Roost() as r, Client(r.port, "s", 5) as s, Client(r.port, "p", 5) as p:
         s.sub(("n", 4 | 1))
         s.put("n", "mine")
@@ -456,7 +467,7 @@ def test_no_local_and_subscription_identifiers():
 
 
 def test_flow_control():
-    """MQTT-3.3.4-9, -10, MQTT-4.9.0-1, -2, -3; MQTT-3.3.4-7 of the client."""
+    """5.0: MQTT-3.3.4-9, -10, MQTT-4.9.0-1 to -3."""
     with Roost({"mqtt.receive_maximum": 3}) as r, Client(r.port, "p", 4) as p:
         with Client(r.port, "s", 5, receive_maximum=2) as s:
             assert s.connack.properties["receive_maximum"] == 3
@@ -478,7 +489,8 @@ def test_flow_control():
 
 
 def test_packets_of_a_clients_maximum():
-    """MQTT-3.1.2-24, -25, MQTT-3.2.2-19, MQTT-3.14.2-3; reason strings that do not fit are left out: MQTT-3.4.2-2."""
+    """What is too large is not sent; reason strings that do not fit are left out.
+    5.0: MQTT-3.1.2-24, -25, MQTT-3.2.2-19, MQTT-3.4.2-2, MQTT-3.14.2-3."""
     with Roost() as r, Client(r.port, "p", 5) as p:
         with Client(r.port, "s", 5, packet_max=100) as s:
             s.sub(("t", 1))
@@ -500,7 +512,7 @@ def test_packets_of_a_clients_maximum():
 
 
 def test_problem_information_is_not_forced_on_anyone():
-    """MQTT-3.1.2-28, -29."""
+    """5.0: MQTT-3.1.2-28, -29."""
     with Roost() as r:
         for problem_info in (0, 1):
             with Client(r.port, "c", 5, problem_info=problem_info, response_info=0) as c:
@@ -511,7 +523,7 @@ def test_problem_information_is_not_forced_on_anyone():
 
 
 def test_authentication_that_is_not_offered():
-    """MQTT-4.12.0-1, -4, -6, -7, MQTT-4.12.1-1, -2, MQTT-3.15.1-1."""
+    """5.0: MQTT-3.1.2-30, MQTT-3.15.1-1, MQTT-3.15.2-2, -3, MQTT-4.12.0-1, -2, -4 to -7, MQTT-4.12.1-1, -2."""
     with Roost() as r:
         with Client(r.port, "c", 5, accept=False, auth_method="SCRAM-SHA-1", auth_data=b"client-first") as c:
             got = c.closed()
@@ -526,7 +538,8 @@ def test_authentication_that_is_not_offered():
 
 
 def test_matching_of_topics():
-    """MQTT-4.7.0-1, MQTT-4.7.1-1, -2 (3.1.1: -1 to -3), MQTT-4.7.2-1, MQTT-4.7.3-1 to -4, MQTT-3.3.2-1 to -3."""
+    """5.0: MQTT-3.3.2-3, MQTT-4.7.0-1, MQTT-4.7.2-1, MQTT-4.7.3-3, -4.
+    3.1.1: MQTT-3.3.2-1 to -3, MQTT-3.8.3-2, MQTT-4.7.1-1, MQTT-4.7.2-1, MQTT-4.7.3-3, -4."""
     cases = [
         ("sport/tennis/player1/#", ["sport/tennis/player1", "sport/tennis/player1/ranking", "sport/tennis/player1/score/x"],
          ["sport/tennis", "sport/tennis/player10", "Sport/tennis/player1"]),
@@ -558,8 +571,10 @@ def test_matching_of_topics():
 
 
 def test_topics_and_filters_that_are_none():
-    """MQTT-4.7.1-1, -2, MQTT-4.7.3-1, -2, MQTT-4.8.2-1, -2, MQTT-3.8.3-1, -2, -4, -5, MQTT-3.10.3-1, -2, MQTT-1.5.4-1, -2,
-    MQTT-4.13.1-1; 3.1.1: MQTT-1.5.3-1, -2, MQTT-3.8.3-1, -3, MQTT-3-8.3-4, MQTT-4.8.0-1."""
+    """5.0: MQTT-1.5.4-1, -2, MQTT-3.8.3-1, -2, -4, -5, MQTT-3.10.3-1, -2, MQTT-4.7.1-1, -2, MQTT-4.7.3-1, -2, MQTT-4.8.2-1, -2,
+    MQTT-4.13.1-1.
+    3.1.1: MQTT-1.5.3-1, -2, MQTT-3.8.3-1, -3, MQTT-3-8.3-4, MQTT-3.10.3-1, -2, MQTT-4.7.1-2, -3, MQTT-4.7.3-1, -2,
+    MQTT-4.8.0-1."""
     filters = ["", "a#", "#/a", "a/#/b", "+a", "a+", "a/+b/c", b"a\0b", b"\xed\xa0\x80", b"\xff"]
     with Roost() as r:
         for version in BOTH:
@@ -584,7 +599,8 @@ def test_topics_and_filters_that_are_none():
 
 
 def test_order():
-    """MQTT-4.6.0-5, -6, MQTT-4.6.0-2; MQTT-4.3.2-4, -5 (3.1.1: MQTT-4.3.2-2), MQTT-2.2.1-5 (3.1.1: MQTT-2.3.1-6)."""
+    """5.0: MQTT-2.2.1-5, MQTT-4.3.2-4, -5, MQTT-4.6.0-2, -5, -6.
+    3.1.1: MQTT-2.3.1-6, MQTT-4.3.2-2, MQTT-4.6.0-2, -5, -6."""
     with Roost() as r, Client(r.port, "s", 4) as s, Client(r.port, "p", 4) as p:
         s.sub(("t/#", 1))
         data = b"".join(publish("t/%d" % (n % 3), str(n), 1, n) for n in range(1, 301))
@@ -597,7 +613,7 @@ def test_order():
 
 
 def test_payloads_are_what_they_say():
-    """Section 3.3.2.3.2: 0x99 for what is announced as UTF-8 and is none."""
+    """5.0, section 3.3.2.3.2: 0x99 for what is announced as UTF-8 and is none."""
     with Roost() as r, Client(r.port, "s", 5) as s, Client(r.port, "p", 5) as p:
         s.sub(("t", 1))
         assert p.put("t", b"\xff", payload_format=1).reason == 0x99
@@ -609,7 +625,8 @@ def test_payloads_are_what_they_say():
 
 
 def test_pings():
-    """MQTT-3.12.4-1, MQTT-3.14.4-1, -2."""
+    """5.0: MQTT-3.1.2-20, MQTT-3.12.4-1, MQTT-3.14.4-1.
+    3.1.1: MQTT-3.1.2-23, MQTT-3.12.4-1, MQTT-3.14.4-1, -2."""
     with Roost() as r:
         for version in (3, 4, 5):
             with Client(r.port, "c", version) as c:

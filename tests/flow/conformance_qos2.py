@@ -23,7 +23,8 @@ def release(client, packet_id):
 
 
 def test_a_client_publishes_exactly_once():
-    """5.0: MQTT-4.3.3-8, -10, -11, -12, MQTT-2.2.1-5, MQTT-3.3.4-1. 3.1.1: MQTT-4.3.3-2, MQTT-2.3.1-6, MQTT-3.3.4-1."""
+    """5.0: MQTT-2.2.1-3, -5, MQTT-3.2.2-9, MQTT-3.3.4-1, MQTT-4.3.3-8, -10 to -12.
+    3.1.1: MQTT-2.3.1-2, -6, MQTT-3.3.4-1, MQTT-4.3.3-2, MQTT-4.6.0-3."""
     with Roost() as r, Client(r.port, "s", 4) as s:
         assert s.sub(("t", 2)) == [2]
         for version in (3, 4, 5):
@@ -57,7 +58,7 @@ def take(client):
 
 
 def test_answers_of_qos_2_come_in_order():
-    """MQTT-4.6.0-3, -4, -5, -6."""
+    """5.0: MQTT-4.6.0-3 to -6."""
     with Roost() as r, Client(r.port, "p", 4) as p, Client(r.port, "s", 4) as s:
         s.sub(("t/#", 2))
         ids = list(range(1, 21))
@@ -73,7 +74,8 @@ def test_answers_of_qos_2_come_in_order():
 
 
 def test_a_client_that_comes_back_goes_on():
-    """5.0: MQTT-4.3.3-10, MQTT-4.4.0-1. 3.1.1: MQTT-4.3.3-2, MQTT-4.4.0-1."""
+    """5.0: MQTT-4.3.3-10, MQTT-4.4.0-1.
+    3.1.1: MQTT-4.3.3-2, MQTT-4.4.0-1."""
     with Roost() as r, Client(r.port, "s", 4) as s:
         s.sub(("t", 2))
         for version in BOTH:
@@ -88,7 +90,8 @@ def test_a_client_that_comes_back_goes_on():
 
 
 def test_a_client_receives_exactly_once():
-    """5.0: MQTT-4.3.3-1 to -6, MQTT-4.4.0-1, MQTT-3.6.1-1, MQTT-3.8.4-8. 3.1.1: MQTT-4.3.3-1, MQTT-4.4.0-1, MQTT-3.8.4-6."""
+    """5.0: MQTT-2.2.1-5, MQTT-3.2.2-10, MQTT-3.8.4-8, MQTT-4.3.3-1 to -6, MQTT-4.4.0-1.
+    3.1.1: MQTT-3.1.2-5, MQTT-3.8.4-6, MQTT-4.3.3-1, MQTT-4.4.0-1, MQTT-4.6.0-4."""
     with Roost() as r, Client(r.port, "p", 4) as p:
         for version in BOTH:
             name = "s%d" % version
@@ -123,8 +126,9 @@ def test_a_client_receives_exactly_once():
 
 
 def test_a_refused_message_of_qos_2():
-    """MQTT-4.4.0-2, MQTT-4.3.3-4, -9: PUBREC of 0x80 or more ends it."""
-    with Roost() as r, Client(r.port, "p", 5) as p:
+    """A PUBREC of 0x80 or more ends it, whoever sends it.
+    5.0: MQTT-3.5.2-2, MQTT-4.3.3-4, -9, MQTT-4.4.0-2."""
+    with Roost() as r, Client(r.port, "p", 5, packet_max=60) as p:
         s = Client(r.port, "s", 5, **kept(5))
         s.sub(("t", 2))
         p.put("t", "1", 2, 1), release(p, 1)
@@ -135,13 +139,14 @@ def test_a_refused_message_of_qos_2():
         with Client(r.port, "s", 5, **kept(5)) as s:
             s.nothing()
         # Refused by the server: the same id is a new message.
-        assert p.put("$SYS/x", "1", 2, 9).reason >= 0x80
+        refused = p.put("$SYS/x", "1", 2, 9)
+        assert refused.reason >= 0x80 and refused.properties == {}, refused
         assert p.put("ok", "1", 2, 9).reason < 0x80
         assert release(p, 9) == 0
 
 
 def test_flow_control_of_qos_2():
-    """MQTT-3.3.4-7, -9, MQTT-4.9.0-1, -2, -3; MQTT-4.3.3-7: what was sent does not expire."""
+    """5.0: MQTT-3.3.4-7, -9, MQTT-4.9.0-1 to -3."""
     with Roost({"mqtt.receive_maximum": 2}) as r, Client(r.port, "p", 4) as p:
         s = Client(r.port, "s", 5, receive_maximum=1, **kept(5))
         s.sub(("t", 2))
@@ -162,8 +167,32 @@ def test_flow_control_of_qos_2():
             assert [x.kind for x in got] == [PUBREC, PUBREC, 14] and got[-1].reason == 0x93, got
 
 
+def test_what_was_sent_does_not_expire():
+    """What was not sent does.
+    5.0: MQTT-4.3.3-7, -13."""
+    with Roost() as r, Client(r.port, "p", 5) as p, Client(r.port, "clock", 5) as clock:
+        s = Client(r.port, "s", 5, receive_maximum=1, **kept(5))
+        s.sub(("t", 2)), clock.sub("end")
+        p.put("t", "sent", 2, 1, message_expiry=1), p.put("t", "waits", 2, 2, message_expiry=1)
+        m = s.expect(PUBLISH)
+        gone(s)
+        # Two seconds pass: a session of that expiry ends, and its will is published.
+        c = Client(r.port, "c", 5, session_expiry=2, will=("end", ""), will_properties={"will_delay": 60})
+        c.sock.close()
+        clock.expect(PUBLISH)
+        s = Client(r.port, "s", 5, **kept(5))
+        again = s.expect(PUBLISH)
+        assert (again.packet_id, again.payload, again.dup) == (m.packet_id, b"sent", True), again
+        s.send(ack(PUBREC, again.packet_id))
+        assert s.expect(PUBREL).packet_id == again.packet_id
+        s.send(ack(PUBCOMP, again.packet_id))
+        s.nothing()
+        assert release(p, 1) == 0 and release(p, 2) == 0  # expired or not
+
+
 def test_a_will_of_qos_2():
-    """MQTT-3.1.2-12 (3.1.1: -14), MQTT-3.1.2-8."""
+    """5.0: MQTT-3.1.2-8, -12, MQTT-3.2.2-12.
+    3.1.1: MQTT-3.1.2-14."""
     with Roost() as r, Client(r.port, "s", 5) as s:
         s.sub(("w", 2))
         for version in BOTH:
@@ -174,7 +203,8 @@ def test_a_will_of_qos_2():
 
 
 def test_shared_subscriptions_have_one_receiver():
-    """MQTT-4.8.2-1, -2, -3; section 4.8.2: no retained messages, ordinary subscriptions beside them."""
+    """5.0, section 4.8.2: no retained messages, ordinary subscriptions beside them.
+    5.0: MQTT-4.8.2-3."""
     with Roost() as r, Client(r.port, "p", 5) as p, Client(r.port, "all", 5) as everything:
         everything.sub(("sh/#", 0))
         p.put("sh/kept", "retained", 1, retain=True)
@@ -199,7 +229,8 @@ def test_shared_subscriptions_have_one_receiver():
 
 
 def test_what_a_receiver_of_many_leaves():
-    """MQTT-4.8.2-4, -6: QoS 2 is completed with the one who began it; what it refused goes to nobody else."""
+    """QoS 2 is completed with the one who began it; what it refused goes to nobody else.
+    5.0: MQTT-4.8.2-4 to -6."""
     with Roost() as r, Client(r.port, "p", 5) as p:
         a = Client(r.port, "a", 5, **kept(5))
         a.sub(("$share/g/t", 2))
@@ -216,7 +247,7 @@ def test_what_a_receiver_of_many_leaves():
             a.nothing()
             b.nothing()
             a.end(0, session_expiry=0)
-            b.nothing()  # its session ended: MQTT-4.8.2-5
+            b.nothing()
 
 
 if __name__ == "__main__":

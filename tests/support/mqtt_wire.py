@@ -24,8 +24,7 @@ PROPERTIES = {
 BY_ID = {number: (name, kind) for name, (number, kind) in PROPERTIES.items()}
 REPEATED = ("user", "subscription_id")
 
-# What a server may say in 5.0: reasons (MQTT-3.2.2-8, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2,
-# MQTT-3.11.3-2, MQTT-3.14.2-1, MQTT-3.15.2-1) and properties (table 2-4; MQTT-3.14.2-2: no session expiry in DISCONNECT).
+# What a server may say in 5.0: reasons, and properties (table 2-4).
 TAKEN = (0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99)
 REASONS = {
     CONNACK: (0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B,
@@ -157,15 +156,19 @@ class Packet:
         self.check(version)
 
     def check(self, version):
-        """What no server may send, whatever was said before."""
-        if self.kind == PUBLISH:  # MQTT-3.3.1-2, -4, MQTT-3.3.2-1, -2, -8, MQTT-2.2.1-2 to -4
+        """What no server may send, whatever was said before.
+
+        5.0: MQTT-2.1.3-1, MQTT-2.2.1-2, -4, MQTT-3.2.2-1, -6, -8, -20, MQTT-3.3.1-2, -4, MQTT-3.3.2-1, -2, MQTT-3.4.2-1, -3,
+        MQTT-3.5.2-1, -3, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2, MQTT-3.14.2-1, -2, -4, MQTT-4.12.0-6.
+        3.1.1: MQTT-2.2.2-1, MQTT-2.3.1-1, MQTT-3.2.2-4, MQTT-3.3.1-2, -4, MQTT-3.3.2-2, MQTT-3.9.3-2."""
+        if self.kind == PUBLISH:
             assert self.qos < 3 and not (self.dup and self.qos == 0) and self.packet_id != 0, self
             assert (self.topic or "alias" in self.properties) and not set(self.topic) & set("+#\0"), self
             assert self.properties.get("alias") != 0, self
-        else:  # MQTT-2.1.3-1; 3.1.1: MQTT-2.2.2-1
+        else:
             assert self.flags == (2 if self.kind == PUBREL else 0), self
-        assert self.kind in SAID or self.kind == PINGRESP, self  # MQTT-3.1.2-30: nothing that only clients send
-        if self.kind == CONNACK:  # MQTT-3.2.2-1, -6; 3.1.1: MQTT-3.2.2-4
+        assert self.kind in SAID or self.kind == PINGRESP, self
+        if self.kind == CONNACK:
             assert self.session_present in ((0, 1) if self.reason == 0 else (0,)), self
         assert set(self.properties) <= SAID.get(self.kind, set()), self
         codes = getattr(self, "codes", [self.reason] if self.reason is not None else [])
@@ -173,7 +176,7 @@ class Packet:
             assert self.kind == PUBLISH or set(codes) <= set(REASONS.get(self.kind, ())), self
         elif self.kind == CONNACK:
             assert self.reason <= 5, self
-        elif self.kind == SUBACK:  # 3.1.1: MQTT-3.9.3-2
+        elif self.kind == SUBACK:
             assert set(codes) <= ({0, 1, 2, 0x80} if version == 4 else {0, 1, 2}), self
         else:
             assert self.kind not in (DISCONNECT, AUTH) and len(self.raw) == (0 if self.kind == PINGRESP else 2) or \

@@ -329,7 +329,7 @@ START_TEST(reader_is_sticky)
 }
 END_TEST
 
-/* What is sent is what a client would have sent: the parser reads it back. Sizes around each length of the length. */
+/* MQTT-2.2.1-2; 3.1.1: MQTT-2.3.1-5. What is sent is what a client would have sent: the parser reads it back. Sizes around each length of the length. */
 START_TEST(publish_round_trip)
 {
 	static const size_t sizes[] = { 0, 1, 100, 118, 119, 120, 121, 122, 16370, 16377, 16380,

@@ -112,7 +112,12 @@ START_TEST(every_byte_of_every_prefix)
 }
 END_TEST
 
-/* The standard's reason, from the codec ... */
+/* The standard's reason, from the codec ...
+ * 5.0: MQTT-1.5.5-1, MQTT-2.2.1-3, MQTT-2.2.2-1, MQTT-3.1.2-3, -9, -11 to -13, -16 to -19, MQTT-3.1.3-1, -3,
+ * MQTT-3.3.1-2, -4, MQTT-3.3.2-8, -14, MQTT-3.3.4-6, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1,
+ * MQTT-3.8.3-2, -4, -5, MQTT-3.10.3-2, MQTT-3.15.2-1, MQTT-4.7.0-1, MQTT-4.7.3-1, MQTT-4.8.2-1, -2, MQTT-4.12.0-3.
+ * 3.1.1: MQTT-2.3.1-1, MQTT-3.1.2-9, -11, -13 to -15, -18 to -22, MQTT-3.1.3-1, -3, MQTT-3.3.1-2, MQTT-3.8.3-3,
+ * MQTT-3-8.3-4, MQTT-3.10.3-2, MQTT-4.7.1-1, MQTT-4.7.3-1. */
 START_TEST(each_fault_has_its_reason)
 {
 	for (size_t i = 0; i < packet_fault_count; i++) {
@@ -134,7 +139,10 @@ START_TEST(each_fault_has_its_reason)
 }
 END_TEST
 
-/* ... and on the wire (MQTT-4.13.1-1, MQTT-4.13.2-1; 3.1.1: MQTT-3.1.4-1, MQTT-4.8.0-1): 5.0 is told, others are closed. */
+/* ... and on the wire: 5.0 is told, others are closed.
+ * 5.0: MQTT-3.1.4-1, -6, MQTT-3.2.2-15, MQTT-3.3.2-2, MQTT-3.14.0-1, MQTT-3.14.1-1, MQTT-3.14.4-2, MQTT-4.13.1-1,
+ * MQTT-4.13.2-1.
+ * 3.1.1: MQTT-2.2.2-2, MQTT-3.1.2-3, MQTT-3.1.4-1, -5, MQTT-3.3.1-4, MQTT-3.3.2-2, MQTT-3.14.1-1, MQTT-4.8.0-1. */
 START_TEST(each_fault_closes_the_connection)
 {
 	for (size_t i = 0; i < packet_fault_count; i++) {
@@ -172,8 +180,9 @@ START_TEST(each_fault_closes_the_connection)
 }
 END_TEST
 
-/* Fixed header: MQTT-2.1.3-1, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1; 3.1.1: MQTT-2.2.2-1,
- * -2. In 3.1 flags other than those of PUBLISH say nothing. */
+/* The fixed header. In 3.1 flags other than those of PUBLISH say nothing.
+ * 5.0: MQTT-2.1.3-1, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1.
+ * 3.1.1: MQTT-2.2.2-1, -2, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1. */
 START_TEST(flags_of_every_type)
 {
 	for (size_t i = 0; i < packet_vector_count; i++) {
@@ -414,7 +423,10 @@ END_TEST
 
 /* --- texts --- */
 
-/* MQTT-1.5.4-1, -2, -3, MQTT-1.5.7-1; 3.1.1: MQTT-1.5.3-1, -2, -3. In every field that is a text, of every packet. */
+/* In every field that is a text, of every packet.
+ * 5.0: MQTT-1.5.4-1 to -3, MQTT-1.5.7-1, MQTT-3.1.3-4, -11, -12, MQTT-3.3.2-1, -13, -19, MQTT-3.8.3-1, MQTT-3.10.3-1,
+ * MQTT-4.7.3-2.
+ * 3.1.1: MQTT-1.5.3-1 to -3, MQTT-3.1.3-4, -10, -11, MQTT-3.3.2-1, MQTT-3.8.3-1, MQTT-3.10.3-1, MQTT-4.7.3-2. */
 START_TEST(texts_in_every_field)
 {
 	static const struct {

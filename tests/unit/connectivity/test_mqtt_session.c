@@ -41,6 +41,7 @@ START_TEST(connect_of_5_tells_the_limits)
 }
 END_TEST
 
+/* MQTT-3.1.3-8, MQTT-3.1.4-2; 3.1.1: MQTT-3.1.3-9, MQTT-3.2.2-5. */
 START_TEST(connect_refused)
 {
 	static const struct {
