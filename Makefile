@@ -39,7 +39,7 @@ CFLAGS   := $(CSTD) $(WARN) $(OPT) $(HARDEN) $(FORTIFY) $(INC) $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(WARNXX) $(OPT) $(HARDEN) $(FORTIFY) $(INC) -isystem /usr/include/simdjson
 LDFLAGS  := $(OPT) $(LDHARDEN)
 LIBS_COMMON := -lczmq -lzmq -lmsgpackc -lhiredis -lyaml -lxxhash
-LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++
+LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++ -lm
 LIBS_limiter := $(LIBS_COMMON)
 LIBS_storage := $(LIBS_COMMON)
 LIBS_rules := $(LIBS_COMMON) -lsqlite3 -lm

@@ -49,6 +49,7 @@ struct conn {
 struct conn_set {
 	struct conn *touched;
 	struct conn **touched_end;
+	uint64_t bytes_sent;		/* by all connections */
 	bool urgent;			/* some output has reached CONN_URGENT_BYTES */
 	struct buf *pool[CONN_POOL_MAX];
 	size_t pool_count;

@@ -380,8 +380,10 @@ send_some(struct listener *l, struct conn *c)
 		lost(c);
 		return;
 	}
-	if (n > 0)
+	if (n > 0) {
 		c->out_at += (size_t)n;
+		l->set->bytes_sent += (uint64_t)n;
+	}
 	if (c->out_at == c->out->len) {
 		conn_buf_give(l->set, &c->out);
 		c->out_at = 0;

@@ -34,6 +34,7 @@ mqtt_broker_fini(struct mqtt_broker *b)
 		mqtt_will_free(&will);
 	}
 	mqtt_writes_fini(&b->writes);
+	mqtt_sys_free(&b->sys);
 	mqtt_router_fini(&b->router);
 	mqtt_retained_fini(&b->retained);
 	conn_set_fini(&b->set);
@@ -78,6 +79,7 @@ mqtt_broker_tick(struct mqtt_broker *b)
 	mqtt_store_tick(b);
 	mqtt_owed_wills(b);
 	mqtt_stalled_pump(b);
+	mqtt_sys_tick(b);
 	if (b->now_us - b->swept_us >= RETAINED_SWEEP_US) {
 		mqtt_retained_expire(&b->retained, b->now_us);
 		b->swept_us = b->now_us;

@@ -70,12 +70,20 @@ mqtt_retained_init(struct mqtt_retained *r, size_t count_max, size_t bytes_max)
 }
 
 static void
+count_off(struct mqtt_retained *r, const struct mqtt_message *m)
+{
+	if (!m || m->own)
+		return;
+	r->count--;
+	r->bytes -= mqtt_message_bytes(m);
+}
+
+static void
 drop(struct mqtt_retained *r, struct mqtt_node *node)
 {
 	struct mqtt_message *m = node->value;
 
-	r->count--;
-	r->bytes -= mqtt_message_bytes(m);
+	count_off(r, m);
 	node->value = NULL;
 	mqtt_message_unref(&m);
 	mqtt_tree_prune(&r->tree, node);
@@ -94,25 +102,38 @@ mqtt_retained_fini(struct mqtt_retained *r)
 	mqtt_tree_fini(&r->tree);
 }
 
+/* Beside all but the older message of its topic. */
+static bool
+has_room(
+    const struct mqtt_retained *r, const struct mqtt_message *m, const struct mqtt_message *old)
+{
+	bool counts = old && !old->own;
+	size_t bytes = r->bytes - (counts ? mqtt_message_bytes(old) : 0);
+
+	return m->own || (r->count - counts < r->count_max && bytes <= r->bytes_max &&
+			     mqtt_message_bytes(m) <= r->bytes_max - bytes);
+}
+
 int
-mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m, bool own)
+mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
 {
 	struct mqtt_node *node = mqtt_tree_find(&r->tree, m->topic);
 	struct mqtt_message *old = node ? node->value : NULL;
-	size_t freed = old ? mqtt_message_bytes(old) : 0;
 
 	if (m->payload.len == 0) {
 		if (old)
 			drop(r, node);
 		return 0;
 	}
-	if (!own && ((!old && r->count >= r->count_max) || r->bytes - freed > r->bytes_max ||
-			mqtt_message_bytes(m) > r->bytes_max - (r->bytes - freed)))
+	if (!has_room(r, m, old))
 		return ERR_FULL;
 	if (!node)
 		node = mqtt_tree_insert(&r->tree, m->topic);
-	r->count += old ? 0 : 1;
-	r->bytes += mqtt_message_bytes(m) - freed;
+	count_off(r, old);
+	if (!m->own) {
+		r->count++;
+		r->bytes += mqtt_message_bytes(m);
+	}
 	node->value = mqtt_message_ref(m);
 	mqtt_message_unref(&old);
 	return 0;

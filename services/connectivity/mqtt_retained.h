@@ -10,6 +10,7 @@ struct mqtt_message {
 	uint32_t refs;
 	uint8_t qos;
 	bool has_expiry;
+	bool own;			/* of the server itself, which has few: no maximum counts them */
 	int64_t expires_us;		/* monotonic */
 	struct bytes topic;		/* these four lie behind the struct */
 	struct bytes payload;
@@ -28,7 +29,7 @@ struct mqtt_retained {
 	struct mqtt_tree tree;
 	size_t count_max;
 	size_t bytes_max;
-	size_t count;
+	size_t count;			/* without our own */
 	size_t bytes;
 };
 
@@ -37,8 +38,8 @@ typedef void (*mqtt_retained_fn)(void *arg, struct mqtt_message *m);
 void mqtt_retained_init(struct mqtt_retained *r, size_t count_max, size_t bytes_max);
 void mqtt_retained_fini(struct mqtt_retained *r);
 /* Takes a reference of its own; an empty payload removes (section 3.3.1.3). ERR_FULL: a maximum is reached, the older
- * message of the topic is kept. own: of the server itself, which sets few: no maximum holds for it. */
-int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m, bool own);
+ * message of the topic is kept. */
+int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m);
 /* fn for each that matches and has not expired; fn must not change the store. *visits is how many nodes may be looked at;
  * what is left is returned in it. ERR_FULL: they did not suffice. */
 int mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,

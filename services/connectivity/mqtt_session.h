@@ -23,6 +23,7 @@
 #include "mqtt_router.h"
 #include "mqtt_shared.h"
 #include "mqtt_source.h"
+#include "mqtt_sys.h"
 
 #define MQTT_CONNECT_MAX 16384		/* bytes of a packet before CONNECT is accepted */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
@@ -206,7 +207,7 @@ struct mqtt_config {
 /* What has passed, for $SYS. */
 struct mqtt_passed {
 	uint64_t packets_in, packets_out;
-	uint64_t bytes_in, bytes_out;
+	uint64_t bytes_in;
 	uint64_t publish_in, publish_out, publish_dropped;
 	uint64_t publish_bytes_in, publish_bytes_out;
 	uint64_t sockets, connects;
@@ -254,12 +255,14 @@ struct mqtt_broker {
 	struct mqtt_session *stalled;	/* sessions that have something to send and cannot yet */
 	size_t held_bytes;
 	size_t queued_bytes;		/* of all sessions */
+	size_t queued_count;		/* messages, queued or in flight, that are kept */
 	struct buf scratch;		/* reason strings, SUBACK codes */
 	struct buf props;		/* properties that are passed on */
 	struct mqtt_will *owed_wills;	/* readings that found no room yet */
 	size_t owed_will_count;
 	size_t work;			/* in this turn: MQTT_WORK_MAX */
 	struct mqtt_passed passed;
+	struct mqtt_sys *sys;		/* NULL: not begun, or not wanted */
 	size_t expired_count;		/* sessions, since the start */
 	size_t connected_count;		/* sessions with a connection */
 	size_t connected_max;

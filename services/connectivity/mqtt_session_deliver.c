@@ -55,6 +55,7 @@ forget_message(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delive
 
 	s->queued_bytes -= bytes;
 	b->queued_bytes -= bytes;
+	b->queued_count -= d->message != NULL;
 	mqtt_message_unref(&d->message);
 }
 
@@ -379,6 +380,7 @@ enqueue(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
 		d->ids[i] = how->ids[i];
 	s->queued_bytes += bytes;
 	b->queued_bytes += bytes;
+	b->queued_count++;
 	if (is_kept(s)) {
 		uint64_t write;
 

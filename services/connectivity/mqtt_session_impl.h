@@ -59,7 +59,6 @@ void mqtt_received_clear(struct mqtt_broker *b, struct mqtt_session *s);	/* the 
 struct mqtt_arrival {			/* a message to be routed */
 	struct mqtt_message view;	/* borrows; mqtt_message_new() copies it when it has to be kept */
 	bool retain;
-	bool own;			/* $SYS: does not count for retained_max */
 	const struct mqtt_session *from;	/* for no_local; NULL: nobody */
 	struct mqtt_message *kept;	/* the copy, once there is one; mqtt_arrival_fini() lets go of it */
 };

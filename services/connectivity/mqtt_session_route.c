@@ -121,11 +121,11 @@ retain(struct mqtt_broker *b, struct mqtt_arrival *a)
 {
 	struct mqtt_message *m = mqtt_arrival_keep(a);
 
-	if (mqtt_retained_set(&b->retained, m, a->own) != 0) {
+	if (mqtt_retained_set(&b->retained, m) != 0) {
 		metric_add(M_MQTT_NOT_RETAINED, 1);
 		return MQTT_NOT_RETAINED;
 	}
-	if (!a->own)
+	if (!m->own)
 		mqtt_change(b, &(struct mqtt_change){ .kind = MQTT_CHANGE_RETAINED, .message = m });
 	return 0;
 }

@@ -247,6 +247,7 @@ mqtt_load_delivery(
 		s->n = l->n;
 	s->queued_bytes += bytes;
 	b->queued_bytes += bytes;
+	b->queued_count += l->message != NULL;
 	mqtt_delivery_append(d->state == MQTT_QUEUED ? &s->queue : &s->in_flight, d);
 	return 0;
 }

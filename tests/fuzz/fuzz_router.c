@@ -111,7 +111,7 @@ retain(struct all *a, struct bytes topic, bool empty)
 	};
 	struct mqtt_message *m = mqtt_message_new(&head);
 	size_t at = find(a->topics, a->topic_count, topic);
-	int err = mqtt_retained_set(&a->retained, m, false);
+	int err = mqtt_retained_set(&a->retained, m);
 
 	mqtt_message_unref(&m);
 	ASSERT(err == 0 || err == ERR_FULL);

@@ -178,7 +178,7 @@ retain(struct mqtt_retained *r, const char *topic, const char *payload, int64_t 
 		.has_expiry = expires_us != 0,
 		.expires_us = expires_us };
 	struct mqtt_message *m = mqtt_message_new(&view);
-	int err = mqtt_retained_set(r, m, false);
+	int err = mqtt_retained_set(r, m);
 
 	mqtt_message_unref(&m);
 	return err;
