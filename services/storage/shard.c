@@ -207,6 +207,7 @@ answer_one(struct shard *s, struct stream *st)
 			.window = window,
 			.window_bytes = window_bytes,
 			.verdicts = stream_rx_refusals(&st->rx),
+			.time = shard_now(s) > 0 ? (uint64_t)shard_now(s) : 0,
 		};
 
 		(void)s->config.send(s->config.arg, st->owner->name, MSG_WELCOME, &m);

@@ -64,7 +64,8 @@ welcome(uint64_t partition)
 		.stream = x.stream + partition,
 		.upto = x.upto,
 		.window = x.window,
-		.window_bytes = STREAM_WINDOW_BYTES };
+		.window_bytes = STREAM_WINDOW_BYTES,
+		.time = x.time };
 
 	ck_assert_int_eq(bus_send(x.shard, "connectivity-0", MSG_WELCOME, &msg), 0);
 }
