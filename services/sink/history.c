@@ -29,6 +29,7 @@ struct history {
 	int64_t flush_at;
 	int64_t cursor_at;
 	int64_t retain_at;
+	int64_t retained; /* when last; 0: not yet */
 	int64_t pack_at;
 	bool failed;
 };
@@ -172,8 +173,11 @@ tick(struct worker *w)
 		pack(h, now);
 	if (now >= h->retain_at && !h->failed) {
 		h->retain_at = now + RETAIN_US;
-		history_store_retain(h->store, clock_wall_us(),
+		history_store_retain(h->store,
+		    history_store_clock(
+			h->store, clock_wall_us(), h->retained != 0 ? now - h->retained : 0),
 		    settings_int(w->settings, SET_HISTORY_RETENTION_DAYS));
+		h->retained = now;
 	}
 }
 

@@ -37,7 +37,10 @@ size_t history_store_waiting(const struct history_store *s);
 size_t history_store_days_waiting(const struct history_store *s);
 int history_store_flush(struct history_store *s);
 
-/* Removes days, in files or packs, that lie with their last change more than days before now (wall clock, us). Returns how many. */
+/* The time that retention may believe (history_clock.h): elapsed_us of measured time went by since it was asked last. Kept in
+ * meta.sqlite. */
+int64_t history_store_clock(struct history_store *s, int64_t wall, int64_t elapsed_us);
+/* Removes days, in files or packs, that lie with their last change more than days before now (history_store_clock()). Returns how many. */
 size_t history_store_retain(struct history_store *s, int64_t now, int64_t days);
 
 /* Puts the day files of one month that are small, and whose day and last change both lie more than after (us) before now, into its
