@@ -236,6 +236,8 @@ shard_commit(struct shard *s)
 		recent_add(&s->recent, &b, &s->journal->pending);
 		followers_committed(&s->followers, &b, s->mono_us);
 	}
+	if (!s->answers)
+		return;
 	while (s->answers) {
 		struct stream *st = s->answers;
 
@@ -243,6 +245,8 @@ shard_commit(struct shard *s)
 		stream_rx_synced(&st->rx);
 		answer_one(s, st);
 	}
+	if (s->config.answered)
+		s->config.answered(s->config.arg);
 }
 
 void

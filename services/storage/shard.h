@@ -28,8 +28,10 @@ struct shard_config {
 	int64_t dedup_window_us;
 	const char *mandatory; /* follower groups that hold retention back, comma separated */
 	followers_send_fn send;
+	void (*answered)(void
+		*arg); /* or NULL; what was sent should go now: more work of this turn is to come */
 	void (*busy)(void *arg, uint64_t ms); /* may be NULL */
-	void *arg;			      /* for send and busy */
+	void *arg;			      /* for send, answered and busy */
 };
 
 struct shard {
@@ -37,7 +39,8 @@ struct shard {
 	struct journal *journal;
 	struct stream_table streams;
 	struct dedup dedup;
-	struct dedup dedup_before; /* of blocks before the snapshot that the start read: older than all in dedup */
+	struct dedup
+	    dedup_before; /* of blocks before the snapshot that the start read: older than all in dedup */
 	struct recent recent;
 	struct followers followers;
 	struct stream *answers; /* to be answered after the commit */
