@@ -34,6 +34,12 @@ clock_wall_us(void)
 	return clock_us(CLOCK_REALTIME);
 }
 
+int64_t
+clock_cpu_us(void)
+{
+	return clock_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 /* n digits of v, with zeros in front. */
 static char *
 put_digits(char *at, unsigned v, unsigned n)

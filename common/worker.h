@@ -30,6 +30,7 @@ struct worker_spec {
 	    struct worker *w); /* may be NULL: end of each loop turn, flush what was gathered */
 	void (*tick)(struct worker *w); /* may be NULL: every tick_ms */
 	uint32_t tick_ms;
+	void (*quiet)(struct worker *w); /* may be NULL: some seconds after a burst; free what only the next one needs */
 	int nice; /* of the process: followers let what devices send go first, and catch up after */
 	worker_on_fn on[MSG_TYPE_MAX];
 	void (*on_link)(struct worker *w, struct bus_link *link, bool up); /* may be NULL */

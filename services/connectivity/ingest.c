@@ -156,6 +156,12 @@ ingest_free(struct ingest **p_in)
 	*p_in = NULL;
 }
 
+void
+ingest_quiet(struct ingest *in)
+{
+	ingest_pool_fini(&in->pool);
+}
+
 /* --- out --- */
 
 static void

@@ -63,6 +63,8 @@ int ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token);
 
 /* Sends what was gathered; from the worker's turn. */
 void ingest_turn(struct ingest *in);
+/* Frees what is kept for the next burst. */
+void ingest_quiet(struct ingest *in);
 /* Nothing is waiting for COMMIT. */
 bool ingest_idle(const struct ingest *in);
 /* Storage and limiter messages and link changes, from worker_spec. */

@@ -399,6 +399,16 @@ on_gap(struct worker *w, struct bus_msg *m)
 	}
 }
 
+static void
+rules_quiet(struct worker *w)
+{
+	const struct rules *r = w->state;
+
+	for (uint32_t n = 0; n < r->partitions; n++)
+		if (r->owned[n])
+			partition_quiet(r->owned[n]);
+}
+
 static const struct worker_spec spec = {
 	.name = "rules",
 	.start = rules_start,
@@ -407,6 +417,7 @@ static const struct worker_spec spec = {
 	.drained = rules_drained,
 	.tick = rules_tick,
 	.tick_ms = 1000,
+	.quiet = rules_quiet,
 	.nice = 5,
 	.on_link = on_link,
 	.on = {

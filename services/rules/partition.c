@@ -289,6 +289,12 @@ partition_flush(struct partition *p)
 }
 
 void
+partition_quiet(struct partition *p)
+{
+	state_quiet(p->state);
+}
+
+void
 partition_adopt(struct partition *p, struct rule_index *index)
 {
 	engine_adopt(p->engine, index);

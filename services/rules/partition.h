@@ -45,6 +45,8 @@ bool partition_wants_turn(const struct partition *p);
 uint64_t partition_settled(const struct partition *p);
 /* A last snapshot, if its alerts are durable. */
 void partition_flush(struct partition *p);
+/* Frees what only the next snapshot needs. */
+void partition_quiet(struct partition *p);
 void partition_adopt(struct partition *p, struct rule_index *index);
 
 #endif

@@ -30,5 +30,7 @@ int state_load(struct state *s, struct engine *e, uint64_t *ret_next);
  * it: the caller gives the partition up and opens it again. */
 int state_begin(struct state *s, struct engine *e, const struct rule_index *index, uint64_t next);
 int state_commit(struct state *s);
+/* Frees the pages that are kept in memory. */
+void state_quiet(struct state *s);
 
 #endif

@@ -181,9 +181,18 @@ tick(struct worker *w)
 	}
 }
 
+static void
+quiet(struct worker *w)
+{
+	const struct history *h = w->state;
+
+	history_store_quiet(h->store);
+}
+
 const struct sink_driver history_driver = {
 	.name = "history",
 	.start = start,
 	.stop = stop,
 	.tick = tick,
+	.quiet = quiet,
 };

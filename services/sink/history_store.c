@@ -387,6 +387,13 @@ history_store_days_waiting(const struct history_store *s)
 	return n;
 }
 
+void
+history_store_quiet(struct history_store *s)
+{
+	for (size_t i = 0; i < s->day_count; i++)
+		history_day_quiet(s->days[i].day);
+}
+
 int
 history_store_flush(struct history_store *s)
 {

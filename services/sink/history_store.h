@@ -36,6 +36,8 @@ void history_store_upto(struct history_store *s, uint32_t shard, uint64_t upto);
 size_t history_store_waiting(const struct history_store *s);
 size_t history_store_days_waiting(const struct history_store *s);
 int history_store_flush(struct history_store *s);
+/* Frees what only the next flush needs. */
+void history_store_quiet(struct history_store *s);
 
 /* The time that retention may believe (history_clock.h): elapsed_us of measured time went by since it was asked last. Kept in
  * meta.sqlite. */

@@ -424,9 +424,11 @@ rest(struct shard *s)
 {
 	uint64_t least = s->journal->end;
 
-	for (size_t i = 0; i < s->followers.count; i++)
+	for (size_t i = 0; i < s->followers.count; i++) {
 		if (s->followers.all[i]->at < least)
 			least = s->followers.all[i]->at;
+		subscriber_rest(s->followers.all[i]);
+	}
 	recent_forget(&s->recent, least);
 	journal_rest(s->journal);
 }

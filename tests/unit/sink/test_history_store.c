@@ -187,6 +187,8 @@ START_TEST(small_blocks_are_merged)
 			give(s, offset, &r, 1);
 		}
 		ck_assert_int_eq(history_store_flush(s), 0);
+		if (flush % 100 == 50)
+			history_store_quiet(s);
 		if (flush == 600) {
 			history_store_close(&s);
 			s = open_store(dir);
