@@ -352,8 +352,7 @@ shard_turn(struct shard *s)
 	/* What earlier owners sent is committed or refused by now: the end is fenced. */
 	if (followers_assign_is_due(&s->followers))
 		followers_assign(&s->followers);
-	if (idle && s->mono_us - s->batch_us > FOLLOWERS_GATHER_US)
-		journal_prewrite(s->journal);
+	journal_prewrite(s->journal, idle && s->mono_us - s->batch_us > FOLLOWERS_GATHER_US);
 	next = followers_turn(&s->followers, s->mono_us);
 	return journal_warm(s->journal, WARM_SLICE) ? 0 : next;
 }
