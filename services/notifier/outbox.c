@@ -14,6 +14,7 @@
 #include "err.h"
 #include "log.h"
 #include "mem.h"
+#include "room.h"
 
 #define OUTBOX_VERSION 1
 #define BUSY_MS 2000
@@ -69,9 +70,15 @@ struct outbox {
 	size_t owed_before; /* of the open transaction */
 };
 
+/* Where the disk is full the caller says so, and tries again. */
 static int
 fail(struct outbox *o, const char *doing)
 {
+	int code = o->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(o->db) & 0xff;
+
+	if (code == SQLITE_FULL || ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) &&
+				       room_is_lacking(sqlite3_system_errno(o->db))))
+		return ERR_NO_ROOM;
 	log_error("outbox.sqlite", LS("file", o->path), LS("doing", doing),
 	    LS("fault", o->db == NULL ? "out of memory" : sqlite3_errmsg(o->db)));
 	return ERR_IO;
@@ -98,6 +105,8 @@ take_lock(struct outbox *o, const char *dir)
 
 	snprintf(path, sizeof(path), "%s/outbox.lock", dir);
 	o->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (o->lock < 0 && room_is_lacking(errno))
+		return ERR_NO_ROOM;
 	if (o->lock < 0) {
 		log_error("outbox.lock", LS("file", path), LS("fault", strerror(errno)));
 		return ERR_IO;
@@ -185,6 +194,8 @@ outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox)
 	int err;
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		if (room_is_lacking(errno))
+			return ERR_NO_ROOM;
 		log_error("outbox.mkdir", LS("dir", dir), LS("fault", strerror(errno)));
 		return ERR_IO;
 	}

@@ -32,7 +32,8 @@ struct outbox_item {
 	int64_t next_at;
 };
 
-/* dir is created. Only one process at a time: ERR_AGAIN while another has it. ERR_IO, ERR_UNSUPPORTED: logged. */
+/* dir is created. Only one process at a time: ERR_AGAIN while another has it. ERR_IO, ERR_UNSUPPORTED: logged;
+ * ERR_NO_ROOM, here and below, is the caller's to say: the disk is full, and what was to be written is to be tried again. */
 int outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox);
 void outbox_close(struct outbox **o);
 uint64_t outbox_cursor(const struct outbox *o, uint32_t shard);

@@ -17,6 +17,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "record.h"
+#include "room.h"
 
 #define PATH_LEN 512
 
@@ -143,6 +144,8 @@ history_store_open(const char *dir, uint32_t shards, struct history_store **ret_
 	int err;
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		if (room_is_lacking(errno))
+			return ERR_NO_ROOM;
 		log_error("history.mkdir", LS("dir", dir), LS("fault", strerror(errno)));
 		return ERR_IO;
 	}

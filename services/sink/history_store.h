@@ -29,7 +29,8 @@ uint64_t history_store_cursor(const struct history_store *s, uint32_t shard);
 /* Up to where it has taken blocks; what is between may still wait in memory. */
 uint64_t history_store_seen(const struct history_store *s, uint32_t shard);
 
-/* Takes a block's readings. Errors are logged; the store is then of no use: close it and begin again from the cursors. */
+/* Takes a block's readings. Errors are logged, but for ERR_NO_ROOM; the store is then of no use: close it and begin again from the
+ * cursors. */
 int history_store_block(struct history_store *s, uint32_t shard, const struct block_view *v);
 /* Everything before upto was seen, also what was not asked for. */
 void history_store_upto(struct history_store *s, uint32_t shard, uint64_t upto);

@@ -161,7 +161,7 @@ state_use(const char *dir)
 		engine_advance(e, from + 400000000, 20);
 		feed(e, from + 400000000, 1);
 		if (state_begin(s, e, index, 21) == 0)
-			(void)state_commit(s);
+			(void)state_commit(s, e);
 	}
 	engine_free(&e);
 	state_close(&s);
