@@ -17,28 +17,6 @@
 #include "record.h"
 #include "support_history.h"
 
-#define SECOND 1000000ll
-
-static void
-give(struct history_store *s, uint64_t offset, const struct reading *r, size_t n)
-{
-	struct buf b = { 0 };
-	struct block_view v;
-
-	make_block(&b, &v, offset, offset + 100, r, n);
-	ck_assert_int_eq(history_store_block(s, 0, &v), 0);
-	buf_fini(&b);
-}
-
-static struct history_store *
-open_store(const char *dir)
-{
-	struct history_store *s;
-
-	ck_assert_int_eq(history_store_open(dir, 1, &s), 0);
-	return s;
-}
-
 START_TEST(day_names)
 {
 	static const char *const bad[] = { "", "meta.db", "2025-11-22.db-wal", "2025-11-22",
