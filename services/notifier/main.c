@@ -155,6 +155,9 @@ take_alert(struct notifier *n, uint32_t shard, const struct block_view *v, struc
 	}
 	if (!route_is_told(&any.alert))
 		return;
+	/* Read again because the outbox was lost: by now it is delivered or dead. */
+	if (outbox_was_rebuilt(n->outbox) && any.alert.at < clock_wall_us() - DELIVERY_AGE_MAX_US)
+		return;
 	if (!route_id_is_good(any.alert.id)) {
 		log_error("notifier.alert", LU("shard", shard), LU("offset", v->offset),
 		    LS("fault", "its id is none that could be a key"), LB("id", any.alert.id));
