@@ -40,13 +40,12 @@ clock_cpu_us(void)
 	return clock_us(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-/* n digits of v, with zeros in front. */
 static char *
-put_digits(char *at, unsigned v, unsigned n)
+put_two(char *at, unsigned v)
 {
-	for (unsigned i = n; i-- > 0; v /= 10)
-		at[i] = (char)('0' + v % 10);
-	return at + n;
+	at[0] = (char)('0' + v / 10);
+	at[1] = (char)('0' + v % 10);
+	return at + 2;
 }
 
 /* The date of a day since the epoch, years 0..9999: counted in eras of 400 years from 1 March of -400 on, so that a leap
@@ -59,13 +58,15 @@ put_date(char *at, int64_t day)
 	unsigned year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
 	unsigned of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	unsigned march_month = (5 * of_year + 2) / 153;
-	unsigned month = march_month < 10 ? march_month + 3 : march_month - 9;
+	unsigned month = march_month < 10 ? march_month + 3 : march_month - 9, year;
 
-	at = put_digits(at, era * 400 + year_of_era + (month <= 2) - 400, 4);
+	year = era * 400 + year_of_era + (month <= 2) - 400;
+	at = put_two(at, year / 100);
+	at = put_two(at, year % 100);
 	*at++ = '-';
-	at = put_digits(at, month, 2);
+	at = put_two(at, month);
 	*at++ = '-';
-	return put_digits(at, of_year - (153 * march_month + 2) / 5 + 1, 2);
+	return put_two(at, of_year - (153 * march_month + 2) / 5 + 1);
 }
 
 const char *
@@ -86,13 +87,15 @@ clock_iso(int64_t wall_us, char out[CLOCK_ISO_MAX])
 	of_day = (unsigned)((s - YEAR_0_S) % 86400);
 	at = put_date(out, (s - of_day) / 86400);
 	*at++ = 'T';
-	at = put_digits(at, of_day / 3600, 2);
+	at = put_two(at, of_day / 3600);
 	*at++ = ':';
-	at = put_digits(at, of_day / 60 % 60, 2);
+	at = put_two(at, of_day / 60 % 60);
 	*at++ = ':';
-	at = put_digits(at, of_day % 60, 2);
+	at = put_two(at, of_day % 60);
 	*at++ = '.';
-	at = put_digits(at, (unsigned)us, 6);
+	at = put_two(at, (unsigned)us / 10000);
+	at = put_two(at, (unsigned)us / 100 % 100);
+	at = put_two(at, (unsigned)us % 100);
 	*at++ = 'Z';
 	*at = '\0';
 	return out;

@@ -81,11 +81,11 @@ runs_cost(const uint64_t *v, size_t n)
 static unsigned
 choose_order(const uint64_t *v, size_t n, uint64_t least)
 {
-	size_t sums[3] = { 0 }, end = n < SAMPLE ? n : SAMPLE;
+	size_t sums[3] = { 0 };
 
 	if (n < SMALL)
 		return 1;
-	for (size_t i = 1; i < end; i++)
+	for (size_t i = 1; i < n && i < SAMPLE; i++)
 		for (unsigned o = 0; o < 3; o++)
 			sums[o] += bit_length(rest_of(v, i, o, least));
 	return sums[0] < sums[1] && sums[0] <= sums[2] ? 0 : sums[2] < sums[1] ? 2 : 1;
@@ -286,7 +286,7 @@ get_rest(struct bit_reader *b, unsigned k)
 	unsigned ones;
 
 	fill(b);
-	ones = ~b->bits == 0 ? 64 : (unsigned)__builtin_ctzll(~b->bits);
+	ones = (unsigned)__builtin_ctzll(~b->bits | 1ull << 63);
 	if (ones >= ESCAPE) {
 		get_bits(b, ESCAPE);
 		return get_long(b, 64);
