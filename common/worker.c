@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,16 +247,21 @@ worker_fini(struct worker *w)
 
 /* Behind those that take what devices send, with all its threads. Not before READY: a start is no work to wait with. */
 static void
-step_back(int nice)
+step_back(const struct worker_spec *spec)
 {
+	static const struct sched_param none;
+	int before = getpriority(PRIO_PROCESS, 0);
 	DIR *dir = opendir("/proc/self/task");
 	const struct dirent *d;
 
 	while (dir && (d = readdir(dir)) != NULL) {
 		unsigned long tid = strtoul(d->d_name, NULL, 10);
 
-		if (tid != 0)
-			(void)setpriority(PRIO_PROCESS, (id_t)tid, nice);
+		if (tid == 0)
+			continue;
+		(void)setpriority(PRIO_PROCESS, (id_t)tid, before + spec->nice);
+		if (spec->idle_only)
+			(void)sched_setscheduler((pid_t)tid, SCHED_IDLE, &none);
 	}
 	if (dir)
 		closedir(dir);
@@ -286,7 +292,7 @@ run(struct worker *w)
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
 		if (w->spec->nice)
-			step_back(w->spec->nice);
+			step_back(w->spec);
 		loop_run(w->loop);
 	}
 	if (w->spec->stop)

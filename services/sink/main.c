@@ -77,6 +77,7 @@ static const struct worker_spec spec = {
 	.tick_ms = SINK_TICK_MS,
 	.quiet = quiet,
 	.nice = 10,
+	.idle_only = true,
 	.drain = drain,
 	.drained = drained,
 };
