@@ -38,15 +38,19 @@ INC      := -Icommon -I$(B)/gen
 CFLAGS   := $(CSTD) $(WARN) $(OPT) $(HARDEN) $(FORTIFY) $(INC) $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(WARNXX) $(OPT) $(HARDEN) $(FORTIFY) $(INC) -isystem /usr/include/simdjson
 LDFLAGS  := $(OPT) $(LDHARDEN)
-LIBS_COMMON := -lczmq -lzmq -lmsgpackc -lhiredis -lyaml -lxxhash
+# libzmq and libczmq from their archives, without what common/bus_without.c stands for. libstdc++ too, where no other C++
+# library needs the shared one.
+LIBS_BUS := -Wl,-Bstatic -lczmq -lzmq -lsodium -luuid -lbsd -lmd -Wl,-Bdynamic $(B)/lib/common.a
+LIBS_COMMON := $(LIBS_BUS) -lmsgpackc -lhiredis -lyaml -lxxhash
+STATIC_CXX := -l:libstdc++.a -static-libgcc -lm
 LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++ -lm
-LIBS_limiter := $(LIBS_COMMON)
-LIBS_storage := $(LIBS_COMMON)
-LIBS_rules := $(LIBS_COMMON) -lsqlite3 -lm
-LIBS_notifier := $(LIBS_COMMON) -lsqlite3 -lcurl
-LIBS_sink := $(LIBS_COMMON) -lsqlite3 -lzstd -lm
+LIBS_limiter := $(LIBS_COMMON) $(STATIC_CXX)
+LIBS_storage := $(LIBS_COMMON) $(STATIC_CXX)
+LIBS_rules := $(LIBS_COMMON) -lsqlite3 $(STATIC_CXX)
+LIBS_notifier := $(LIBS_COMMON) -lsqlite3 $(STATIC_CXX)
+LIBS_sink := $(LIBS_COMMON) -lsqlite3 -lzstd $(STATIC_CXX)
 LIBS_supervisor := -lmsgpackc -lyaml -lxxhash -ljansson -lmosquitto -lm
-LIBS_common := $(LIBS_COMMON)
+LIBS_common := $(LIBS_COMMON) $(STATIC_CXX)
 
 # Short lines; V=1 shows the commands.
 ifndef V
@@ -126,7 +130,7 @@ $(B)/obj/tests/fuzz/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-p
 $(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/obj/tests/fuzz/%.o $(filter-out -%,$(FUZZ_MAIN)) $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,LD)
-	$(FUZZ_CC) $(LDFLAGS) -o $@ $^ $(filter -%,$(FUZZ_MAIN)) $(LIBS_COMMON) -lsimdjson -lsqlite3 -lcurl -lzstd -ljansson -lm -lstdc++
+	$(FUZZ_CC) $(LDFLAGS) -o $@ $^ $(filter -%,$(FUZZ_MAIN)) $(LIBS_COMMON) -lsimdjson -lsqlite3  -lzstd -ljansson -lm -lstdc++
 
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 SUPPORT_BIN := $(patsubst tests/support/%.c,$(B)/test/support/%,$(SUPPORT_SRC))
@@ -134,7 +138,7 @@ $(B)/obj/tests/support/%.o: CFLAGS += -Wno-missing-prototypes
 $(SUPPORT_BIN): $(B)/test/support/%: $(B)/obj/tests/support/%.o $(B)/lib/common.a
 	@mkdir -p $(@D)
 	$(call SAY,LD)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lmosquitto -lsqlite3 -lm -ldl
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON) -lmosquitto -lsqlite3 $(STATIC_CXX) -ldl
 
 # The generator of `make bench`.
 FLOOD := $(B)/test/bench/flood

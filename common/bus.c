@@ -2,14 +2,14 @@
  *
  * Each link has two sources in the loop: its own descriptor, and for a connected link that of its monitor, which tells
  * when the connection stands and when it is gone. */
-#include "bus.h"
+#include "bus_impl.h"
 
-#include <czmq.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
 #include "err.h"
+#include "flow.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
@@ -18,86 +18,9 @@
 #define FRAME_MAX (16 << 20)
 #define RECONNECT_MIN_MS 1
 #define RECONNECT_MAX_MS 10 /* a connect to a socket that nobody serves costs microseconds */
-#define SERVICE_MAX 16
-#define SMALL_MAX 4096 /* bytes of a message that is encoded aside and copied */
-
-struct frame {
-	zmq_msg_t msg;
-};
-
-struct bus_link {
-	struct bus *bus;
-	char endpoint[BUS_NAME_MAX];
-	char peer
-	    [BUS_NAME_MAX]; /* of a connected link: who serves the endpoint, as flow.def names it */
-	bool is_bound;
-	bool is_up;
-	zsock_t *sock;
-	void *zmq;
-	void *monitor;
-	struct loop_source *source;
-	struct loop_source *monitor_source;
-	char sender
-	    [BUS_NAME_MAX]; /* who sent last, and the types that flow.def lets it send: a bit each */
-	uint64_t sender_types;
-	void *data;
-	struct bus_link *next;
-};
-
-struct bus {
-	struct loop *loop;
-	char self[BUS_NAME_MAX];
-	char run_dir[100];
-	bus_msg_fn on_msg;
-	bus_link_fn on_link;
-	void *arg;
-	struct bus_link *links;
-	struct buf out;
-	struct frame *spare; /* not in use at the moment, or NULL */
-};
-
-struct flow_edge {
-	const char *from;
-	const char *to;
-	enum msg_type type;
-};
 
 /* czmq's context is the process's: the last bus ends it. */
 static unsigned bus_count;
-
-static const struct flow_edge flow[] = {
-#define FLOW(from, to, MESSAGE, policy) { #from, #to, MSG_##MESSAGE },
-#include "flow.def"
-#undef FLOW
-};
-
-/* "limiter-0" is of service limiter. */
-static void
-service_of(const char *name, char ret_service[SERVICE_MAX])
-{
-	size_t n = strcspn(name, "-");
-
-	if (n >= SERVICE_MAX)
-		n = SERVICE_MAX - 1;
-	memcpy(ret_service, name, n);
-	ret_service[n] = '\0';
-}
-
-/* Bits of the message types that may go from one process to the other. */
-static uint64_t
-flow_types(const char *from, const char *to)
-{
-	char from_service[SERVICE_MAX], to_service[SERVICE_MAX];
-	uint64_t types = 0;
-
-	service_of(from, from_service);
-	service_of(to, to_service);
-	for (size_t i = 0; i < COUNT_OF(flow); i++) {
-		if (strcmp(flow[i].from, from_service) == 0 && strcmp(flow[i].to, to_service) == 0)
-			types |= 1ull << flow[i].type;
-	}
-	return types;
-}
 
 static bool
 is_flow(struct bus_link *link, const char *from, enum msg_type type)
@@ -107,6 +30,12 @@ is_flow(struct bus_link *link, const char *from, enum msg_type type)
 		link->sender_types = flow_types(from, link->bus->self);
 	}
 	return link->sender_types >> type & 1;
+}
+
+static void
+flush(void *arg)
+{
+	bus_flush(arg);
 }
 
 struct bus *
@@ -126,6 +55,7 @@ bus_new(struct loop *loop, const char *self, const char *run_dir, bus_msg_fn on_
 	bus->on_msg = on_msg;
 	bus->on_link = on_link;
 	bus->arg = arg;
+	loop_after_turn(loop, flush, bus);
 	return bus;
 }
 
@@ -141,7 +71,7 @@ bus_free(struct bus **p_bus)
 
 		bus_close(bus, &link);
 	}
-	buf_fini(&bus->out);
+	loop_after_turn_del(bus->loop, bus);
 	free(bus->spare);
 	free(bus);
 	*p_bus = NULL;
@@ -186,13 +116,20 @@ drop_parts(struct bus_link *link)
 	zmq_msg_close(&part);
 }
 
+struct bytes
+bus_frame_bytes(struct frame *frame)
+{
+	if (frame->part.len)
+		return frame->part;
+	return bytes_of(zmq_msg_data(&frame->msg), zmq_msg_size(&frame->msg));
+}
+
 static void
 dispatch(struct bus_link *link, const char *from, struct frame **frame)
 {
 	struct bus_msg m = { .link = link, .from = from, .frame = frame };
 	union msg_any any;
-	int err = codec_decode(
-	    bytes_of(zmq_msg_data(&(*frame)->msg), zmq_msg_size(&(*frame)->msg)), &m.type, &any);
+	int err = codec_decode(bus_frame_bytes(*frame), &m.type, &any);
 
 	if (err) {
 		reject(link, from, err_name(err), "?");
@@ -211,11 +148,12 @@ frame_new(struct bus *bus)
 
 	bus->spare = NULL;
 	zmq_msg_init(&frame->msg);
+	frame->part = bytes_of(NULL, 0);
 	return frame;
 }
 
-static void
-frame_free(struct bus *bus, struct frame **frame)
+void
+bus_frame_free(struct bus *bus, struct frame **frame)
 {
 	if (*frame) {
 		zmq_msg_close(&(*frame)->msg);
@@ -245,25 +183,48 @@ receive_body(struct bus_link *link, struct frame *frame, char ret_from[BUS_NAME_
 	return false;
 }
 
-/* One message: on a bound link the sender's name comes first. False if none is waiting. */
-static bool
+/* Returns how many messages there were in it. */
+static int
+dispatch_all(struct bus_link *link, const char *from, struct frame **p_frame)
+{
+	struct frame *frame = *p_frame;
+	struct bytes rest, message;
+	int n = 0, rc;
+
+	if (!bundle_open(bus_frame_bytes(frame), &rest)) {
+		dispatch(link, from, p_frame);
+		return 1;
+	}
+	while ((rc = bundle_next(&rest, &message)) == 0) {
+		frame->part = message;
+		dispatch(link, from, p_frame);
+		n++;
+	}
+	if (rc != ERR_NOT_FOUND)
+		reject(link, from, "a bundle with a wrong length in it", "?");
+	return n ? n : 1;
+}
+
+/* One message or bundle: on a bound link the sender's name comes first. Returns how many messages it was, 0 if none is
+ * waiting. */
+static int
 receive_one(struct bus_link *link)
 {
 	char name[BUS_NAME_MAX];
 	const char *from = link->is_bound ? name : link->peer;
 	struct frame *frame = frame_new(link->bus);
-	bool got = zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) >= 0;
+	int n = zmq_msg_recv(&frame->msg, link->zmq, ZMQ_DONTWAIT) >= 0;
 
-	if (got && (!link->is_bound || receive_body(link, frame, name))) {
+	if (n && (!link->is_bound || receive_body(link, frame, name))) {
 		if (zmq_msg_more(&frame->msg)) {
 			drop_parts(link);
 			reject(link, from, "more than one part", "?");
 		} else {
-			dispatch(link, from, &frame);
+			n = dispatch_all(link, from, &frame);
 		}
 	}
-	frame_free(link->bus, &frame);
-	return got;
+	bus_frame_free(link->bus, &frame);
+	return n;
 }
 
 /* Until the socket says that it has no more: asking it first would cost each message a system call. */
@@ -271,10 +232,10 @@ static int
 drain_link(void *arg, int max)
 {
 	struct bus_link *link = arg;
-	int n = 0;
+	int n = 0, got;
 
-	while (n < max && receive_one(link))
-		n++;
+	while (n < max && (got = receive_one(link)) > 0)
+		n += got;
 	return n;
 }
 
@@ -452,6 +413,7 @@ bus_close(struct bus *bus, struct bus_link **p_link)
 		zmq_close(link->monitor);
 	}
 	zsock_destroy(&link->sock);
+	bundles_fini(&link->bundles);
 	free(link);
 }
 
@@ -477,79 +439,6 @@ void *
 bus_link_data(const struct bus_link *link)
 {
 	return link->data;
-}
-
-static int
-send_failed(void)
-{
-	int why = zmq_errno();
-
-	metric_add(M_BUS_DROPPED, 1);
-	if (why == EHOSTUNREACH)
-		return ERR_NOT_FOUND;
-	return why == EAGAIN ? ERR_AGAIN : ERR_IO;
-}
-
-/* After the name's part is taken, libzmq takes the body too: it checks the peer's pipe at the first part only. */
-static int
-send_name(struct bus_link *link, const char *peer)
-{
-	loop_source_used(link->source);
-	if (!link->is_bound)
-		return 0;
-	ASSERT(peer);
-	if (zmq_send(link->zmq, peer, strlen(peer), ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-		return send_failed();
-	return 0;
-}
-
-/* Encodes right into the message that goes out: a large body is copied once. */
-static int
-send_large(struct bus_link *link, enum msg_type type, const void *msg, size_t size)
-{
-	zmq_msg_t frame;
-	struct buf out = { .cap = size, .max = size };
-
-	if (zmq_msg_init_size(&frame, size) != 0)
-		return send_failed();
-	out.data = zmq_msg_data(&frame);
-	codec_encode(type, msg, &out);
-	ASSERT(out.len == size && out.data == zmq_msg_data(&frame));
-	if (zmq_msg_send(&frame, link->zmq, ZMQ_DONTWAIT) >= 0)
-		return 0;
-	zmq_msg_close(&frame);
-	return send_failed();
-}
-
-int
-bus_send(struct bus_link *link, const char *peer, enum msg_type type, const void *msg)
-{
-	struct buf *out = &link->bus->out;
-	size_t size = codec_size(type, msg);
-	int err = send_name(link, peer);
-
-	if (err)
-		return err;
-	if (size > SMALL_MAX)
-		return send_large(link, type, msg, size);
-	buf_clear(out);
-	codec_encode(type, msg, out);
-	if (zmq_send(link->zmq, out->data, out->len, ZMQ_DONTWAIT) < 0)
-		return send_failed();
-	return 0;
-}
-
-int
-bus_forward(struct bus_link *link, const char *peer, struct frame **frame)
-{
-	int err = send_name(link, peer);
-
-	if (err)
-		return err;
-	if (zmq_msg_send(&(*frame)->msg, link->zmq, ZMQ_DONTWAIT) < 0)
-		return send_failed();
-	frame_free(link->bus, frame);
-	return 0;
 }
 
 uint8_t *

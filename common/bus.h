@@ -3,7 +3,7 @@
  * A bound endpoint is a ROUTER (MANDATORY, HANDOVER), a connected one a DEALER whose identity is the process's name
  * ("limiter-0"). Endpoints are ipc sockets in <data_dir>/run, mode 0700: "shard-0" (served by the storage worker that holds
  * the shard), "limiter-0". No ZMTP heartbeats (libzmq#3596), small high-water marks above the credit, LINGER 0. A frame
- * is one encoded message (codec.h). Frames that are malformed, or that flow.def does not allow from their sender,
+ * is one encoded message (codec.h), or several small ones behind one another. Frames that are malformed, or that flow.def does not allow from their sender,
  * are counted and dropped. */
 #ifndef ROOST_BUS_H
 #define ROOST_BUS_H
@@ -50,10 +50,15 @@ void bus_link_set_data(struct bus_link *link, void *data);
 void *bus_link_data(const struct bus_link *link);
 
 /* Never block. peer: name of the receiver on a bound link, NULL on a connected one. 0; ERR_AGAIN: the receiver is behind;
- * ERR_NOT_FOUND: it is not connected. Failures are counted (M_BUS_DROPPED). */
+ * ERR_NOT_FOUND: it is not connected. Failures are counted (M_BUS_DROPPED). Small messages are gathered and go together, in
+ * order with the large ones, at bus_flush(): for them a receiver that is not connected shows only in the count. */
 int bus_send(struct bus_link *link, const char *peer, enum msg_type type, const void *msg);
-/* Sends a frame that was received, as it is (its bytes may have been changed in place). Takes *frame over on success. */
+/* Sends a frame that was received, as it is (its bytes may have been changed in place). On success *frame is taken over and
+ * NULL, or it was small and is copied. */
 int bus_forward(struct bus_link *link, const char *peer, struct frame **frame);
+/* Sends what was gathered. The loop does it at the end of each turn; here it does not wait for that. What a receiver that is
+ * behind cannot take yet stays for the next time. */
+void bus_flush(struct bus *bus);
 /* The writable bytes behind a field that borrows from this frame. */
 uint8_t *frame_writable(struct frame *frame, struct bytes field);
 

@@ -10,6 +10,8 @@
 #include "mem.h"
 
 #define US_PER_S 1000000ll
+#define YEAR_0_S (-62167219200ll) /* 0000-01-01, of the calendar that has no break */
+#define YEAR_10000_S 253402300800ll
 
 static int64_t
 clock_us(clockid_t id)
@@ -32,23 +34,70 @@ clock_wall_us(void)
 	return clock_us(CLOCK_REALTIME);
 }
 
+int64_t
+clock_cpu_us(void)
+{
+	return clock_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static char *
+put_two(char *at, unsigned v)
+{
+	at[0] = (char)('0' + v / 10);
+	at[1] = (char)('0' + v % 10);
+	return at + 2;
+}
+
+/* The date of a day since the epoch, years 0..9999: counted in eras of 400 years from 1 March of -400 on, so that a leap
+ * day comes last in its year. Most of the time of printing many points went into gmtime and printf. */
+static char *
+put_date(char *at, int64_t day)
+{
+	unsigned since = (unsigned)(day + 719468 + 146097), era = since / 146097,
+		 of_era = since % 146097;
+	unsigned year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	unsigned of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	unsigned march_month = (5 * of_year + 2) / 153;
+	unsigned month = march_month < 10 ? march_month + 3 : march_month - 9, year;
+
+	year = era * 400 + year_of_era + (month <= 2) - 400;
+	at = put_two(at, year / 100);
+	at = put_two(at, year % 100);
+	*at++ = '-';
+	at = put_two(at, month);
+	*at++ = '-';
+	return put_two(at, of_year - (153 * march_month + 2) / 5 + 1);
+}
+
 const char *
 clock_iso(int64_t wall_us, char out[CLOCK_ISO_MAX])
 {
-	int64_t us = wall_us % US_PER_S;
-	time_t s = wall_us / US_PER_S;
-	struct tm tm;
+	int64_t us = wall_us % US_PER_S, s = wall_us / US_PER_S;
+	unsigned of_day;
+	char *at;
 
 	if (us < 0) {
 		us += US_PER_S;
 		s--;
 	}
-	if (!gmtime_r(&s, &tm) || tm.tm_year > 8099 || tm.tm_year < -1900) {
+	if (s < YEAR_0_S || s >= YEAR_10000_S) {
 		snprintf(out, CLOCK_ISO_MAX, "%lldus", (long long)wall_us);
 		return out;
 	}
-	snprintf(out, CLOCK_ISO_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900,
-	    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)us);
+	of_day = (unsigned)((s - YEAR_0_S) % 86400);
+	at = put_date(out, (s - of_day) / 86400);
+	*at++ = 'T';
+	at = put_two(at, of_day / 3600);
+	*at++ = ':';
+	at = put_two(at, of_day / 60 % 60);
+	*at++ = ':';
+	at = put_two(at, of_day % 60);
+	*at++ = '.';
+	at = put_two(at, (unsigned)us / 10000);
+	at = put_two(at, (unsigned)us / 100 % 100);
+	at = put_two(at, (unsigned)us % 100);
+	*at++ = 'Z';
+	*at = '\0';
 	return out;
 }
 

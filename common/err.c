@@ -40,6 +40,8 @@ err_name(int err)
 		return "damaged";
 	case ERR_CLOSED:
 		return "closed";
+	case ERR_NO_ROOM:
+		return "no-room";
 	}
 	return "unknown";
 }

@@ -19,6 +19,7 @@ enum err {
 	ERR_UNSUPPORTED = -13,
 	ERR_DAMAGED = -14, /* a checksum does not match: bytes on disk changed */
 	ERR_CLOSED = -15,  /* the peer went away */
+	ERR_NO_ROOM = -16, /* the disk is full: to be tried again as it was (room.h) */
 };
 
 /* "malformed", "io", ...; never NULL. */

@@ -53,6 +53,8 @@ struct loop {
 	struct loop_source *sources;
 	struct turn_fn turn_fns[TURN_FNS_MAX];
 	size_t turn_fn_count;
+	struct turn_fn after_fns[TURN_FNS_MAX];
+	size_t after_fn_count;
 	struct loop_timer **heap;
 	uint32_t heap_len;
 	uint32_t heap_cap;
@@ -276,6 +278,21 @@ loop_on_turn(struct loop *loop, loop_fn fn, void *arg)
 	loop->turn_fns[loop->turn_fn_count++] = (struct turn_fn){ fn, arg };
 }
 
+void
+loop_after_turn(struct loop *loop, loop_fn fn, void *arg)
+{
+	ASSERT(loop->after_fn_count < TURN_FNS_MAX);
+	loop->after_fns[loop->after_fn_count++] = (struct turn_fn){ fn, arg };
+}
+
+void
+loop_after_turn_del(struct loop *loop, const void *arg)
+{
+	for (size_t i = loop->after_fn_count; i-- > 0;)
+		if (loop->after_fns[i].arg == arg)
+			loop->after_fns[i] = loop->after_fns[--loop->after_fn_count];
+}
+
 int64_t
 loop_now_us(const struct loop *loop)
 {
@@ -358,6 +375,8 @@ loop_turn(struct loop *loop, int64_t wait_us)
 	run_timers(loop);
 	for (size_t i = 0; i < loop->turn_fn_count; i++)
 		loop->turn_fns[i].fn(loop->turn_fns[i].arg);
+	for (size_t i = 0; i < loop->after_fn_count; i++)
+		loop->after_fns[i].fn(loop->after_fns[i].arg);
 	bury(loop);
 	metric_add(M_LOOP_TURNS, 1);
 }

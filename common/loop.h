@@ -41,6 +41,9 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *t);
 
 /* fn runs at the end of each turn. */
 void loop_on_turn(struct loop *loop, loop_fn fn, void *arg);
+/* fn runs behind all of those: what they gathered goes out. */
+void loop_after_turn(struct loop *loop, loop_fn fn, void *arg);
+void loop_after_turn_del(struct loop *loop, const void *arg);
 /* zmq_fd: a ZMQ_FD. For bus.c. */
 struct loop_source;
 struct loop_source *loop_source_add(struct loop *loop, int zmq_fd, loop_drain_fn drain, void *arg);

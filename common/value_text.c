@@ -1,10 +1,62 @@
 /* value_text.c - values and strings as people and JSON read them; pure */
 #include "value_text.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "mem.h"
+
+/* %.15g of a double that is a decimal of 15 digits or less, without the printf: most measured values are. Such a decimal
+ * comes back from the double that is nearest to it (DBL_DIG), so it is what printf would say. False if it is none, or if
+ * printf would take an exponent. */
+static bool
+put_decimal(struct buf *out, double f)
+{
+	static const double power[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10 };
+	double abs = fabs(f);
+	char text[24], *at = text + sizeof(text);
+	unsigned scale, digits = 0;
+	uint64_t m = 0;
+
+	if (!(abs >= 1e-4 && abs < 1e15)) /* not 0 either, which has a sign */
+		return false;
+	for (scale = 0; scale < COUNT_OF(power); scale++) {
+		double x = abs * power[scale];
+
+		if (x >= 1e15)
+			return false;
+		m = (uint64_t)(x + 0.5);
+		if ((double)m / power[scale] == abs)
+			break;
+	}
+	if (scale == COUNT_OF(power) || m >= 1000000000000000)
+		return false;
+	for (; m > 0 || digits <= scale; digits++, m /= 10) {
+		if (digits == scale && scale > 0)
+			*--at = '.';
+		*--at = (char)('0' + m % 10);
+	}
+	if (f < 0)
+		*--at = '-';
+	buf_add(out, at, (size_t)(text + sizeof(text) - at));
+	return true;
+}
+
+/* The digits of v. */
+static void
+put_int(struct buf *out, int64_t v)
+{
+	char text[24], *at = text + sizeof(text);
+	uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+	do
+		*--at = (char)('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	if (v < 0)
+		*--at = '-';
+	buf_add(out, at, (size_t)(text + sizeof(text) - at));
+}
 
 void
 double_put(struct buf *out, double f)
@@ -15,6 +67,8 @@ double_put(struct buf *out, double f)
 		buf_add_str(out, "nan");
 		return;
 	}
+	if (put_decimal(out, f))
+		return;
 	for (int digits = 15; digits <= 17; digits++) {
 		snprintf(text, sizeof(text), "%.*g", digits, f);
 		if (isinf(f) || strtod(text, NULL) == f)
@@ -31,7 +85,7 @@ value_put_text(struct buf *out, const struct value *v)
 		double_put(out, v->v.f);
 		return;
 	case VALUE_INT:
-		buf_addf(out, "%" PRId64, v->v.i);
+		put_int(out, v->v.i);
 		return;
 	case VALUE_BOOL:
 		buf_add_str(out, v->v.b ? "true" : "false");

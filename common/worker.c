@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +22,9 @@
 #define SETTINGS_MAX (1 << 20)
 #define LISTENERS_MAX 64
 
-/* A second with fewer turns is quiet; after so many of them what a burst left behind is given back to the system. */
+/* A second with less work is quiet; after so many of them what a burst left behind is given back to the system. */
 #define QUIET_US 1000000
-#define QUIET_TURNS 100
+#define QUIET_CPU_US 20000
 #define QUIET_SECONDS 3
 
 struct ticker {
@@ -33,8 +34,8 @@ struct ticker {
 
 struct quiet {
 	struct loop_timer timer;
-	struct loop *loop;
-	uint64_t turns;
+	struct worker *w;
+	int64_t cpu_us;
 	unsigned seconds; /* of quiet after a burst, counted down; 0: there was none */
 };
 
@@ -98,14 +99,17 @@ static void
 on_quiet(void *arg)
 {
 	struct quiet *q = arg;
-	uint64_t turns = metric_get(M_LOOP_TURNS);
+	int64_t cpu_us = clock_cpu_us();
 
-	loop_timer_set(q->loop, &q->timer, QUIET_US, on_quiet, q);
-	if (turns - q->turns > QUIET_TURNS)
+	loop_timer_set(q->w->loop, &q->timer, QUIET_US, on_quiet, q);
+	if (cpu_us - q->cpu_us > QUIET_CPU_US) {
 		q->seconds = QUIET_SECONDS;
-	else if (q->seconds > 0 && --q->seconds == 0)
+	} else if (q->seconds > 0 && --q->seconds == 0) {
+		if (q->w->spec->quiet)
+			q->w->spec->quiet(q->w);
 		malloc_trim(0);
-	q->turns = turns;
+	}
+	q->cpu_us = cpu_us;
 }
 
 void
@@ -243,16 +247,21 @@ worker_fini(struct worker *w)
 
 /* Behind those that take what devices send, with all its threads. Not before READY: a start is no work to wait with. */
 static void
-step_back(int nice)
+step_back(const struct worker_spec *spec)
 {
+	static const struct sched_param none;
+	int before = getpriority(PRIO_PROCESS, 0);
 	DIR *dir = opendir("/proc/self/task");
 	const struct dirent *d;
 
 	while (dir && (d = readdir(dir)) != NULL) {
 		unsigned long tid = strtoul(d->d_name, NULL, 10);
 
-		if (tid != 0)
-			(void)setpriority(PRIO_PROCESS, (id_t)tid, nice);
+		if (tid == 0)
+			continue;
+		(void)setpriority(PRIO_PROCESS, (id_t)tid, before + spec->nice);
+		if (spec->idle_only)
+			(void)sched_setscheduler((pid_t)tid, SCHED_IDLE, &none);
 	}
 	if (dir)
 		closedir(dir);
@@ -262,11 +271,11 @@ static int
 run(struct worker *w)
 {
 	struct ticker ticker = { .w = w };
-	struct quiet quiet = { .seconds = QUIET_SECONDS }; /* a start is a burst */
+	struct quiet quiet = { .w = w, .seconds = QUIET_SECONDS }; /* a start is a burst */
 	char run_dir[128];
 	int err;
 
-	w->loop = quiet.loop = loop_new();
+	w->loop = loop_new();
 	w->lifecycle = lifecycle_new(w->loop, (int)env_number("ROOST_CONTROL_FD"), on_drain, w);
 	w->bus = bus_new(w->loop, w->name, worker_run_dir(w->settings, run_dir, sizeof run_dir),
 	    dispatch, link_changed, w);
@@ -283,7 +292,7 @@ run(struct worker *w)
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
 		if (w->spec->nice)
-			step_back(w->spec->nice);
+			step_back(w->spec);
 		loop_run(w->loop);
 	}
 	if (w->spec->stop)
@@ -307,6 +316,8 @@ worker_main(const struct worker_spec *spec, int argc, char **argv)
 		fprintf(stderr, "roost-%s is a worker: it is started by `roost run`\n", spec->name);
 		return EXIT_USAGE;
 	}
+	/* One arena for both threads: nothing gives back the top of a second one, and ZeroMQ's thread takes little time. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	umask(077);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	settings = settings_new();

@@ -13,7 +13,6 @@
 #include "loop.h"
 #include "settings.h"
 
-
 struct worker;
 
 typedef void (*worker_on_fn)(struct worker *w, struct bus_msg *m);
@@ -30,7 +29,13 @@ struct worker_spec {
 	    struct worker *w); /* may be NULL: end of each loop turn, flush what was gathered */
 	void (*tick)(struct worker *w); /* may be NULL: every tick_ms */
 	uint32_t tick_ms;
-	int nice; /* of the process: followers let what devices send go first, and catch up after */
+	void (*quiet)(struct worker *
+		w); /* may be NULL: some seconds after a burst; free what only the next one needs */
+	/* Followers let what devices send go first, and catch up after. Those with a deadline of their own are only nice; what is
+	 * kept for later looks (SCHED_IDLE) runs in what time the others leave. A quota that it cannot keep up with closes
+	 * storage's credit, so that it never falls behind for good. */
+	int nice;
+	bool idle_only;
 	worker_on_fn on[MSG_TYPE_MAX];
 	void (*on_link)(struct worker *w, struct bus_link *link, bool up); /* may be NULL */
 };

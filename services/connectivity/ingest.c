@@ -127,6 +127,12 @@ ingest_free(struct ingest **p_in)
 	*p_in = NULL;
 }
 
+void
+ingest_quiet(struct ingest *in)
+{
+	ingest_pool_fini(&in->pool);
+}
+
 /* --- out --- */
 
 static void
@@ -223,6 +229,7 @@ server_time(struct ingest *in)
 	if (in->wall_turn_us != turn_us) {
 		in->wall_turn_us = turn_us;
 		in->wall_us = clock_wall_us();
+		payload_decoder_latest(in->decoder, in->wall_us);
 	}
 	if (in->wall_us > in->stamp_us || in->stamp_us - in->wall_us > CLOCK_CREEP_US)
 		in->stamp_us = in->wall_us;
@@ -490,6 +497,7 @@ ingest_on_welcome(struct ingest *in, struct bus_msg *m)
 	if (before != lane->tx.id)
 		log_debug(
 		    "ingest.stream", LU("partition", lane->partition), LU("stream", lane->tx.id));
+	payload_decoder_latest(in->decoder, (int64_t)msg->time);
 	answer_all(in, committed, msg->verdicts);
 	lane_send(lane, now_us);
 }

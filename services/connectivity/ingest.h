@@ -70,6 +70,8 @@ int32_t ingest_partition(const struct ingest *in, struct bytes device);
 
 /* Sends what was gathered; from the worker's turn. */
 void ingest_turn(struct ingest *in);
+/* Frees what is kept for the next burst. */
+void ingest_quiet(struct ingest *in);
 /* Nothing is waiting for COMMIT. */
 bool ingest_idle(const struct ingest *in);
 /* Storage and limiter messages and link changes, from worker_spec. */

@@ -274,6 +274,12 @@ on_link(struct worker *w, struct bus_link *link, bool up)
 	ingest_on_link(((struct connectivity *)w->state)->ingest, link, up);
 }
 
+static void
+connectivity_quiet(struct worker *w)
+{
+	ingest_quiet(((struct connectivity *)w->state)->ingest);
+}
+
 static const struct worker_spec spec = {
 	.name = "connectivity",
 	.start = connectivity_start, /* READY: connections that waited in the kernel are accepted now */
@@ -283,6 +289,7 @@ static const struct worker_spec spec = {
 	.turn = connectivity_turn,
 	.tick = connectivity_tick,
 	.tick_ms = 1000,
+	.quiet = connectivity_quiet,
 	.on = {
 		[MSG_WELCOME] = on_welcome,
 		[MSG_FENCED] = on_fenced,

@@ -114,6 +114,13 @@ decode(struct payload_decoder *d, enum payload_format format, struct bytes paylo
 	return payload_json_decode(d->json, &d->build, payload, metric);
 }
 
+void
+payload_decoder_latest(struct payload_decoder *d, int64_t latest_us)
+{
+	if (latest_us > d->build.latest_us)
+		d->build.latest_us = latest_us;
+}
+
 int
 payload_decode(struct payload_decoder *d, enum payload_format format, struct bytes payload,
     struct bytes metric, int64_t now_us, struct payload_result *ret, struct buf *reason)

@@ -94,7 +94,8 @@ payload_sample_begin(struct payload_build *b)
 int
 payload_sample_end(struct payload_build *b)
 {
-	bool good = b->sample_timed && payload_check_time(b->sample_time, b->now_us);
+	int64_t known_us = b->now_us > b->latest_us ? b->now_us : b->latest_us;
+	bool good = b->sample_timed && payload_check_time(b->sample_time, known_us);
 
 	for (uint32_t i = b->sample_at; i < b->count; i++) {
 		struct point *p = &b->points[i];

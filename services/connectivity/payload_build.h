@@ -15,6 +15,7 @@ struct payload_build {
 	uint32_t cap;
 	uint32_t quarantined;
 	int64_t now_us;
+	int64_t latest_us; /* journal time, as far as it is known */
 	int64_t time; /* of the record to be */
 	bool device_time;
 

@@ -5,6 +5,7 @@
 #include "channel.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,34 @@
 #include "mem.h"
 
 #define CONNECT_TIMEOUT_MS 5000l
+#define LIBRARY "libcurl.so.4"
+
+/* libcurl brings 40 libraries with it, which would cost each start 10 ms of processor and 5 MiB: it is loaded for the first
+ * webhook. Its functions, by their names without curl_. */
+#define CALLS(X)                                                                                   \
+	X(multi_socket_action)                                                                     \
+	X(multi_assign)                                                                            \
+	X(multi_remove_handle)                                                                     \
+	X(easy_cleanup)                                                                            \
+	X(slist_free_all)                                                                          \
+	X(easy_getinfo)                                                                            \
+	X(easy_strerror)                                                                           \
+	X(multi_info_read)                                                                         \
+	X(easy_setopt)                                                                             \
+	X(slist_append)                                                                            \
+	X(easy_init)                                                                               \
+	X(multi_add_handle)                                                                        \
+	X(global_init)                                                                             \
+	X(multi_init)                                                                              \
+	X(multi_setopt)                                                                            \
+	X(multi_cleanup)                                                                           \
+	X(global_cleanup)
+
+static struct {
+#define X(name) __typeof__(curl_##name) *name;
+	CALLS(X)
+#undef X
+} curl;
 
 struct request {
 	struct request *next;
@@ -29,8 +58,10 @@ struct request {
 
 struct webhook {
 	struct loop *loop;
-	CURLM *multi;
+	CURLM *multi; /* NULL until the first webhook */
 	struct loop_timer timer;
+	struct loop_timer fault_timer;
+	char fault[256]; /* why there is no libcurl */
 	struct request *requests;
 	struct socket_watch *watches;
 };
@@ -58,7 +89,7 @@ on_fd(void *arg, int fd, uint32_t events)
 		mask |= CURL_CSELECT_OUT;
 	if ((events & (EPOLLERR | EPOLLHUP)) != 0)
 		mask |= CURL_CSELECT_ERR;
-	curl_multi_socket_action(w->multi, fd, mask, &running);
+	curl.multi_socket_action(w->multi, fd, mask, &running);
 	finish_requests(w);
 }
 
@@ -68,7 +99,7 @@ on_timer(void *arg)
 	struct webhook *w = arg;
 	int running;
 
-	curl_multi_socket_action(w->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	curl.multi_socket_action(w->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	finish_requests(w);
 }
 
@@ -94,7 +125,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 	if (what == CURL_POLL_REMOVE) {
 		if (s != NULL)
 			watch_end(s);
-		curl_multi_assign(w->multi, fd, NULL);
+		curl.multi_assign(w->multi, fd, NULL);
 		return 0;
 	}
 	if (s != NULL) {
@@ -109,7 +140,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 		s->next->prev = &s->next;
 	w->watches = s;
 	s->lfd = loop_fd_add(w->loop, fd, events, on_fd, s);
-	curl_multi_assign(w->multi, fd, s);
+	curl.multi_assign(w->multi, fd, s);
 	return 0;
 }
 
@@ -146,10 +177,10 @@ request_free(struct webhook *w, struct request *r)
 	if (r->next != NULL)
 		r->next->prev = r->prev;
 	if (r->easy != NULL) {
-		curl_multi_remove_handle(w->multi, r->easy);
-		curl_easy_cleanup(r->easy);
+		curl.multi_remove_handle(w->multi, r->easy);
+		curl.easy_cleanup(r->easy);
+		curl.slist_free_all(r->headers);
 	}
-	curl_slist_free_all(r->headers);
 	free(r->body);
 	free(r);
 }
@@ -175,15 +206,15 @@ finish_one(struct webhook *w, struct request *r, CURLcode code)
 	long status = 0;
 	char why[CURL_ERROR_SIZE + 32];
 
-	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &wait_s);
+	curl.easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl.easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &wait_s);
 	/* CURLE_WRITE_ERROR is ours: the answer was too long, its status counts. */
 	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && status != 0)) {
 		end = webhook_judge(status);
 		snprintf(why, sizeof(why), "HTTP %ld", status);
 	} else {
 		snprintf(why, sizeof(why), "%s",
-		    r->error[0] != '\0' ? r->error : curl_easy_strerror(code));
+		    r->error[0] != '\0' ? r->error : curl.easy_strerror(code));
 	}
 	if (wait_s < 0 || wait_s > WEBHOOK_WAIT_MAX_US / 1000000)
 		wait_s = WEBHOOK_WAIT_MAX_US / 1000000;
@@ -197,13 +228,13 @@ finish_requests(struct webhook *w)
 	CURLMsg *msg;
 	int left;
 
-	while ((msg = curl_multi_info_read(w->multi, &left)) != NULL) {
+	while ((msg = curl.multi_info_read(w->multi, &left)) != NULL) {
 		CURLcode code = msg->data.result;
 		char *private = NULL;
 
 		if (msg->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &private);
+		curl.easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &private);
 		finish_one(w, (struct request *)(void *)private, code);
 	}
 }
@@ -213,31 +244,86 @@ set_options(struct request *r, const struct receiver *to, struct bytes body)
 {
 	CURL *e = r->easy;
 
-	curl_easy_setopt(e, CURLOPT_PRIVATE, r);
-	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->error);
-	curl_easy_setopt(e, CURLOPT_URL, to->url);
-	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0l);
-	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1l);
-	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)to->timeout_ms);
-	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
+	curl.easy_setopt(e, CURLOPT_PRIVATE, r);
+	curl.easy_setopt(e, CURLOPT_ERRORBUFFER, r->error);
+	curl.easy_setopt(e, CURLOPT_URL, to->url);
+	curl.easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0l);
+	curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1l);
+	curl.easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)to->timeout_ms);
+	curl.easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
 	    to->timeout_ms < CONNECT_TIMEOUT_MS ? (long)to->timeout_ms : CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(e, CURLOPT_POST, 1l);
-	curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body);
-	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)body.len);
-	curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
-	curl_easy_setopt(e, CURLOPT_USERAGENT, "roost-notifier");
-	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply);
-	curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+	curl.easy_setopt(e, CURLOPT_POST, 1l);
+	curl.easy_setopt(e, CURLOPT_POSTFIELDS, r->body);
+	curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)body.len);
+	curl.easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
+	curl.easy_setopt(e, CURLOPT_USERAGENT, "roost-notifier");
+	curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply);
+	curl.easy_setopt(e, CURLOPT_WRITEDATA, r);
 }
 
 static void
 add_header(struct request *r, const char *header)
 {
-	struct curl_slist *more = curl_slist_append(r->headers, header);
+	struct curl_slist *more = curl.slist_append(r->headers, header);
 
 	ASSERT(more != NULL);
 	r->headers = more;
+}
+
+/* --- libcurl --- */
+
+static bool
+load_calls(struct webhook *w)
+{
+	void *lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	bool all = lib != NULL;
+
+#define X(name) all = all && (*(void **)&curl.name = dlsym(lib, "curl_" #name)) != NULL;
+	CALLS(X)
+#undef X
+	if (!all) {
+		const char *why = dlerror();
+
+		snprintf(w->fault, sizeof(w->fault), "%s", why ? why : LIBRARY);
+	}
+	return all;
+}
+
+static bool
+have_curl(struct webhook *w)
+{
+	if (w->multi != NULL)
+		return true;
+	if (!load_calls(w))
+		return false;
+	ASSERT(curl.global_init(CURL_GLOBAL_DEFAULT) == 0);
+	w->multi = curl.multi_init();
+	ASSERT(w->multi != NULL);
+	curl.multi_setopt(w->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl.multi_setopt(w->multi, CURLMOPT_SOCKETDATA, w);
+	curl.multi_setopt(w->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+	curl.multi_setopt(w->multi, CURLMOPT_TIMERDATA, w);
+	return true;
+}
+
+/* Those that were made while there was no libcurl. Whoever is told may send the next one: it waits for its own turn. */
+static void
+on_fault(void *arg)
+{
+	struct webhook *w = arg;
+	struct request *r = w->requests, *next;
+
+	for (; r != NULL; r = next) {
+		channel_end_fn fn = r->fn;
+		void *fn_arg = r->arg;
+
+		next = r->next;
+		if (r->easy != NULL)
+			continue;
+		request_free(w, r);
+		fn(fn_arg, CHANNEL_FAILED, w->fault, 0);
+	}
 }
 
 void
@@ -245,26 +331,31 @@ webhook_send(struct webhook *w, const struct receiver *to, const char *key, stru
     channel_end_fn fn, void *arg)
 {
 	struct request *r = xcalloc(1, sizeof(*r));
-	char *header = xasprintf("Idempotency-Key: %s", key);
+	char *header;
 
-	r->easy = curl_easy_init();
-	ASSERT(r->easy != NULL);
 	r->fn = fn;
 	r->arg = arg;
-	r->body = xmemdup(body.data, body.len);
-	add_header(r, "Content-Type: application/json");
-	add_header(r, "Expect:");
-	add_header(r, header);
-	free(header);
-	for (size_t i = 0; i < to->header_count; i++)
-		add_header(r, to->headers[i]);
-	set_options(r, to, body);
 	r->next = w->requests;
 	r->prev = &w->requests;
 	if (r->next != NULL)
 		r->next->prev = &r->next;
 	w->requests = r;
-	curl_multi_add_handle(w->multi, r->easy);
+	if (!have_curl(w)) {
+		loop_timer_set(w->loop, &w->fault_timer, 0, on_fault, w);
+		return;
+	}
+	r->easy = curl.easy_init();
+	ASSERT(r->easy != NULL);
+	r->body = xmemdup(body.data, body.len);
+	add_header(r, "Content-Type: application/json");
+	add_header(r, "Expect:");
+	header = xasprintf("Idempotency-Key: %s", key);
+	add_header(r, header);
+	free(header);
+	for (size_t i = 0; i < to->header_count; i++)
+		add_header(r, to->headers[i]);
+	set_options(r, to, body);
+	curl.multi_add_handle(w->multi, r->easy);
 }
 
 struct webhook *
@@ -272,14 +363,7 @@ webhook_new(struct loop *loop)
 {
 	struct webhook *w = xcalloc(1, sizeof(*w));
 
-	ASSERT(curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
 	w->loop = loop;
-	w->multi = curl_multi_init();
-	ASSERT(w->multi != NULL);
-	curl_multi_setopt(w->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(w->multi, CURLMOPT_SOCKETDATA, w);
-	curl_multi_setopt(w->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-	curl_multi_setopt(w->multi, CURLMOPT_TIMERDATA, w);
 	return w;
 }
 
@@ -295,12 +379,15 @@ webhook_free(struct webhook **p_w)
 		next = r->next;
 		request_free(w, r);
 	}
-	curl_multi_cleanup(w->multi);
+	if (w->multi != NULL)
+		curl.multi_cleanup(w->multi);
 	for (struct socket_watch *s = w->watches, *next; s != NULL; s = next) {
 		next = s->next;
 		watch_end(s);
 	}
 	loop_timer_clear(w->loop, &w->timer);
-	curl_global_cleanup();
+	loop_timer_clear(w->loop, &w->fault_timer);
+	if (w->multi != NULL)
+		curl.global_cleanup();
 	free(w);
 }

@@ -1,6 +1,7 @@
 /* delivery.c - what the outbox owes goes out: in order per receiver, receivers independent of each other */
 #include "delivery.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 #include "metrics.h"
 #include "route.h"
 
+#define ERROR_MAX 200
+
 /* One receiver. Lanes of receivers that notify.yaml does not know any more wait for it to know them again. */
 struct lane {
 	struct delivery *d;
@@ -20,6 +23,14 @@ struct lane {
 	bool owed;	/* something may be owed */
 	bool busy;	/* item is under way */
 	int64_t due_us; /* monotonic; 0: not tried by this process yet */
+	/* How the last try ended, as long as the outbox has no room for it: nothing else goes out before that is written. */
+	struct {
+		bool waits;
+		enum outbox_state state; /* OWED: to be tried again */
+		uint64_t attempts;
+		int64_t next_at;
+		char why[ERROR_MAX];
+	} note;
 	struct outbox_item item;
 };
 
@@ -27,8 +38,9 @@ struct delivery {
 	struct loop *loop;
 	struct outbox *outbox;
 	const struct notify_conf *conf;
-	void (*failed)(void *arg);
+	void (*failed)(void *arg, int err);
 	void *arg;
+	bool writable; /* false while the disk is full */
 	struct webhook *webhook;
 	struct lane **lanes;
 	size_t lane_count;
@@ -80,7 +92,7 @@ delivery_set_conf(struct delivery *d, const struct notify_conf *conf)
 
 struct delivery *
 delivery_new(struct loop *loop, struct outbox *outbox, const struct notify_conf *conf,
-    void (*failed)(void *arg), void *arg)
+    void (*failed)(void *arg, int err), void *arg)
 {
 	struct delivery *d = xcalloc(1, sizeof(*d));
 
@@ -88,6 +100,7 @@ delivery_new(struct loop *loop, struct outbox *outbox, const struct notify_conf 
 	d->outbox = outbox;
 	d->failed = failed;
 	d->arg = arg;
+	d->writable = true;
 	d->webhook = webhook_new(loop);
 	d->over = outbox_receivers(outbox, add_owed_lane, d) != 0;
 	delivery_set_conf(d, conf);
@@ -113,11 +126,46 @@ delivery_free(struct delivery **p_d)
 }
 
 static void
-fail(struct delivery *d)
+fail(struct delivery *d, int err)
 {
 	if (!d->over)
-		d->failed(d->arg);
-	d->over = true;
+		d->failed(d->arg, err);
+	d->over |= err != ERR_NO_ROOM;
+}
+
+static void
+write_note(struct lane *lane)
+{
+	struct outbox *o = lane->d->outbox;
+	int64_t seq = lane->item.seq;
+	int err = 0;
+
+	switch (lane->note.state) {
+	case OUTBOX_OWED:
+		err = outbox_retry(o, seq, lane->note.attempts, lane->note.next_at, lane->note.why);
+		break;
+	case OUTBOX_DELIVERED:
+		err = outbox_delivered(o, seq, lane->note.attempts);
+		break;
+	case OUTBOX_DEAD:
+		err = outbox_dead(o, seq, lane->note.attempts, lane->note.why);
+		break;
+	}
+	lane->note.waits = err == ERR_NO_ROOM;
+	if (err != 0)
+		fail(lane->d, err);
+	metric_set(M_NOTIFIER_OUTBOX, outbox_owed(o));
+}
+
+static void
+note(
+    struct lane *lane, enum outbox_state state, uint64_t attempts, int64_t next_at, const char *why)
+{
+	lane->note.state = state;
+	lane->note.attempts = attempts;
+	lane->note.next_at = next_at;
+	snprintf(lane->note.why, sizeof(lane->note.why), "%s", why);
+	write_note(lane);
 }
 
 static void
@@ -126,8 +174,7 @@ bury(struct lane *lane, uint64_t attempts, const char *why)
 	log_error("notifier.dead", LS("receiver", lane->name), LS("key", lane->item.key),
 	    LU("attempts", attempts), LS("why", why), LS("remedy", "roost notify outbox lists it"));
 	metric_add(M_NOTIFIER_DEAD, 1);
-	if (outbox_dead(lane->d->outbox, lane->item.seq, attempts, why) != 0)
-		fail(lane->d);
+	note(lane, OUTBOX_DEAD, attempts, 0, why);
 }
 
 static void
@@ -141,9 +188,7 @@ try_again(struct lane *lane, uint64_t attempts, const char *why, int64_t wait_us
 	log_warn("notifier.retry", LS("receiver", lane->name), LS("key", lane->item.key),
 	    LU("attempts", attempts), LI("wait_ms", backoff / 1000), LS("why", why));
 	metric_add(M_NOTIFIER_RETRIES, 1);
-	if (outbox_retry(
-		lane->d->outbox, lane->item.seq, attempts, clock_wall_us() + backoff, why) != 0)
-		fail(lane->d);
+	note(lane, OUTBOX_OWED, attempts, clock_wall_us() + backoff, why);
 }
 
 static void
@@ -156,8 +201,7 @@ on_end(void *arg, enum channel_end end, const char *why, int64_t wait_us)
 	switch (end) {
 	case CHANNEL_ACCEPTED:
 		metric_add(M_NOTIFIER_DELIVERED, 1);
-		if (outbox_delivered(lane->d->outbox, lane->item.seq, attempts) != 0)
-			fail(lane->d);
+		note(lane, OUTBOX_DELIVERED, attempts, 0, "");
 		break;
 	case CHANNEL_REJECTED:
 		if (attempts >= DELIVERY_REJECTED_MAX)
@@ -169,7 +213,6 @@ on_end(void *arg, enum channel_end end, const char *why, int64_t wait_us)
 		try_again(lane, attempts, why, wait_us);
 		break;
 	}
-	metric_set(M_NOTIFIER_OUTBOX, outbox_owed(lane->d->outbox));
 	loop_wake(lane->d->loop);
 }
 
@@ -192,7 +235,10 @@ run_lane(struct lane *lane)
 	int64_t now = loop_now_us(d->loop);
 	int err;
 
-	if (!lane->owed || lane->busy || lane->receiver < 0 || now < lane->due_us)
+	if (lane->note.waits && d->writable)
+		write_note(lane);
+	if (lane->note.waits || !lane->owed || lane->busy || lane->receiver < 0 ||
+	    now < lane->due_us)
 		return;
 	err = outbox_next(d->outbox, lane->name, &lane->item);
 	if (err == ERR_NOT_FOUND) {
@@ -200,7 +246,7 @@ run_lane(struct lane *lane)
 		return;
 	}
 	if (err != 0) {
-		fail(d);
+		fail(d, err);
 		return;
 	}
 	if (must_wait(lane, now))
@@ -227,6 +273,12 @@ void
 delivery_owed(struct delivery *d, size_t receiver)
 {
 	lane_of(d, d->conf->receivers[receiver].name)->owed = true;
+}
+
+void
+delivery_writable(struct delivery *d, bool writable)
+{
+	d->writable = writable;
 }
 
 void

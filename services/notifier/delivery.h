@@ -13,12 +13,14 @@
 
 struct delivery;
 
-/* failed: the outbox is of no use any more. conf is borrowed until the next delivery_set_conf. */
-struct delivery *delivery_new(struct loop *loop, struct outbox *outbox, const struct notify_conf *conf, void (*failed)(void *arg), void *arg);
+/* failed: the outbox is of no use any more, or (ERR_NO_ROOM) takes nothing until delivery_writable() says so. conf is borrowed until the next delivery_set_conf. */
+struct delivery *delivery_new(struct loop *loop, struct outbox *outbox, const struct notify_conf *conf, void (*failed)(void *arg, int err), void *arg);
 void delivery_free(struct delivery **d);
 void delivery_set_conf(struct delivery *d, const struct notify_conf *conf);
 /* Something more is owed to this receiver (an index of conf). */
 void delivery_owed(struct delivery *d, size_t receiver);
+/* While the outbox cannot be written each receiver gets one more try, whose end is written when it can. */
+void delivery_writable(struct delivery *d, bool writable);
 /* Sends what is due; each turn and tick. */
 void delivery_run(struct delivery *d);
 /* Nothing is under way (though much may be owed). */

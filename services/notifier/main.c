@@ -17,6 +17,7 @@
 #include "notify_file.h"
 #include "notify_text.h"
 #include "outbox.h"
+#include "room.h"
 #include "route.h"
 #include "worker.h"
 
@@ -37,6 +38,10 @@ struct notifier {
 	struct follower *follower;
 	uint32_t shards;
 	uint64_t *seen;
+	uint64_t *safe; /* seen, as of the last delivery of blocks that is in the outbox */
+	char *dir;
+	struct room room;
+	bool waits;   /* for room on the disk; nothing is taken from the journal */
 	bool writing; /* a transaction is open */
 	bool paused;
 	bool failed;
@@ -49,12 +54,22 @@ struct notifier {
 };
 
 static void
-fail(void *arg)
+fail(void *arg, int err)
 {
 	struct notifier *n = arg;
 
-	n->failed = true;
-	worker_exit(n->w, EXIT_DEPENDENCY);
+	if (err != ERR_NO_ROOM) {
+		n->failed = true;
+		worker_exit(n->w, EXIT_DEPENDENCY);
+		return;
+	}
+	/* The outbox has rolled back what was open: those blocks are read again. */
+	room_lost(&n->room, loop_now_us(n->w->loop));
+	n->waits = true;
+	n->writing = false;
+	memcpy(n->seen, n->safe, n->shards * sizeof(n->seen[0]));
+	delivery_writable(n->delivery, false);
+	follower_pause(n->follower, true);
 }
 
 /* --- notify.yaml --- */
@@ -122,7 +137,7 @@ owe(struct notifier *n, const struct msg_alert *a, size_t receiver)
 	if (err == 0)
 		delivery_owed(n->delivery, receiver);
 	else if (err != ERR_EXISTS)
-		fail(n);
+		fail(n, err);
 }
 
 static void
@@ -139,6 +154,9 @@ take_alert(struct notifier *n, uint32_t shard, const struct block_view *v, struc
 		return;
 	}
 	if (!route_is_told(&any.alert))
+		return;
+	/* Read again because the outbox was lost: by now it is delivered or dead. */
+	if (outbox_was_rebuilt(n->outbox) && any.alert.at < clock_wall_us() - DELIVERY_AGE_MAX_US)
 		return;
 	if (!route_id_is_good(any.alert.id)) {
 		log_error("notifier.alert", LU("shard", shard), LU("offset", v->offset),
@@ -158,7 +176,7 @@ take_alert(struct notifier *n, uint32_t shard, const struct block_view *v, struc
 		log_warn("notifier.unrouted", LB("alert", any.alert.rule),
 		    LB("device", any.alert.device),
 		    LS("remedy", "a last route without match: catches all"));
-	for (size_t i = 0; i < n->conf->receiver_count && !n->failed; i++)
+	for (size_t i = 0; i < n->conf->receiver_count && !n->failed && !n->waits; i++)
 		if ((set & (1ull << i)) != 0)
 			owe(n, &any.alert, i);
 }
@@ -169,34 +187,41 @@ on_block(void *arg, uint32_t shard, const struct block_view *v)
 	struct notifier *n = arg;
 	struct bytes rest = v->entries;
 	struct entry e;
+	int err;
 
-	if (n->failed)
-		return;
-	while (entry_next(&rest, &e) == 0 && !n->failed) {
+	while (!n->failed && !n->waits && entry_next(&rest, &e) == 0) {
 		if (e.kind != ENTRY_ALERT)
 			continue;
-		if (!n->writing && outbox_begin(n->outbox) != 0) {
-			fail(n);
+		if (!n->writing && (err = outbox_begin(n->outbox)) != 0) {
+			fail(n, err);
 			return;
 		}
 		n->writing = true;
 		take_alert(n, shard, v, e.body);
 	}
-	n->seen[shard] = v->next;
+	if (!n->failed && !n->waits)
+		n->seen[shard] = v->next;
 }
 
 static void
 save(struct notifier *n)
 {
+	int64_t now = loop_now_us(n->w->loop);
+	int err = 0;
+
 	if (n->failed)
 		return;
-	if ((!n->writing && outbox_begin(n->outbox) != 0) ||
-	    outbox_commit(n->outbox, n->seen) != 0) {
-		fail(n);
+	if (!n->writing)
+		err = outbox_begin(n->outbox);
+	if (err == 0)
+		err = outbox_commit(n->outbox, n->seen);
+	if (err != 0) {
+		fail(n, err);
 		return;
 	}
 	n->writing = false;
-	n->cursor_at = loop_now_us(n->w->loop) + CURSOR_US;
+	n->cursor_at = now + CURSOR_US;
+	room_wrote(&n->room, now);
 }
 
 static void
@@ -205,14 +230,15 @@ on_upto(void *arg, uint32_t shard, uint64_t upto, uint64_t end)
 	struct notifier *n = arg;
 
 	(void)end;
-	if (n->failed)
+	if (n->failed || n->waits)
 		return;
 	if (upto > n->seen[shard])
 		n->seen[shard] = upto;
 	if (n->writing)
 		save(n);
-	if (n->failed)
+	if (n->failed || n->waits)
 		return;
+	n->safe[shard] = n->seen[shard];
 	/* Nothing before seen is owed and not in the outbox, though the cursor on disk may be a minute behind. */
 	follower_durable(n->follower, shard, n->seen[shard]);
 	metric_set(M_NOTIFIER_OUTBOX, outbox_owed(n->outbox));
@@ -242,18 +268,20 @@ static const struct follower_spec follower = {
 
 /* --- life --- */
 
-/* ERR_AGAIN: another one is at work. */
+/* ERR_AGAIN: another one is at work. ERR_NO_ROOM: said. */
 static int
 take_over(struct notifier *n)
 {
-	char *dir = xasprintf("%s/notifier", n->w->data_dir);
-	int err = outbox_open(dir, n->shards, &n->outbox);
+	int64_t now = loop_now_us(n->w->loop);
+	int err = ERR_NO_ROOM;
 
-	free(dir);
+	if (room_may_write(&n->room, now) &&
+	    (err = outbox_open(n->dir, n->shards, &n->outbox)) == ERR_NO_ROOM)
+		room_lost(&n->room, now);
 	if (err != 0)
 		return err;
 	for (uint32_t i = 0; i < n->shards; i++)
-		n->seen[i] = outbox_cursor(n->outbox, i);
+		n->seen[i] = n->safe[i] = outbox_cursor(n->outbox, i);
 	n->delivery = delivery_new(n->w->loop, n->outbox, n->conf, fail, n);
 	n->follower = follower_new(n->w, &follower, n);
 	if (n->follower == NULL)
@@ -276,11 +304,14 @@ start(struct worker *w)
 	n->file = settings_str(w->settings, SET_NOTIFY_FILE);
 	n->shards = (uint32_t)settings_int(w->settings, SET_STORAGE_SHARDS);
 	n->seen = xcalloc(n->shards, sizeof(n->seen[0]));
+	n->safe = xcalloc(n->shards, sizeof(n->safe[0]));
+	n->dir = xasprintf("%s/notifier", w->data_dir);
+	n->room.dir = n->dir;
 	if (load_conf(n) != 0)
 		return ERR_CONFIG;
 	err = take_over(n);
 	if (err != ERR_AGAIN)
-		return err;
+		return err == ERR_NO_ROOM ? 0 : err;
 	log_info("notifier.standby", LS("why", "another notifier has the outbox"));
 	return 0;
 }
@@ -292,7 +323,7 @@ stop(struct worker *w)
 
 	if (n == NULL)
 		return;
-	if (n->outbox != NULL && n->follower != NULL && w->draining)
+	if (n->outbox != NULL && n->follower != NULL && w->draining && !n->waits)
 		save(n);
 	follower_free(&n->follower);
 	delivery_free(&n->delivery);
@@ -300,6 +331,8 @@ stop(struct worker *w)
 	notify_conf_free(&n->conf);
 	buf_fini(&n->body);
 	free(n->seen);
+	free(n->safe);
+	free(n->dir);
 	free(n);
 	w->state = NULL;
 }
@@ -322,8 +355,22 @@ stand_by(struct notifier *n, int64_t now)
 		return;
 	n->standby_at = now + STANDBY_US;
 	err = take_over(n);
-	if (err != 0 && err != ERR_AGAIN)
-		fail(n);
+	if (err != 0 && err != ERR_AGAIN && err != ERR_NO_ROOM)
+		fail(n, err);
+}
+
+/* There seems to be room again: the cursors are a first try, then on from them. */
+static void
+go_on(struct notifier *n)
+{
+	n->waits = false;
+	save(n);
+	if (n->failed || n->waits)
+		return;
+	delivery_writable(n->delivery, true);
+	follower_pause(n->follower, n->paused);
+	for (uint32_t i = 0; i < n->shards; i++)
+		follower_restart(n->follower, i);
 }
 
 static void
@@ -332,12 +379,18 @@ tick(struct worker *w)
 	struct notifier *n = w->state;
 	int64_t now = loop_now_us(w->loop);
 	bool pause;
+	int err;
 
 	if (n->failed || w->draining)
 		return;
 	look_at_file(n, now);
 	if (n->outbox == NULL) {
 		stand_by(n, now);
+		return;
+	}
+	if (n->waits) {
+		if (room_may_write(&n->room, now))
+			go_on(n);
 		return;
 	}
 	pause = outbox_owed(n->outbox) >= OUTBOX_OWED_MAX;
@@ -352,8 +405,9 @@ tick(struct worker *w)
 		save(n);
 	if (now >= n->prune_at && !n->failed) {
 		n->prune_at = now + PRUNE_US;
-		if (outbox_prune(n->outbox, clock_wall_us()) != 0)
-			fail(n);
+		err = outbox_prune(n->outbox, clock_wall_us());
+		if (err != 0)
+			fail(n, err);
 	}
 }
 

@@ -11,9 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "err.h"
 #include "log.h"
 #include "mem.h"
+#include "metrics.h"
+#include "room.h"
 
 #define OUTBOX_VERSION 1
 #define BUSY_MS 2000
@@ -67,14 +70,43 @@ struct outbox {
 	uint64_t *cursors;
 	size_t owed;
 	size_t owed_before; /* of the open transaction */
+	bool rebuilt;
 };
 
+static void
+mark_path(const struct outbox *o, char out[PATH_LEN + 16])
+{
+	snprintf(out, PATH_LEN + 16, "%s.is-damaged", o->path);
+}
+
+static void
+mark_damaged(const struct outbox *o)
+{
+	char path[PATH_LEN + 16];
+	int fd;
+
+	mark_path(o, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Where the disk is full the caller says so, and tries again. */
 static int
 fail(struct outbox *o, const char *doing)
 {
+	int code = o->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(o->db) & 0xff;
+
+	if (code == SQLITE_FULL || ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) &&
+				       room_is_lacking(sqlite3_system_errno(o->db))))
+		return ERR_NO_ROOM;
 	log_error("outbox.sqlite", LS("file", o->path), LS("doing", doing),
 	    LS("fault", o->db == NULL ? "out of memory" : sqlite3_errmsg(o->db)));
-	return ERR_IO;
+	if (code != SQLITE_CORRUPT && code != SQLITE_NOTADB)
+		return ERR_IO;
+	/* Where it shows only later, the next start must know of it. */
+	mark_damaged(o);
+	return ERR_DAMAGED;
 }
 
 static int
@@ -98,6 +130,8 @@ take_lock(struct outbox *o, const char *dir)
 
 	snprintf(path, sizeof(path), "%s/outbox.lock", dir);
 	o->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (o->lock < 0 && room_is_lacking(errno))
+		return ERR_NO_ROOM;
 	if (o->lock < 0) {
 		log_error("outbox.lock", LS("file", path), LS("fault", strerror(errno)));
 		return ERR_IO;
@@ -178,6 +212,133 @@ open_db(struct outbox *o)
 	return load_cursors(o);
 }
 
+static void
+close_db(struct outbox *o)
+{
+	for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+		sqlite3_finalize(o->stmts[i]);
+		o->stmts[i] = NULL;
+	}
+	sqlite3_close(o->db);
+	o->db = NULL;
+}
+
+/* --- a damaged file --- */
+
+/* A row as the schema wants it; a damaged file may hold anything. */
+static bool
+row_is_sound(sqlite3_stmt *row)
+{
+	int64_t state = sqlite3_column_int64(row, 4);
+
+	return sqlite3_column_type(row, 1) == SQLITE_TEXT &&
+	       sqlite3_column_bytes(row, 1) < OUTBOX_KEY_MAX / 2 &&
+	       sqlite3_column_type(row, 2) == SQLITE_TEXT &&
+	       sqlite3_column_bytes(row, 2) < OUTBOX_KEY_MAX / 2 &&
+	       sqlite3_column_type(row, 3) == SQLITE_BLOB &&
+	       sqlite3_column_type(row, 4) == SQLITE_INTEGER && state >= OUTBOX_OWED &&
+	       state <= OUTBOX_DEAD;
+}
+
+/* Rows from one end, as far as the file can be read. */
+static void
+save_rows(struct outbox *o, sqlite3 *from, const char *order, uint64_t *ret_rows)
+{
+	char *sql =
+	    xasprintf("SELECT seq, id, receiver, body, state, attempts, created, next_at, error "
+		      "FROM owed NOT INDEXED ORDER BY seq %s",
+		order);
+	sqlite3_stmt *row = NULL, *put = NULL;
+
+	if (sqlite3_prepare_v2(from, sql, -1, &row, NULL) == SQLITE_OK &&
+	    sqlite3_prepare_v2(o->db,
+		"INSERT OR IGNORE INTO owed VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)", -1, &put,
+		NULL) == SQLITE_OK) {
+		while (sqlite3_step(row) == SQLITE_ROW) {
+			if (!row_is_sound(row))
+				continue;
+			for (int i = 0; i < 9; i++)
+				sqlite3_bind_value(put, i + 1, sqlite3_column_value(row, i));
+			if (sqlite3_step(put) == SQLITE_DONE)
+				*ret_rows += (uint64_t)sqlite3_changes(o->db);
+			sqlite3_reset(put);
+		}
+	}
+	sqlite3_finalize(row);
+	sqlite3_finalize(put);
+	free(sql);
+}
+
+static void
+save_what_can_be_read(struct outbox *o, const char *damaged)
+{
+	sqlite3 *from = NULL;
+	uint64_t rows = 0;
+
+	if (sqlite3_open_v2(damaged, &from, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
+		/* It stays as it was found. */
+		sqlite3_db_config(from, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+		if (run(o, BEGIN) == 0) {
+			save_rows(o, from, "ASC", &rows);
+			save_rows(o, from, "DESC", &rows);
+			(void)run(o, COMMIT);
+		}
+	}
+	sqlite3_close(from);
+	log_warn("outbox.rebuilt", LU("rows", rows),
+	    LS("effect",
+		"the journal is read from its oldest record; what was not in these rows is "
+		"told again, under the same key"));
+}
+
+/* The cursors go with it: whatever is owed and cannot be read any more is in the journal. */
+static int
+begin_anew(struct outbox *o)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+	char mark[PATH_LEN + 16];
+	char *aside = xasprintf("%s.damaged-%lld", o->path, (long long)clock_wall_us());
+	int64_t owed = 0;
+	int err = 0;
+
+	close_db(o);
+	for (size_t i = 0; i < COUNT_OF(ends) && err == 0; i++) {
+		char *from = xasprintf("%s%s", o->path, ends[i]),
+		     *to = xasprintf("%s%s", aside, ends[i]);
+
+		if (rename(from, to) != 0 && errno != ENOENT)
+			err = room_is_lacking(errno) ? ERR_NO_ROOM : ERR_IO;
+		free(from);
+		free(to);
+	}
+	mark_path(o, mark);
+	if (err == 0) {
+		log_error("outbox.damaged", LS("file", o->path), LS("now", aside),
+		    LS("remedy", "none is needed; sqlite3's .recover may show what it held"));
+		metric_add(M_NOTIFIER_SET_ASIDE, 1);
+		(void)unlink(mark);
+		memset(o->cursors, 0, o->shards * sizeof(o->cursors[0]));
+		err = open_db(o);
+	}
+	if (err == 0) {
+		save_what_can_be_read(o, aside);
+		o->rebuilt = true;
+		err = read_int(o, "SELECT count(*) FROM owed WHERE state=0", &owed);
+		o->owed = (size_t)owed;
+	}
+	free(aside);
+	return err;
+}
+
+static bool
+is_marked(const struct outbox *o)
+{
+	char path[PATH_LEN + 16];
+
+	mark_path(o, path);
+	return access(path, F_OK) == 0;
+}
+
 int
 outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox)
 {
@@ -185,6 +346,8 @@ outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox)
 	int err;
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		if (room_is_lacking(errno))
+			return ERR_NO_ROOM;
 		log_error("outbox.mkdir", LS("dir", dir), LS("fault", strerror(errno)));
 		return ERR_IO;
 	}
@@ -194,7 +357,9 @@ outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox)
 	snprintf(o->path, sizeof(o->path), "%s/outbox.db", dir);
 	err = take_lock(o, dir);
 	if (err == 0)
-		err = open_db(o);
+		err = is_marked(o) ? ERR_DAMAGED : open_db(o);
+	if (err == ERR_DAMAGED)
+		err = begin_anew(o);
 	if (err != 0) {
 		outbox_close(&o);
 		return err;
@@ -211,13 +376,17 @@ outbox_close(struct outbox **p_o)
 	if (o == NULL)
 		return;
 	*p_o = NULL;
-	for (size_t i = 0; i < STATEMENT_COUNT; i++)
-		sqlite3_finalize(o->stmts[i]);
-	sqlite3_close(o->db);
+	close_db(o);
 	if (o->lock >= 0)
 		close(o->lock);
 	free(o->cursors);
 	free(o);
+}
+
+bool
+outbox_was_rebuilt(const struct outbox *o)
+{
+	return o->rebuilt;
 }
 
 uint64_t

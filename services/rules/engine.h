@@ -93,6 +93,8 @@ struct engine_saver {
 /* Every device that changed since the last call. */
 void engine_save(struct engine *e, const struct engine_saver *saver);
 bool engine_is_dirty(const struct engine *e);
+/* What was saved could not be kept: the next engine_save() has these again. ids: each length u32 and bytes. */
+void engine_unsaved(struct engine *e, struct bytes ids);
 
 /* Into a new engine: where it stood, then devices, then their alerts. ERR_MALFORMED, ERR_FULL. */
 void engine_load_position(struct engine *e, int64_t time, uint64_t offset, int64_t awake_since);

@@ -250,6 +250,23 @@ engine_save(struct engine *e, const struct engine_saver *saver)
 	buf_fini(&latest);
 }
 
+void
+engine_unsaved(struct engine *e, struct bytes ids)
+{
+	uint32_t len;
+
+	for (size_t i = 0; i < ids.len; i += sizeof(len) + len) {
+		struct device *d;
+
+		memcpy(&len, ids.data + i, sizeof(len));
+		d = device_find(e, bytes_of(ids.data + i + sizeof(len), len));
+		if (d)
+			device_dirty(e, d);
+		else
+			buf_add(&e->forgotten, ids.data + i, sizeof(len) + len);
+	}
+}
+
 bool
 engine_is_dirty(const struct engine *e)
 {

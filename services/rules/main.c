@@ -12,6 +12,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "partition.h"
+#include "room.h"
 #include "rule_set.h"
 #include "watch.h"
 #include "worker.h"
@@ -35,6 +36,7 @@ struct taking {
 struct rules {
 	struct worker *w;
 	char *state_dir;
+	struct room room;
 	struct rule_set *set;
 	struct rule_index *index;
 	struct watch *watch;
@@ -83,12 +85,13 @@ try_to_take(struct rules *r, uint32_t shard)
 	for (size_t i = 0; i < t->count && err == 0; i++) {
 		uint32_t n = t->partitions[i];
 		if (r->owned[n] == NULL)
-			err = partition_open(r->w, r->state_dir, n, shard,
+			err = partition_open(r->w, r->state_dir, n, shard, &r->room,
 			    follower_link(r->follower, shard), r->index, t->epoch, t->end,
 			    &r->owned[n]);
 	}
-	if (err == ERR_AGAIN) {
-		loop_timer_set(r->w->loop, &t->retry, LOCK_RETRY_US, on_retry, &shard_args[shard]);
+	if (err == ERR_AGAIN || err == ERR_NO_ROOM) {
+		loop_timer_set(r->w->loop, &t->retry,
+		    err == ERR_AGAIN ? LOCK_RETRY_US : ROOM_RETRY_US, on_retry, &shard_args[shard]);
 		return;
 	}
 	if (err) {
@@ -218,6 +221,7 @@ rules_start(struct worker *w)
 	r->partitions = (uint32_t)settings_int(w->settings, SET_PARTITIONS);
 	r->shards = (uint32_t)settings_int(w->settings, SET_STORAGE_SHARDS);
 	r->state_dir = xasprintf("%s/rules", w->data_dir);
+	r->room.dir = r->state_dir;
 	for (uint32_t i = 0; i < r->shards; i++)
 		shard_args[i] = (struct shard_arg){ r, i };
 	if (mkdir(r->state_dir, 0700) != 0 && errno != EEXIST) {
@@ -399,6 +403,16 @@ on_gap(struct worker *w, struct bus_msg *m)
 	}
 }
 
+static void
+rules_quiet(struct worker *w)
+{
+	const struct rules *r = w->state;
+
+	for (uint32_t n = 0; n < r->partitions; n++)
+		if (r->owned[n])
+			partition_quiet(r->owned[n]);
+}
+
 static const struct worker_spec spec = {
 	.name = "rules",
 	.start = rules_start,
@@ -407,6 +421,7 @@ static const struct worker_spec spec = {
 	.drained = rules_drained,
 	.tick = rules_tick,
 	.tick_ms = 1000,
+	.quiet = rules_quiet,
 	.nice = 5,
 	.on_link = on_link,
 	.on = {

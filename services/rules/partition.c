@@ -37,8 +37,8 @@ new_engine(struct partition *p)
 
 int
 partition_open(struct worker *w, const char *dir, uint32_t number, uint32_t shard,
-    struct bus_link *link, struct rule_index *index, uint64_t epoch, uint64_t end,
-    struct partition **ret_partition)
+    struct room *room, struct bus_link *link, struct rule_index *index, uint64_t epoch,
+    uint64_t end, struct partition **ret_partition)
 {
 	struct partition *p = xcalloc(1, sizeof(*p));
 	int err;
@@ -47,6 +47,7 @@ partition_open(struct worker *w, const char *dir, uint32_t number, uint32_t shar
 	p->number = number;
 	p->shard = shard;
 	p->index = index;
+	p->room = room;
 	p->orphans = orphans_new();
 	err = state_open(dir, number, &p->state);
 	if (err == 0) {
@@ -66,6 +67,8 @@ partition_open(struct worker *w, const char *dir, uint32_t number, uint32_t shar
 		err = 0;
 	}
 	if (err) {
+		if (err == ERR_NO_ROOM)
+			room_lost(room, loop_now_us(w->loop));
 		partition_close(&p);
 		return err;
 	}
@@ -236,11 +239,12 @@ end_snapshot(struct partition *p)
 
 	if (!p->writing || !emit_is_durable(p->emit, p->writing_mark))
 		return 0;
-	err = state_commit(p->state);
+	err = state_commit(p->state, p->engine);
+	p->writing = p->writing && err != 0 && err != ERR_NO_ROOM;
 	if (err)
 		return err;
-	p->writing = false;
 	p->durable = p->writing_next;
+	room_wrote(p->room, loop_now_us(p->w->loop));
 	return 0;
 }
 
@@ -253,11 +257,17 @@ partition_turn(struct partition *p)
 
 	(void)emit_pump(p->emit);
 	if (may_snapshot(p) && now - p->snapshot_us >= (dirty ? SNAPSHOT_US : CURSOR_US) &&
-	    (dirty || p->next != p->durable)) {
+	    (dirty || p->next != p->durable) && room_may_write(p->room, now)) {
 		p->snapshot_us = now;
 		err = begin_snapshot(p);
 	}
-	return err ? err : end_snapshot(p);
+	if (err == 0)
+		err = end_snapshot(p);
+	if (err != ERR_NO_ROOM)
+		return err;
+	room_lost(p->room, now);
+	p->snapshot_us = now - CURSOR_US; /* as soon as there is room */
+	return 0;
 }
 
 uint64_t
@@ -286,6 +296,12 @@ partition_flush(struct partition *p)
 		if (err == 0)
 			(void)end_snapshot(p);
 	}
+}
+
+void
+partition_quiet(struct partition *p)
+{
+	state_quiet(p->state);
 }
 
 void

@@ -16,6 +16,7 @@
 #include "err.h"
 #include "log.h"
 #include "mem.h"
+#include "room.h"
 
 #define FORMAT 1
 #define BUSY_MS 2000 /* someone reads the file with sqlite3 */
@@ -36,8 +37,9 @@ struct state {
 	const struct rule_index *index; /* while saving */
 	char *path;
 	int lock_fd;
-	bool open;   /* a snapshot is */
-	bool failed; /* a statement of one did: there is no other */
+	struct buf saved; /* ids of the devices of the open one, each length u32 and bytes */
+	bool open;	  /* a snapshot is */
+	int failed;	  /* how a statement of one did; but for ERR_NO_ROOM there is no other */
 };
 
 static const char schema[] =
@@ -65,9 +67,15 @@ static const char *const sql[STATEMENTS] = {
 	[PUT_RULE] = "INSERT OR REPLACE INTO rule VALUES(?1, ?2, ?3, ?4)",
 };
 
+/* Where the disk is full the caller says so, and tries again. */
 static int
 io_error(struct state *s, const char *what)
 {
+	int code = sqlite3_errcode(s->db) & 0xff;
+
+	if (code == SQLITE_FULL || ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) &&
+				       room_is_lacking(sqlite3_system_errno(s->db))))
+		return ERR_NO_ROOM;
 	log_error("rules.state_failed", LS("path", s->path), LS("at", what),
 	    LS("why", sqlite3_errmsg(s->db)));
 	return ERR_IO;
@@ -116,6 +124,9 @@ open_db(struct state *s)
 	int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 
 	sqlite3_busy_timeout(s->db, BUSY_MS);
+	/* 48 KiB in each of a worker's partitions, for statements that are prepared once. */
+	if (rc == SQLITE_OK)
+		rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(
 		    s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL);
@@ -164,7 +175,9 @@ state_open(const char *dir, uint32_t partition, struct state **ret_state)
 	s->path = xasprintf("%s/p-%u.db", dir, partition);
 	s->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0 || flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		err = s->lock_fd >= 0 && errno == EWOULDBLOCK ? ERR_AGAIN : ERR_IO;
+		err = s->lock_fd >= 0 && errno == EWOULDBLOCK ? ERR_AGAIN
+		      : room_is_lacking(errno)		      ? ERR_NO_ROOM
+							      : ERR_IO;
 		if (err == ERR_IO)
 			log_error("rules.state_failed", LS("path", lock), LS("at", "lock"),
 			    LS("why", strerror(errno)));
@@ -194,6 +207,7 @@ state_close(struct state **state)
 	close_db(s);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
+	buf_fini(&s->saved);
 	free(s->path);
 	free(s);
 }
@@ -297,11 +311,33 @@ run(struct state *s, sqlite3_stmt *q)
 	/* SQLite may have ended the transaction: what came now would be one of its own. */
 	if (s->failed)
 		return;
-	if (sqlite3_step(q) != SQLITE_DONE) {
-		s->failed = true;
-		(void)io_error(s, "snapshot");
-	}
+	if (sqlite3_step(q) != SQLITE_DONE)
+		s->failed = io_error(s, "snapshot");
 	sqlite3_reset(q);
+}
+
+static void
+note_saved(struct state *s, struct bytes device)
+{
+	uint32_t len = (uint32_t)device.len;
+
+	buf_add(&s->saved, &len, sizeof(len));
+	buf_add(&s->saved, device.data, len);
+}
+
+/* Nothing of the snapshot is left; what the disk had no room for changed, as far as the engine knows, just now. */
+static int
+take_back(struct state *s, struct engine *e, int err)
+{
+	if (sqlite3_get_autocommit(s->db) == 0)
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	s->open = false;
+	if (err == ERR_NO_ROOM) {
+		engine_unsaved(e, buf_bytes(&s->saved));
+		s->failed = 0;
+	}
+	buf_clear(&s->saved);
+	return err;
 }
 
 static void
@@ -315,6 +351,7 @@ save_device(void *arg, struct bytes device, struct bytes latest)
 {
 	struct state *s = arg;
 
+	note_saved(s, device);
 	bind_bytes(s->statements[PUT_DEVICE], 1, device);
 	bind_bytes(s->statements[PUT_DEVICE], 2, latest);
 	run(s, s->statements[PUT_DEVICE]);
@@ -356,6 +393,7 @@ save_forgotten(void *arg, struct bytes device)
 {
 	struct state *s = arg;
 
+	note_saved(s, device);
 	bind_bytes(s->statements[DROP_DEVICE], 1, device);
 	run(s, s->statements[DROP_DEVICE]);
 	bind_bytes(s->statements[DROP_ALERTS], 1, device);
@@ -377,7 +415,7 @@ state_begin(struct state *s, struct engine *e, const struct rule_index *index, u
 	ASSERT(!s->open);
 	/* The engine has forgotten what the one that failed was to save. */
 	if (s->failed)
-		return ERR_IO;
+		return s->failed;
 	if (sqlite3_exec(s->db, sync, NULL, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
 		return io_error(s, "begin");
@@ -390,19 +428,23 @@ state_begin(struct state *s, struct engine *e, const struct rule_index *index, u
 	sqlite3_bind_int64(q, 3, engine_time(e));
 	sqlite3_bind_int64(q, 4, engine_awake_since(e));
 	run(s, q);
-	if (!s->failed)
-		return 0;
-	sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-	s->open = false;
-	return ERR_IO;
+	return s->failed ? take_back(s, e, s->failed) : 0;
 }
 
 int
-state_commit(struct state *s)
+state_commit(struct state *s, struct engine *e)
 {
 	ASSERT(s->open);
 	if (sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-		return io_error(s, "commit");
+		return take_back(s, e, io_error(s, "commit"));
 	s->open = false;
+	buf_clear(&s->saved);
 	return 0;
+}
+
+void
+state_quiet(struct state *s)
+{
+	if (s->db)
+		(void)sqlite3_db_release_memory(s->db);
 }

@@ -17,18 +17,21 @@
 
 struct state;
 
-/* ERR_AGAIN: another process holds it; ERR_IO (logged). A damaged file is put aside (logged) and begun anew. */
+/* ERR_AGAIN: another process holds it; ERR_NO_ROOM: the disk is full (not logged); ERR_IO (logged). A damaged file is put aside (logged) and begun anew. */
 int state_open(const char *dir, uint32_t partition, struct state **ret_state);
 /* Rolls an open snapshot back. */
 void state_close(struct state **s);
 
 /* Fills a new engine; next: first offset that it has not seen. ERR_DAMAGED: the file was put aside, the engine is to be
- * made anew and loading tried again; ERR_IO. */
+ * made anew and loading tried again; ERR_NO_ROOM; ERR_IO. */
 int state_load(struct state *s, struct engine *e, uint64_t *ret_next);
 
 /* Begins a snapshot: everything that changed in e since the last. ERR_IO: nothing was written, and the changes are lost to
- * it: the caller gives the partition up and opens it again. */
+ * it: the caller gives the partition up and opens it again. ERR_NO_ROOM: nothing was written, and the next one has it all. */
 int state_begin(struct state *s, struct engine *e, const struct rule_index *index, uint64_t next);
-int state_commit(struct state *s);
+/* e: as in state_begin(). */
+int state_commit(struct state *s, struct engine *e);
+/* Frees the pages that are kept in memory. */
+void state_quiet(struct state *s);
 
 #endif

@@ -1,6 +1,7 @@
 /* history.c - sink driver: readings into day files, flushed every history.flush
  *
- * Any error of the files ends the process: the next one begins from the cursors, which is what makes a crash harmless. */
+ * Any error of the files ends the process: the next one begins from the cursors, which is what makes a crash harmless. Where
+ * the disk is full the same is done without ending: the store is closed, and opened again when there is room. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@
 #include "history_store.h"
 #include "log.h"
 #include "mem.h"
+#include "room.h"
 #include "sink.h"
 
 /* A flush of so much takes about 0.2 s; more waits in memory only for the rest of one delivery. */
@@ -22,22 +24,71 @@
 
 struct history {
 	struct worker *w;
-	struct history_store *store;
+	char *dir;
+	struct room room;
+	struct history_store *store; /* NULL: waits for room */
 	struct follower *follower;
 	uint32_t shards;
+	uint64_t *cursors; /* durable ones, while there is no store */
 	int64_t flush_us;
 	int64_t flush_at;
 	int64_t cursor_at;
 	int64_t retain_at;
+	int64_t retained; /* when last; 0: not yet */
 	int64_t pack_at;
 	bool failed;
 };
 
 static void
-fail(struct history *h)
+fail(struct history *h, int err)
 {
-	h->failed = true;
-	worker_exit(h->w, EXIT_DEPENDENCY);
+	if (err != ERR_NO_ROOM) {
+		h->failed = true;
+		worker_exit(h->w, EXIT_DEPENDENCY);
+		return;
+	}
+	room_lost(&h->room, loop_now_us(h->w->loop));
+	for (uint32_t i = 0; h->store != NULL && i < h->shards; i++)
+		h->cursors[i] = history_store_cursor(h->store, i);
+	history_store_close(&h->store);
+	if (h->follower != NULL)
+		follower_pause(h->follower, true);
+}
+
+/* ERR_NO_ROOM: said, and tick() tries again. */
+static int
+open_store(struct history *h)
+{
+	int err;
+
+	worker_busy(h->w, FLUSH_BUSY_MS);
+	if ((err = history_store_open(h->dir, h->shards, &h->store)) != 0) {
+		if (err == ERR_NO_ROOM)
+			fail(h, err);
+		return err;
+	}
+	for (uint32_t i = 0; i < h->shards; i++)
+		h->cursors[i] = history_store_cursor(h->store, i);
+	return 0;
+}
+
+/* There seems to be room again: on from what is durable. */
+static void
+go_on(struct history *h, int64_t now)
+{
+	int err = open_store(h);
+
+	if (err != 0) {
+		if (err != ERR_NO_ROOM)
+			fail(h, err);
+		return;
+	}
+	h->flush_at = now + ROOM_RETRY_US;
+	follower_pause(h->follower, false);
+	for (uint32_t i = 0; i < h->shards; i++) {
+		follower_durable(h->follower, i, h->cursors[i]);
+		follower_restart(h->follower, i);
+	}
 }
 
 static void
@@ -45,16 +96,18 @@ flush(struct history *h)
 {
 	int64_t now = loop_now_us(h->w->loop);
 	size_t points = history_store_waiting(h->store);
+	int err;
 
 	h->flush_at = now + h->flush_us;
 	if (h->failed || (points == 0 && now < h->cursor_at && !h->w->draining))
 		return;
 	h->cursor_at = now + CURSOR_US;
 	worker_busy(h->w, FLUSH_BUSY_MS);
-	if (history_store_flush(h->store) != 0) {
-		fail(h);
+	if ((err = history_store_flush(h->store)) != 0) {
+		fail(h, err);
 		return;
 	}
+	room_wrote(&h->room, now);
 	for (uint32_t i = 0; i < h->shards; i++)
 		follower_durable(h->follower, i, history_store_cursor(h->store, i));
 	log_debug("history.flush", LU("points", points), LI("us", clock_mono_us() - now));
@@ -64,11 +117,12 @@ static void
 on_block(void *arg, uint32_t shard, const struct block_view *v)
 {
 	struct history *h = arg;
+	int err;
 
-	if (h->failed)
+	if (h->failed || h->store == NULL)
 		return;
-	if (history_store_block(h->store, shard, v) != 0)
-		fail(h);
+	if ((err = history_store_block(h->store, shard, v)) != 0)
+		fail(h, err);
 	else if (history_store_waiting(h->store) >= WAITING_MAX ||
 		 history_store_days_waiting(h->store) >= DAYS_WAITING_MAX)
 		flush(h);
@@ -80,20 +134,23 @@ on_upto(void *arg, uint32_t shard, uint64_t upto, uint64_t end)
 	struct history *h = arg;
 
 	(void)end;
-	history_store_upto(h->store, shard, upto);
+	if (h->store != NULL)
+		history_store_upto(h->store, shard, upto);
 }
 
 static void
 on_skipped(void *arg, uint32_t shard, uint64_t from, uint64_t to)
 {
 	(void)from;
-	history_store_upto(((struct history *)arg)->store, shard, to);
+	on_upto(arg, shard, to, to);
 }
 
 static uint64_t
 cursor(void *arg, uint32_t shard)
 {
-	return history_store_seen(((struct history *)arg)->store, shard);
+	const struct history *h = arg;
+
+	return h->store != NULL ? history_store_seen(h->store, shard) : h->cursors[shard];
 }
 
 static const struct follower_spec follower = {
@@ -109,7 +166,6 @@ static int
 start(struct worker *w)
 {
 	struct history *h = xcalloc(1, sizeof(*h));
-	char *dir = xasprintf("%s/history", w->data_dir);
 	int err;
 
 	w->state = h;
@@ -117,15 +173,17 @@ start(struct worker *w)
 	h->shards = (uint32_t)settings_int(w->settings, SET_STORAGE_SHARDS);
 	h->flush_us = settings_ms(w->settings, SET_HISTORY_FLUSH) * 1000;
 	h->flush_at = loop_now_us(w->loop) + h->flush_us;
-	err = history_store_open(dir, h->shards, &h->store);
-	free(dir);
-	if (err != 0)
+	h->dir = xasprintf("%s/history", w->data_dir);
+	h->room.dir = h->dir;
+	h->cursors = xcalloc(h->shards, sizeof(h->cursors[0]));
+	if ((err = open_store(h)) != 0 && err != ERR_NO_ROOM)
 		return err;
 	h->follower = follower_new(w, &follower, h);
 	if (h->follower == NULL)
 		return ERR_IO;
 	for (uint32_t i = 0; i < h->shards; i++)
-		follower_durable(h->follower, i, history_store_cursor(h->store, i));
+		follower_durable(h->follower, i, h->cursors[i]);
+	follower_pause(h->follower, h->store == NULL);
 	return 0;
 }
 
@@ -136,10 +194,12 @@ stop(struct worker *w)
 
 	if (h == NULL)
 		return;
-	if (h->follower != NULL && w->draining)
+	if (h->follower != NULL && h->store != NULL && w->draining)
 		flush(h);
 	follower_free(&h->follower);
 	history_store_close(&h->store);
+	free(h->cursors);
+	free(h->dir);
 	free(h);
 	w->state = NULL;
 }
@@ -163,8 +223,12 @@ tick(struct worker *w)
 	struct history *h = w->state;
 	int64_t now = loop_now_us(w->loop);
 
-	if (now >= h->flush_at)
+	if (h->store == NULL && !h->failed && room_may_write(&h->room, now))
+		go_on(h, now);
+	if (h->store != NULL && now >= h->flush_at)
 		flush(h);
+	if (h->store == NULL)
+		return;
 	/* Nothing waits: no file lacks anything of what was seen, though the cursors on disk may be a minute behind. */
 	for (uint32_t i = 0; history_store_waiting(h->store) == 0 && i < h->shards; i++)
 		follower_durable(h->follower, i, history_store_seen(h->store, i));
@@ -172,9 +236,21 @@ tick(struct worker *w)
 		pack(h, now);
 	if (now >= h->retain_at && !h->failed) {
 		h->retain_at = now + RETAIN_US;
-		history_store_retain(h->store, clock_wall_us(),
+		history_store_retain(h->store,
+		    history_store_clock(
+			h->store, clock_wall_us(), h->retained != 0 ? now - h->retained : 0),
 		    settings_int(w->settings, SET_HISTORY_RETENTION_DAYS));
+		h->retained = now;
 	}
+}
+
+static void
+quiet(struct worker *w)
+{
+	const struct history *h = w->state;
+
+	if (h->store != NULL)
+		history_store_quiet(h->store);
 }
 
 const struct sink_driver history_driver = {
@@ -182,4 +258,5 @@ const struct sink_driver history_driver = {
 	.start = start,
 	.stop = stop,
 	.tick = tick,
+	.quiet = quiet,
 };

@@ -184,6 +184,15 @@ history_day_rest(struct history_day *d)
 	d->db = NULL;
 }
 
+void
+history_day_quiet(struct history_day *d)
+{
+	if (d->db)
+		(void)sqlite3_db_release_memory(d->db);
+	history_points_fini(&d->work);
+	buf_fini(&d->block);
+}
+
 int
 history_day_open(const char *dir, int64_t day, uint32_t shards, struct history_codec *codec,
     struct history_day **ret_day)

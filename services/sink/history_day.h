@@ -49,6 +49,8 @@ void history_day_packed(struct history_day *d, struct history_pack **pack);
 
 /* Closes the file, not what waits for it; a flush opens it again. */
 void history_day_rest(struct history_day *d);
+/* Frees what only the next flush needs. */
+void history_day_quiet(struct history_day *d);
 
 /* Keep a point until the next flush. */
 void history_day_add(struct history_day *d, struct bytes device, struct bytes metric, int64_t time, const struct value *v, bool device_time);

@@ -14,6 +14,15 @@ unzigzag(uint64_t v)
 	return (v >> 1) ^ (0 - (v & 1));
 }
 
+static uint64_t
+double_bits(double f)
+{
+	uint64_t u;
+
+	memcpy(&u, &f, sizeof(u));
+	return u;
+}
+
 static double
 bits_double(uint64_t u)
 {
@@ -24,25 +33,45 @@ bits_double(uint64_t u)
 }
 
 static void
-get_times(struct reader *r, struct history_points *out, size_t n, unsigned unit)
+set_time(struct reader *r, struct history_point *p, uint64_t time, unsigned unit)
+{
+	int64_t t = (int64_t)time;
+
+	if (t > INT64_MAX / history_units[unit] || t < INT64_MIN / history_units[unit]) {
+		r->failed = true;
+		t = 0;
+	}
+	*p = (struct history_point){ .time = t * history_units[unit] };
+}
+
+static void
+get_times_1(struct reader *r, struct history_points *out, size_t n, unsigned unit)
 {
 	uint64_t last = 0, delta = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t d = unzigzag(get_varint(r));
-		int64_t t;
 
 		if (i >= 2)
 			d += delta;
 		delta = d;
 		last += d;
-		t = (int64_t)last;
-		if (t > INT64_MAX / history_units[unit] || t < INT64_MIN / history_units[unit]) {
-			r->failed = true;
-			return;
-		}
-		out->at[i] = (struct history_point){ .time = t * history_units[unit] };
+		set_time(r, &out->at[i], last, unit);
 	}
+}
+
+static void
+get_times(struct history_codec *c, struct reader *r, size_t n, unsigned unit)
+{
+	uint64_t t = unzigzag(get_varint(r)), step;
+
+	set_time(r, &c->out.at[0], t, unit);
+	if (n == 1)
+		return;
+	step = get_varint(r);
+	history_numbers_get(r, get_u8(r), c->numbers, n - 1);
+	for (size_t i = 1; i < n && !r->failed; i++)
+		set_time(r, &c->out.at[i], t += c->numbers[i - 1] * step, unit);
 }
 
 static void
@@ -57,40 +86,76 @@ set_number(struct history_point *p, int64_t m, unsigned scale, bool whole_is_int
 	p->v.f = (double)m / history_power10[scale];
 }
 
-/* which: the points of the column, n of them. */
-static void
-get_decimals(
-    struct reader *r, struct history_point **which, size_t n, unsigned scale, bool whole_is_int)
-{
-	uint64_t exceptions = get_varint(r), at = 0, last = 0;
-	bool is_exception[HISTORY_BLOCK_POINTS_MAX] = { false };
+/* A column of doubles on its way out of a block. */
+struct column {
+	struct history_codec *c;
+	struct history_point **which; /* the points of the column, n of them */
+	size_t n;
+	unsigned version;
+	unsigned scale;
+	bool whole_is_int;
+	int64_t *beside; /* 0: none */
+	bool *is_set;	 /* an exception with bytes of its own */
+};
 
-	if (exceptions > n) {
+static bool
+get_exceptions(struct reader *r, struct column *col)
+{
+	uint64_t exceptions = get_varint(r), at = 0;
+
+	if (exceptions > col->n)
+		return false;
+	memset(col->beside, 0, col->n * sizeof(col->beside[0]));
+	memset(col->is_set, 0, col->n * sizeof(col->is_set[0]));
+	for (uint64_t i = 0; i < exceptions; i++) {
+		uint64_t delta = get_varint(r),
+			 beside = col->version == BLOCK_VERSION_1 ? 0 : get_varint(r);
+		const uint8_t *raw;
+
+		if (r->failed || delta >= col->n - at || (i > 0 && delta == 0))
+			return false;
+		at += delta;
+		if (beside != 0) {
+			col->beside[at] = (int64_t)unzigzag(beside);
+			continue;
+		}
+		if ((raw = get_bytes(r, 8)) == NULL)
+			return false;
+		col->is_set[at] = true;
+		col->which[at]->kind = VALUE_DOUBLE;
+		col->which[at]->v.f = bits_double(u64_at(raw));
+	}
+	return !r->failed;
+}
+
+static void
+get_decimals(struct reader *r, struct column *col, unsigned coding)
+{
+	uint64_t *numbers = col->c->numbers;
+	size_t count = 0, next = 0;
+
+	if (!get_exceptions(r, col)) {
 		r->failed = true;
 		return;
 	}
-	for (uint64_t i = 0; i < exceptions; i++) {
-		uint64_t delta = get_varint(r);
-		const uint8_t *raw = get_bytes(r, 8);
+	for (size_t i = 0; i < col->n; i++)
+		count += !col->is_set[i];
+	if (count > 0)
+		history_numbers_get(r, coding, numbers, count);
+	for (size_t i = 0; i < col->n && !r->failed; i++) {
+		int64_t m;
 
-		if (raw == NULL || delta >= n - at || (i > 0 && delta == 0)) {
-			r->failed = true;
-			return;
-		}
-		at += delta;
-		is_exception[at] = true;
-		which[at]->kind = VALUE_DOUBLE;
-		which[at]->v.f = bits_double(u64_at(raw));
-	}
-	for (size_t i = 0; i < n && !r->failed; i++) {
-		if (is_exception[i])
+		if (col->is_set[i])
 			continue;
-		last += unzigzag(get_varint(r));
-		if ((int64_t)last > MANTISSA_MAX || (int64_t)last < -MANTISSA_MAX) {
+		m = (int64_t)numbers[next++];
+		if (m > MANTISSA_MAX || m < -MANTISSA_MAX) {
 			r->failed = true;
 			return;
 		}
-		set_number(which[i], (int64_t)last, scale, whole_is_int);
+		set_number(col->which[i], m, col->scale, col->whole_is_int && col->beside[i] == 0);
+		if (col->beside[i] != 0)
+			col->which[i]->v.f =
+			    bits_double(double_bits(col->which[i]->v.f) + (uint64_t)col->beside[i]);
 	}
 }
 
@@ -113,27 +178,39 @@ get_xors(struct reader *r, struct history_point **which, size_t n)
 }
 
 static void
-get_doubles(struct reader *r, struct history_point **which, size_t n, unsigned kinds)
+get_doubles(struct history_codec *c, struct reader *r, struct history_point **which, size_t n,
+    unsigned kinds, unsigned version)
 {
-	unsigned scale = get_u8(r);
+	struct column col = { .c = c,
+		.which = which,
+		.n = n,
+		.version = version,
+		.beside = c->beside,
+		.is_set = c->is_set };
+	unsigned head = get_u8(r), coding = NUMBERS_DELTAS;
 
-	if (scale <= SCALE_MAX)
-		get_decimals(r, which, n, scale, kinds == KINDS_NUMBERS);
-	else if (scale == SCALE_NONE && kinds != KINDS_NUMBERS)
+	col.scale = head;
+	col.whole_is_int = kinds == KINDS_NUMBERS;
+	if (version != BLOCK_VERSION_1 && head != SCALE_NONE) {
+		col.scale = head & 15;
+		coding = head >> 4;
+	}
+	if (col.scale <= SCALE_MAX)
+		get_decimals(r, &col, coding);
+	else if (head == SCALE_NONE && kinds != KINDS_NUMBERS)
 		get_xors(r, which, n);
 	else
 		r->failed = true;
 }
 
 static void
-get_ints(struct reader *r, struct history_point **which, size_t n)
+get_ints(struct history_codec *c, struct reader *r, struct history_point **which, size_t n,
+    unsigned version)
 {
-	uint64_t last = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		last += unzigzag(get_varint(r));
-		which[i]->v.i = (int64_t)last;
-	}
+	history_numbers_get(
+	    r, version == BLOCK_VERSION_1 ? NUMBERS_DELTAS : get_u8(r), c->numbers, n);
+	for (size_t i = 0; i < n && !r->failed; i++)
+		which[i]->v.i = (int64_t)c->numbers[i];
 }
 
 static void
@@ -180,21 +257,42 @@ pick(struct history_points *out, size_t n, unsigned kind, struct history_point *
 	return count;
 }
 
+/* Units, kinds and times; false if they are none. */
+static bool
+get_head(struct history_codec *c, struct reader *r, size_t n, unsigned version, unsigned *ret_kinds)
+{
+	unsigned first = get_u8(r), unit = first >> 4, kinds = first & 15;
+
+	if (version == BLOCK_VERSION_1) {
+		unit = first;
+		kinds = get_u8(r);
+		if (unit >= UNIT_COUNT_1 || n > (size_t)(r->end - r->at))
+			return false;
+	}
+	if (unit >= UNIT_COUNT || kinds > KINDS_EACH)
+		return false;
+	if (version == BLOCK_VERSION_1)
+		get_times_1(r, &c->out, n, unit);
+	else
+		get_times(c, r, n, unit);
+	*ret_kinds = kinds;
+	return !r->failed;
+}
+
 static int
-get_body(struct history_codec *c, struct bytes body, size_t n)
+get_body(struct history_codec *c, struct bytes body, size_t n, unsigned version)
 {
 	struct reader r = { body.data, body.data + body.len, false };
 	struct history_points *out = &c->out;
 	struct history_point *which[HISTORY_BLOCK_POINTS_MAX];
-	unsigned unit = get_u8(&r), kinds = get_u8(&r);
+	unsigned kinds;
 	size_t count;
 
-	if (unit > 2 || kinds > KINDS_EACH || n > body.len)
-		return ERR_MALFORMED;
 	history_points_clear(out);
 	history_points_reserve(out, n);
 	out->n = n;
-	get_times(&r, out, n, unit);
+	if (!get_head(c, &r, n, version, &kinds))
+		return ERR_MALFORMED;
 	if (kinds == KINDS_EACH) {
 		const uint8_t *bits = get_bytes(&r, (n + 3) / 4);
 
@@ -207,9 +305,9 @@ get_body(struct history_codec *c, struct bytes body, size_t n)
 	if (r.failed)
 		return ERR_MALFORMED;
 	if ((count = pick(out, n, VALUE_DOUBLE, which)) > 0)
-		get_doubles(&r, which, count, kinds);
+		get_doubles(c, &r, which, count, kinds, version);
 	if (kinds != KINDS_NUMBERS && (count = pick(out, n, VALUE_INT, which)) > 0)
-		get_ints(&r, which, count);
+		get_ints(c, &r, which, count, version);
 	if ((count = pick(out, n, VALUE_BOOL, which)) > 0)
 		get_bools(&r, which, count);
 	if ((count = pick(out, n, VALUE_STRING, which)) > 0)
@@ -242,7 +340,7 @@ history_block_decode(struct history_codec *c, struct bytes block, struct history
 	struct bytes body;
 	uint32_t check = 0;
 	uint64_t n;
-	uint8_t flags;
+	uint8_t flags, version;
 	int err;
 
 	if (block.len < BLOCK_CHECK_SIZE + 3)
@@ -252,7 +350,8 @@ history_block_decode(struct history_codec *c, struct bytes block, struct history
 		check |= (uint32_t)r.end[i] << (8 * i);
 	if ((uint32_t)XXH3_64bits(block.data, block.len - BLOCK_CHECK_SIZE) != check)
 		return ERR_DAMAGED;
-	if (get_u8(&r) != BLOCK_VERSION)
+	version = get_u8(&r);
+	if (version != BLOCK_VERSION && version != BLOCK_VERSION_1)
 		return ERR_UNSUPPORTED;
 	flags = get_u8(&r);
 	n = get_varint(&r);
@@ -263,7 +362,7 @@ history_block_decode(struct history_codec *c, struct bytes block, struct history
 	body = bytes_of(r.at, (size_t)(r.end - r.at));
 	if (flags == BLOCK_ZSTD && (err = unpack(c, &r, &body)) != 0)
 		return err;
-	if ((err = get_body(c, body, (size_t)n)) != 0)
+	if ((err = get_body(c, body, (size_t)n, version)) != 0)
 		return err;
 	history_points_append(ret_points, &c->out, 0, c->out.n);
 	return 0;

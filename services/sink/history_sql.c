@@ -12,6 +12,7 @@
 #include "history_day.h"
 #include "log.h"
 #include "mem.h"
+#include "room.h"
 
 #define BUSY_MS 2000
 #define SQL_PATH_MAX 1024
@@ -21,6 +22,10 @@ sql_fail(sqlite3 *db, const char *path, const char *doing)
 {
 	int code = db == NULL ? SQLITE_NOMEM : sqlite3_extended_errcode(db);
 
+	if ((code & 0xff) == SQLITE_FULL ||
+	    (((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) &&
+		room_is_lacking(sqlite3_system_errno(db))))
+		return ERR_NO_ROOM;
 	log_error("history.sqlite", LS("file", path), LS("doing", doing),
 	    LS("fault", db == NULL ? "out of memory" : sqlite3_errmsg(db)), LI("code", code));
 	return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB ? ERR_DAMAGED
@@ -89,13 +94,20 @@ static int
 write_file(const char *path, const unsigned char *bytes, size_t len)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool ok = fd >= 0 && write(fd, bytes, len) == (ssize_t)len && fsync(fd) == 0;
+	size_t done = 0;
+	ssize_t n = 0;
+	int err = 0;
 
-	if (!ok)
+	/* The last bytes that there is room for are written without an error. */
+	while (fd >= 0 && done < len && (n = write(fd, bytes + done, len - done)) > 0)
+		done += (size_t)n;
+	if (fd < 0 || n <= 0 || fsync(fd) != 0)
+		err = room_is_lacking(errno) ? ERR_NO_ROOM : ERR_IO;
+	if (err == ERR_IO)
 		log_error("history.create", LS("file", path), LS("fault", strerror(errno)));
 	if (fd >= 0)
 		close(fd);
-	return ok ? 0 : ERR_IO;
+	return err;
 }
 
 /* Whole or not at all, and with one sync: letting SQLite make it in place takes a dozen. */
@@ -113,8 +125,9 @@ create_file(const char *path, const char *schema)
 	err = write_file(new_path, bytes, (size_t)len);
 	sqlite3_free(bytes);
 	if (err == 0 && rename(new_path, path) != 0) {
-		log_error("history.create", LS("file", path), LS("fault", strerror(errno)));
-		err = ERR_IO;
+		err = room_is_lacking(errno) ? ERR_NO_ROOM : ERR_IO;
+		if (err == ERR_IO)
+			log_error("history.create", LS("file", path), LS("fault", strerror(errno)));
 	}
 	return err;
 }

@@ -7,7 +7,7 @@
 
 #include "buf.h"
 
-/* Logs what SQLite says about db and returns ERR_IO, or ERR_DAMAGED if it is the file. */
+/* Logs what SQLite says about db and returns ERR_IO, or ERR_DAMAGED if it is the file; ERR_NO_ROOM is left to the caller to say. */
 int sql_fail(sqlite3 *db, const char *path, const char *doing);
 /* Opens for writing: WAL, synchronous=FULL, 16 KiB pages; creates the file, tables and all, if there is none. ERR_DAMAGED: it is
  * no file of history. */

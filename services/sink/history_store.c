@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "history_clock.h"
 #include "history_pack.h"
 #include "history_sql.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
 #include "record.h"
+#include "room.h"
 
 #define PATH_LEN 512
 
@@ -38,6 +40,8 @@ struct history_store {
 	size_t day_cap;
 	uint64_t uses;
 	size_t waiting;
+	int64_t believed; /* retention's time (history_clock.h) */
+	bool believes;	  /* it is known */
 };
 
 /* --- meta.sqlite --- */
@@ -85,11 +89,36 @@ save_cursors(struct history_store *s)
 }
 
 static int
+load_clock(struct history_store *s)
+{
+	sqlite3_stmt *stmt;
+	int code, err = sql_exec(s->meta, s->meta_path,
+		      "CREATE TABLE IF NOT EXISTS clock(one INTEGER PRIMARY KEY CHECK(one = 1),"
+		      " believed INTEGER NOT NULL)");
+
+	if (err == 0)
+		err = sql_prepare(s->meta, s->meta_path, "SELECT believed FROM clock", &stmt);
+	if (err != 0)
+		return err;
+	code = sqlite3_step(stmt);
+	if (code == SQLITE_ROW) {
+		s->believes = true;
+		s->believed = sqlite3_column_int64(stmt, 0);
+	} else if (code != SQLITE_DONE) {
+		err = sql_fail(s->meta, s->meta_path, "reading retention's time");
+	}
+	sqlite3_finalize(stmt);
+	return err;
+}
+
+static int
 open_meta(struct history_store *s)
 {
 	int err = sql_open(s->meta_path,
 	    "CREATE TABLE cursor(shard INTEGER PRIMARY KEY, upto INTEGER NOT NULL)", &s->meta);
 
+	if (err == 0)
+		err = load_clock(s);
 	if (err != 0)
 		return err;
 	err = sql_prepare(s->meta, s->meta_path,
@@ -115,6 +144,8 @@ history_store_open(const char *dir, uint32_t shards, struct history_store **ret_
 	int err;
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		if (room_is_lacking(errno))
+			return ERR_NO_ROOM;
 		log_error("history.mkdir", LS("dir", dir), LS("fault", strerror(errno)));
 		return ERR_IO;
 	}
@@ -359,6 +390,13 @@ history_store_days_waiting(const struct history_store *s)
 	return n;
 }
 
+void
+history_store_quiet(struct history_store *s)
+{
+	for (size_t i = 0; i < s->day_count; i++)
+		history_day_quiet(s->days[i].day);
+}
+
 int
 history_store_flush(struct history_store *s)
 {
@@ -446,6 +484,50 @@ retain_pack(struct history_store *s, int64_t month, const char *name, int64_t le
 	else
 		log_warn("history.remove", LS("file", name));
 	return ok ? over : 0;
+}
+
+/* The end of the newest day that there is; wall if there is none, or it is later. */
+static int64_t
+newest_day(const struct history_store *s, int64_t wall)
+{
+	DIR *dir = opendir(s->dir);
+	struct dirent *e;
+	int64_t newest = -1, number;
+
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		if (history_pack_parse(e->d_name, &number))
+			number = history_pack_first_day(number);
+		else if (!history_day_parse(e->d_name, &number))
+			continue;
+		newest = number > newest ? number : newest;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return newest < 0 || (newest + 1) * HISTORY_DAY_US > wall ? wall
+								  : (newest + 1) * HISTORY_DAY_US;
+}
+
+int64_t
+history_store_clock(struct history_store *s, int64_t wall, int64_t elapsed_us)
+{
+	int64_t believed =
+	    history_clock_step(s->believes ? s->believed : newest_day(s, wall), wall, elapsed_us);
+	char *sql;
+
+	if (wall - believed > HISTORY_CLOCK_AHEAD_US)
+		log_warn("history.clock", LI("ahead_s", (wall - believed) / 1000000),
+		    LS("why", "the clock leapt, or Roost was off for long"),
+		    LS("effect", "retention follows it, a day an hour"));
+	if (s->believes && believed == s->believed)
+		return believed < wall ? believed : wall;
+	sql = xasprintf("REPLACE INTO clock VALUES(1, %lld)", (long long)believed);
+	/* What could not be written is believed again, a little later. */
+	if (sql_exec(s->meta, s->meta_path, sql) == 0) {
+		s->believes = true;
+		s->believed = believed;
+	}
+	free(sql);
+	return believed < wall ? believed : wall;
 }
 
 size_t

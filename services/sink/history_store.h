@@ -29,15 +29,21 @@ uint64_t history_store_cursor(const struct history_store *s, uint32_t shard);
 /* Up to where it has taken blocks; what is between may still wait in memory. */
 uint64_t history_store_seen(const struct history_store *s, uint32_t shard);
 
-/* Takes a block's readings. Errors are logged; the store is then of no use: close it and begin again from the cursors. */
+/* Takes a block's readings. Errors are logged, but for ERR_NO_ROOM; the store is then of no use: close it and begin again from the
+ * cursors. */
 int history_store_block(struct history_store *s, uint32_t shard, const struct block_view *v);
 /* Everything before upto was seen, also what was not asked for. */
 void history_store_upto(struct history_store *s, uint32_t shard, uint64_t upto);
 size_t history_store_waiting(const struct history_store *s);
 size_t history_store_days_waiting(const struct history_store *s);
 int history_store_flush(struct history_store *s);
+/* Frees what only the next flush needs. */
+void history_store_quiet(struct history_store *s);
 
-/* Removes days, in files or packs, that lie with their last change more than days before now (wall clock, us). Returns how many. */
+/* The time that retention may believe (history_clock.h): elapsed_us of measured time went by since it was asked last. Kept in
+ * meta.sqlite. */
+int64_t history_store_clock(struct history_store *s, int64_t wall, int64_t elapsed_us);
+/* Removes days, in files or packs, that lie with their last change more than days before now (history_store_clock()). Returns how many. */
 size_t history_store_retain(struct history_store *s, int64_t now, int64_t days);
 
 /* Puts the day files of one month that are small, and whose day and last change both lie more than after (us) before now, into its

@@ -49,6 +49,13 @@ tick(struct worker *w)
 }
 
 static void
+quiet(struct worker *w)
+{
+	if (driver->quiet != NULL)
+		driver->quiet(w);
+}
+
+static void
 drain(struct worker *w)
 {
 	if (driver->drain != NULL)
@@ -68,7 +75,9 @@ static const struct worker_spec spec = {
 	.turn = turn,
 	.tick = tick,
 	.tick_ms = SINK_TICK_MS,
+	.quiet = quiet,
 	.nice = 10,
+	.idle_only = true,
 	.drain = drain,
 	.drained = drained,
 };

@@ -201,28 +201,32 @@ static void
 put_point(struct query *q, int64_t time, const struct value *v, bool first)
 {
 	char iso[CLOCK_ISO_MAX];
-	struct buf text = { 0 };
 
 	clock_iso(time, iso);
 	switch (q->format) {
 	case FORMAT_TEXT:
-		buf_addf(&q->out, "%s  ", iso);
+		buf_add_str(&q->out, iso);
+		buf_add_str(&q->out, "  ");
 		value_put_text(&q->out, v);
 		break;
 	case FORMAT_CSV:
-		buf_addf(&q->out, "%s,", iso);
-		value_put_text(&text, v);
-		put_csv(&q->out, buf_bytes(&text));
+		buf_add_str(&q->out, iso);
+		buf_add_u8(&q->out, ',');
+		if (v->kind == VALUE_STRING)
+			put_csv(&q->out, v->v.s);
+		else
+			value_put_text(&q->out, v);
 		break;
 	case FORMAT_JSON:
-		buf_addf(&q->out, "%s{\"time\":\"%s\",\"value\":", first ? "" : ",\n", iso);
+		buf_add_str(&q->out, first ? "{\"time\":\"" : ",\n{\"time\":\"");
+		buf_add_str(&q->out, iso);
+		buf_add_str(&q->out, "\",\"value\":");
 		value_put_json(&q->out, v);
 		buf_add_u8(&q->out, '}');
 		break;
 	}
 	if (q->format != FORMAT_JSON)
 		buf_add_u8(&q->out, '\n');
-	buf_fini(&text);
 	if (q->out.len > 65536)
 		flush_out(q);
 }

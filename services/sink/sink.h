@@ -14,6 +14,7 @@ struct sink_driver {
 	void (*stop)(struct worker *w);		/* w->state may be NULL */
 	void (*turn)(struct worker *w);		/* may be NULL */
 	void (*tick)(struct worker *w);		/* every SINK_TICK_MS */
+	void (*quiet)(struct worker *w);	/* may be NULL */
 	void (*drain)(struct worker *w);	/* may be NULL */
 	bool (*drained)(struct worker *w);	/* may be NULL */
 };

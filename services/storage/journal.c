@@ -21,16 +21,13 @@
 #include "worker.h"
 
 #define SNAPSHOT_BLOCK 262144u
-#define PREWRITE_CHUNK 262144u
-#define PREWRITE_AHEAD (4u << 20)
-#define PREWRITE_SYNC_MAX_US 3000 /* a slower disk is left alone */
 #define SEGMENT_ENTRY_SIZE 40
 #define SNAPSHOT_SLACK 4096
 #define BUSY_SYNC_MS 30000
 #define SLOW_SYNC_US 100000
 #define BUSY_ALLOCATE_MS 60000
 
-static const char spare_name[] = "next.seg";
+static const char spare_name[] = JOURNAL_SPARE;
 static const char spare_tmp[] = "next.tmp";
 
 void
@@ -69,8 +66,8 @@ segment_entry_read(const struct entry *e, struct segment_entry *ret_segment)
 	return 0;
 }
 
-static void
-write_all(const struct journal *j, const char *name, struct bytes data, uint64_t at)
+void
+journal_write(const struct journal *j, const char *name, struct bytes data, uint64_t at)
 {
 	int error = file_write(j->fd, data, at);
 
@@ -78,8 +75,8 @@ write_all(const struct journal *j, const char *name, struct bytes data, uint64_t
 		journal_die(j, "pwrite", name, at, error);
 }
 
-static void
-sync_open(struct journal *j, const char *name, uint64_t at)
+void
+journal_sync(struct journal *j, const char *name, uint64_t at)
 {
 	int64_t before = clock_mono_us();
 	int error;
@@ -165,8 +162,8 @@ journal_commit(struct journal *j, int64_t wall_us, struct block *ret_block)
 	ASSERT(j->pending_entries > 0 && size <= j->capacity - at);
 	journal_segment_name(s->base, name);
 	block_seal(&j->pending, j->end, next_time(j, wall_us), j->pending_entries);
-	write_all(j, name, buf_bytes(&j->pending), at);
-	sync_open(j, name, at);
+	journal_write(j, name, buf_bytes(&j->pending), at);
+	journal_sync(j, name, at);
 	*ret_block = (struct block){
 		.offset = j->end,
 		.next = j->end + size,
@@ -180,6 +177,7 @@ journal_commit(struct journal *j, int64_t wall_us, struct block *ret_block)
 	s->size = j->end - s->base;
 	if (j->zeroed < s->size)
 		j->zeroed = s->size;
+	journal_prewrite_owe(j, size);
 	metric_add(M_STORAGE_COMMITS, 1);
 	metric_add(M_STORAGE_COMMIT_BYTES, size);
 }
@@ -195,11 +193,12 @@ snapshot_flush(struct journal *j)
 		return;
 	journal_segment_name(s->base, name);
 	block_seal(&j->snapshot, j->end, j->time, j->snapshot_entries);
-	write_all(j, name, buf_bytes(&j->snapshot), at);
+	journal_write(j, name, buf_bytes(&j->snapshot), at);
 	j->end += j->snapshot.len;
 	s->end = j->end;
 	s->size = j->end - s->base;
-	j->zeroed = s->size;
+	if (j->zeroed < s->size)
+		j->zeroed = s->size;
 	j->snapshot_entries = 0;
 	block_begin(&j->snapshot);
 }
@@ -319,6 +318,7 @@ make_spare(struct journal *j, uint64_t bytes)
 		unlinkat(j->dir_fd, spare_tmp, 0);
 		return say_full(j, "no room for the next segment", error);
 	}
+	(void)journal_prewrite_taken(j); /* of one that is gone */
 	j->spare = true;
 	return 0;
 }
@@ -354,6 +354,7 @@ open_spare(struct journal *j, size_t bytes, int *ret_fd, uint64_t *ret_capacity)
 		if (fd >= 0)
 			close(fd);
 		j->spare = false;
+		(void)journal_prewrite_taken(j);
 		return say_full(j, "open next.seg", error);
 	}
 	*ret_capacity = (uint64_t)st.st_size;
@@ -382,7 +383,7 @@ write_snapshot(struct journal *j, const struct journal_segment *previous)
 	snapshot_mark(j, SEGMENT_MARK_END, previous);
 	snapshot_flush(j);
 	journal_segment_name(open_segment(j)->base, name);
-	sync_open(j, name, 0);
+	journal_sync(j, name, 0);
 	j->snapshot_end = j->end;
 }
 
@@ -417,7 +418,7 @@ journal_roll(struct journal *j, size_t bytes, int64_t wall_us)
 		previous = j->segments[j->segment_count - 1];
 	j->fd = fd;
 	j->capacity = capacity;
-	j->zeroed = 0;
+	j->zeroed = journal_prewrite_taken(j);
 	j->end = j->base_next;
 	journal_segment_add(j,
 	    &(struct journal_segment){
@@ -437,25 +438,6 @@ journal_roll_is_due(const struct journal *j, int64_t wall_us)
 		return true;
 	return j->end > j->snapshot_end &&
 	       wall_us - open_segment(j)->first_time >= j->config.segment_age_us;
-}
-
-void
-journal_prewrite(struct journal *j)
-{
-	static const uint8_t zeros[PREWRITE_CHUNK];
-	char name[JOURNAL_NAME_MAX];
-	uint64_t chunk = PREWRITE_CHUNK;
-
-	if (j->fd < 0 || j->pending_entries || j->sync_us > PREWRITE_SYNC_MAX_US)
-		return;
-	if (j->zeroed >= j->capacity || j->zeroed - place(j) >= PREWRITE_AHEAD)
-		return;
-	if (chunk > j->capacity - j->zeroed)
-		chunk = j->capacity - j->zeroed;
-	journal_segment_name(open_segment(j)->base, name);
-	write_all(j, name, bytes_of(zeros, (size_t)chunk), j->zeroed);
-	sync_open(j, name, j->zeroed);
-	j->zeroed += chunk;
 }
 
 void
@@ -560,6 +542,7 @@ journal_open(const struct journal_config *c, const struct journal_hooks *hooks, 
 	j->dir = xstrdup(c->dir);
 	j->config.dir = j->dir;
 	j->fd = -1;
+	j->spare_fd = -1;
 	j->dir_fd = file_open(AT_FDCWD, c->dir, O_RDONLY | O_DIRECTORY);
 	if (j->dir_fd < 0) {
 		log_error("journal.open_failed", LS("dir", c->dir), LS("error", strerror(errno)));
@@ -583,6 +566,7 @@ journal_abandon(struct journal **jp)
 	*jp = NULL;
 	if (!j)
 		return;
+	(void)journal_prewrite_taken(j);
 	if (j->fd >= 0)
 		close(j->fd);
 	if (j->dir_fd >= 0)

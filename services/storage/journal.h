@@ -36,7 +36,7 @@
 	(64ull << 20) /* bytes before the last snapshot that are read for the re-send table */
 
 enum journal_replay {
-	JOURNAL_REPLAY_WARM,	/* before the snapshot, by journal_warm(): only what is remembered for a while */
+	JOURNAL_REPLAY_WARM, /* before the snapshot, by journal_warm(): only what is remembered for a while */
 	JOURNAL_REPLAY_FULL,	/* a snapshot in it replaces what was known */
 	JOURNAL_REPLAY_PARTIAL, /* its snapshot is damaged: go on with what is known */
 };
@@ -85,6 +85,11 @@ struct journal {
 	uint64_t closed_bytes; /* sizes of all segments but the open one */
 	uint64_t base_next;    /* of the next segment */
 	bool spare;	       /* next.seg is there */
+	int spare_fd;	       /* while zeros are written to it; else -1 */
+	uint64_t spare_zeroed; /* up to here */
+	uint64_t spare_bytes;
+	uint64_t prewrite_owed; /* bytes of zeros that next.seg should get */
+	uint64_t block_bytes;	/* of the last block */
 	bool full_said;
 	int64_t time;	       /* of the last block */
 	uint64_t end;	       /* offset behind the last committed block */
@@ -96,9 +101,9 @@ struct journal {
 	uint64_t damage_said
 	    [JOURNAL_DAMAGE_SAID]; /* offsets of damage that was reported, so that it is counted once */
 	size_t damage_said_count;
-	uint64_t sync_us; /* spent in the last fdatasync */
-	uint64_t warm_at; /* journal_warm() goes on here */
-	uint64_t warm_to; /* and ends here */
+	uint64_t sync_us;  /* spent in the last fdatasync */
+	uint64_t warm_at;  /* journal_warm() goes on here */
+	uint64_t warm_to;  /* and ends here */
 	uint64_t warm_mid; /* where it began, perhaps inside a block */
 };
 
@@ -131,8 +136,8 @@ void journal_snapshot_put(struct journal *j, const struct entry *e);
 
 /* Makes next.seg if it is not there. ERR_FULL: quota or disk. */
 int journal_prepare(struct journal *j);
-/* Writes some zeros ahead: a sync into written blocks costs half of one into preallocated ones. */
-void journal_prewrite(struct journal *j);
+/* Writes some zeros, ahead into the open segment and into next.seg (journal_prewrite.c). idle: there is no other work. */
+void journal_prewrite(struct journal *j, bool idle);
 /* Frees buffers that a burst has left behind. */
 void journal_rest(struct journal *j);
 int journal_unlink_oldest(struct journal *j);
@@ -147,6 +152,15 @@ const struct journal_segment *journal_segment_at(const struct journal *j, uint64
 void journal_segment_name(uint64_t base, char out[JOURNAL_NAME_MAX]);
 /* Counts and logs damage once. */
 void journal_say_damage(struct journal *j, uint64_t from, uint64_t to);
+
+/* For journal_prewrite.c. */
+#define JOURNAL_SPARE "next.seg"
+void journal_write(const struct journal *j, const char *name, struct bytes data, uint64_t at);
+void journal_sync(struct journal *j, const char *name, uint64_t at);
+/* A block of so many bytes was written. */
+void journal_prewrite_owe(struct journal *j, uint64_t block_bytes);
+/* next.seg was taken, or is gone: returns up to where it is zeros. */
+uint64_t journal_prewrite_taken(struct journal *j);
 
 /* For journal_recover.c. */
 int journal_recover(struct journal *j, int64_t wall_us);

@@ -46,6 +46,14 @@ send_msg(void *arg, const char *peer, enum msg_type type, const void *msg)
 }
 
 static void
+answered(void *arg)
+{
+	struct served *v = arg;
+
+	bus_flush(v->w->bus);
+}
+
+static void
 busy(void *arg, uint64_t ms)
 {
 	struct served *v = arg;
@@ -98,6 +106,7 @@ serve(struct worker *w, struct served *v, uint32_t number)
 		.unreleased_max = (uint32_t)settings_int(s, SET_STORAGE_UNRELEASED_MAX),
 		.unreleased_age_us = settings_ms(s, SET_MQTT_SESSION_EXPIRY_MAX) * 1000,
 		.send = send_msg,
+		.answered = answered,
 		.busy = busy,
 		.arg = v,
 	};

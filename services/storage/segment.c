@@ -89,6 +89,13 @@ window_bytes(struct segment_reader *r, uint64_t at, size_t len)
 	return bytes_of(r->window.data + (at - r->window_at), len);
 }
 
+/* Megabytes are written ahead of the last block, and each start looks through them. */
+static bool
+is_zero(struct bytes b)
+{
+	return b.data[0] == 0 && memcmp(b.data, b.data + 1, b.len - 1) == 0;
+}
+
 static size_t
 last_nonzero(struct bytes b)
 {
@@ -133,15 +140,17 @@ resync(struct segment_reader *r, uint64_t *ret_next)
 	while (at < end) {
 		struct bytes w = window_bytes(r, at, SEGMENT_READ_CHUNK);
 		size_t found;
+		bool zero;
 
 		if (w.len == 0)
 			break;
-		found = block_find(w, r->base + at, skip);
+		zero = is_zero(w);
+		found = zero ? w.len : block_find(w, r->base + at, skip);
 		if (found < w.len) {
 			*ret_next = at + found;
 			return true;
 		}
-		if (last_nonzero(w) > 0)
+		if (!zero)
 			used = at + last_nonzero(w);
 		if (w.len < SEGMENT_READ_CHUNK)
 			break;

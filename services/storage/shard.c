@@ -211,6 +211,7 @@ answer_one(struct shard *s, struct stream *st)
 			.window = window,
 			.window_bytes = window_bytes,
 			.verdicts = stream_rx_refusals(&st->rx),
+			.time = shard_now(s) > 0 ? (uint64_t)shard_now(s) : 0,
 		};
 
 		(void)s->config.send(s->config.arg, st->owner->name, MSG_WELCOME, &m);
@@ -239,6 +240,8 @@ shard_commit(struct shard *s)
 		recent_add(&s->recent, &b, &s->journal->pending);
 		followers_committed(&s->followers, &b, s->mono_us);
 	}
+	if (!s->answers)
+		return;
 	while (s->answers) {
 		struct stream *st = s->answers;
 
@@ -246,6 +249,8 @@ shard_commit(struct shard *s)
 		stream_rx_synced(&st->rx);
 		answer_one(s, st);
 	}
+	if (s->config.answered)
+		s->config.answered(s->config.arg);
 }
 
 void
@@ -351,8 +356,7 @@ shard_turn(struct shard *s)
 	/* What earlier owners sent is committed or refused by now: the end is fenced. */
 	if (followers_assign_is_due(&s->followers))
 		followers_assign(&s->followers);
-	if (idle && s->mono_us - s->batch_us > FOLLOWERS_GATHER_US)
-		journal_prewrite(s->journal);
+	journal_prewrite(s->journal, idle && s->mono_us - s->batch_us > FOLLOWERS_GATHER_US);
 	next = followers_turn(&s->followers, s->mono_us);
 	return journal_warm(s->journal, WARM_SLICE) ? 0 : next;
 }
@@ -423,9 +427,11 @@ rest(struct shard *s)
 {
 	uint64_t least = s->journal->end;
 
-	for (size_t i = 0; i < s->followers.count; i++)
+	for (size_t i = 0; i < s->followers.count; i++) {
 		if (s->followers.all[i]->at < least)
 			least = s->followers.all[i]->at;
+		subscriber_rest(s->followers.all[i]);
+	}
 	recent_forget(&s->recent, least);
 	journal_rest(s->journal);
 }

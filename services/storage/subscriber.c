@@ -36,6 +36,13 @@ subscriber_free(struct subscriber **sp)
 }
 
 void
+subscriber_rest(struct subscriber *s)
+{
+	if (s->out.len == 0)
+		buf_fini(&s->out);
+}
+
+void
 subscriber_rewind(struct subscriber *s, uint64_t at)
 {
 	s->at = at;

@@ -36,6 +36,8 @@ struct subscriber {
 
 struct subscriber *subscriber_new(const char *name, const char *group);
 void subscriber_free(struct subscriber **s);
+/* Nothing came for a while: frees what only the next blocks need. */
+void subscriber_rest(struct subscriber *s);
 void subscriber_rewind(struct subscriber *s, uint64_t at);
 /* Delivers from s->at on. True if there is more for it now. */
 bool subscriber_pump(struct followers *f, struct subscriber *s, int64_t now_us);

@@ -2,15 +2,18 @@
 
 FSYNCS=200 FULLS=50 SEED=7 make fault T=disk does it more often, or the same way again.
 """
+import contextlib
 import os
 import random
 import time
 
 import roost
+import verify
 from disks import OnDisk, SmallDisk
 from load import RULES, Load
 from roost import Roost
 from storage_faults import CALLS, ERRORS, CallFault, FullDevice, FullDisk
+from webhook import Receiver
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 FSYNCS = int(os.environ.get("FSYNCS", "20" if THOROUGH else "4"))
@@ -20,7 +23,7 @@ RESUMED_MAX_S = 2
 CYCLE_MAX_S = 15
 REMOUNT_EVERY = 10
 BACKOFF_BELOW_MS = 1000
-INTAKE = ("connectivity-0", "limiter-0", "storage-0")  # followers may end when their own files cannot be written
+ROOM_MAX_S = 3  # from room to the first write of the slowest follower: it looks twice a second, and writes half a second later
 
 
 class System:
@@ -30,9 +33,9 @@ class System:
         self.disk = disk
 
 
-def long_load(r, cycles, rate=2000):
+def long_load(r, cycles, rate=2000, flip=0):
     seconds = 30 + cycles * CYCLE_MAX_S
-    return Load(r, connections=20, rate=rate, seconds=seconds, per_device=rate // 20 * seconds, stall=90, drain=90)
+    return Load(r, connections=20, rate=rate, seconds=seconds, per_device=rate // 20 * seconds, stall=90, drain=90, flip=flip)
 
 
 def flowing(r, load, count=200):
@@ -52,7 +55,13 @@ def quiet_for(load, seconds):
 
 
 def restarts(r):
-    return {p["name"]: p["restarts"] for p in r.status()["processes"] if p["name"] in INTAKE}
+    return {p["name"]: p["restarts"] for p in r.status()["processes"]}
+
+
+def without_room(r):
+    """Which processes say that they wait for room."""
+    return {name for (metric, name), value in verify.parse_metrics(r.cli("metrics").stdout).items()
+            if metric == "no_room" and value}
 
 
 def lived_a_while(r):
@@ -64,40 +73,75 @@ def wait_error(r, before, word, seconds=60):
     r.wait_for(lambda: [e for e in r.log_lines("error")[before:] if word in e], seconds, "%s in the log" % word)
 
 
-def finish(r, load):
+def finish(r, load, receiver=None):
     load.stop()
     result = load.finish(120)
     r.wait_up(60)
-    load.assert_accounted_for(seconds=120)
+    load.assert_accounted_for(receiver, seconds=120)
     return result
 
 
 def test_full_disk():
-    """History cannot be written either, so no segment may go: the intake stops, and goes on when there is room."""
+    """No file can be written: the intake stops, the followers wait, nobody ends, and all go on when there is room."""
     print("seed %d" % SEED)
     rng = random.Random(SEED)
     disk = SmallDisk(256, 320)
     slowest = 0
     try:
+        # Without alerts: a full journal lets go of what all have read, and the comparison reads alerts from there.
         with OnDisk(disk) as r, long_load(r, FULLS) as load:
             fault, system = FullDisk(), System(r, load, disk)
+            lives = restarts(r)
             for _ in range(FULLS):
                 flowing(r, load)
                 roost.pause(rng.uniform(0, 1))
-                errors, lives = len(r.log_lines("error")), restarts(r)
+                errors = len(r.log_lines("error"))
                 fault.inject(system, rng)
                 r.wait_for(lambda: quiet_for(load, 1), 60, "no more acknowledgements")
                 wait_error(r, errors, "storage-0")
                 roost.pause(rng.uniform(0, 2))
-                assert restarts(r) == lives, "a full disk is no reason to die: %r, then %r" % (lives, restarts(r))
                 fault.heal(system)
                 slowest = max(slowest, flowing(r, load))
-                r.wait_up(60)
+            assert restarts(r) == lives, "a full disk is no reason to die: %r, then %r" % (lives, restarts(r))
             assert slowest < RESUMED_MAX_S * roost.SLOW, "acknowledgements came again only after %.1f s" % slowest
             result = finish(r, load)
             assert result["lost"] == 0, result
-            roost.note("seed %d, filled %d times, %d acknowledged, 0 lost, resumed after at most %.2f s" % (
+            roost.note("seed %d, filled %d times, %d acknowledged, 0 lost, nobody ended, resumed after at most %.2f s" % (
                 SEED, FULLS, result["acked"], slowest))
+    finally:
+        disk.close()
+
+
+def test_followers_without_room():
+    """Only the journal has room: readings are acknowledged and alerts go on, followers wait and nobody ends."""
+    print("seed %d" % SEED)
+    rng = random.Random(SEED)
+    disk = SmallDisk(128, 160)
+    slowest = 0
+    waits = {"sink-history", "rules-0"}  # the notifier's outbox writes over what it has, for long
+    try:
+        with contextlib.closing(Receiver()) as hook, \
+                OnDisk(disk, journal="elsewhere", rules=RULES, notify=roost.notify_yaml(hook)) as r:
+            with long_load(r, FULLS, flip=100) as load:
+                fault, system = FullDisk(), System(r, load, disk)
+                lives = restarts(r)
+                for _ in range(FULLS):
+                    flowing(r, load)
+                    roost.pause(rng.uniform(0, 1))
+                    fault.inject(system, rng)
+                    roost.wait_for(lambda: waits <= without_room(r), 60, "followers to say that they wait",
+                                   lambda: "but %s do" % without_room(r))
+                    flowing(r, load, 2000)
+                    fault.heal(system)
+                    healed = time.monotonic()
+                    r.wait_for(lambda: not without_room(r), 20, "followers to have room")
+                    slowest = max(slowest, time.monotonic() - healed)
+                assert restarts(r) == lives, "a full disk is no reason to die: %r, then %r" % (lives, restarts(r))
+                assert slowest < ROOM_MAX_S * roost.SLOW, "a follower waited on for %.1f s" % slowest
+                result = finish(r, load, hook)
+                assert result["lost"] == 0, result
+                roost.note("seed %d, %d times without room, %d acknowledged, 0 lost, nobody ended, all wrote again after at most %.2f s" % (
+                    SEED, FULLS, result["acked"], slowest))
     finally:
         disk.close()
 

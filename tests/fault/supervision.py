@@ -1,8 +1,10 @@
 """What the supervisor promises: no orphans, the hung are replaced, no connect is refused."""
 import errno
 import os
+import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -96,6 +98,39 @@ def test_a_worker_that_dies_at_start_is_not_given_up():
         os.rename(history + ".away", history)
         r.wait_up(40)
         r.wait_for(lambda: r.query("gh-1", "temperature", "--since", "1h"), 10, "the reading in history")
+
+
+def test_a_start_that_changes_nothing_waits_for_no_disk():
+    """A sync before READY would make each restart as slow as the disk is. Only storage has some: what it finds may be unsynced."""
+    names = [w for w in roost.WORKERS if w != "storage-0"]
+    with Roost({"history.flush": "100ms"}, disk=True) as r:
+        r.publish("roost/gh-1/telemetry", '{"temperature":1}')
+        r.wait_for(lambda: r.query("gh-1", "temperature", "--since", "1h"), 10, "the reading in history")
+        r.wait_for(lambda: all(p["uptime_ms"] > 1000 for p in r.status()["processes"] if p["name"] in names), 10,
+                   "all to have lived so long that their death is waited for by nobody")
+        trace = os.path.join(r.folder, "trace")
+        strace = subprocess.Popen(["strace", "-f", "-ttt", "-o", trace, "-p", str(r.proc.pid),
+                                   "-e", "trace=fsync,fdatasync,msync,sync_file_range,execve"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            assert b"attached" in strace.stderr.readline(), "strace does not take hold of the supervisor"
+            up = {}
+            for name in names:
+                at = len(r.log_text())
+                os.kill(r.pid_of(name), signal.SIGKILL)
+                found = r.wait_log(r"(\S+Z) \S+ \S+ child\.state name=%s from=STARTING to=UP" % name, 10, at)
+                up[r.pid_of(name)] = (name, roost.time_us(found.group(1)) / 1e6)
+        finally:
+            strace.terminate()
+            strace.wait(10)
+            strace.stderr.close()
+        with open(trace, encoding="utf-8") as f:
+            calls = re.findall(r"^(\d+) +(\d+\.\d+) (\w+)\(", f.read(), re.M)
+        started = {int(pid) for pid, _, call in calls if call == "execve"}
+        assert started == set(up), "strace saw %r start, of %r" % (started, up)
+        early = [(up[int(pid)][0], call) for pid, when, call in calls
+                 if int(pid) in up and call != "execve" and float(when) < up[int(pid)][1]]
+        assert not early, "before READY: %r" % early
 
 
 def test_nothing_is_started_while_everything_stops():

@@ -19,9 +19,16 @@ def states(receipts):
     return [body["state"] for _, body, status in receipts if status == 200]
 
 
+def maps_libcurl(pid):
+    with open("/proc/%d/maps" % pid, encoding="utf-8") as f:
+        return "/libcurl" in f.read()
+
+
 def test_fires_and_clears_once():
     hook = Receiver()
     with Roost(rules=RULES % (40, 38), notify=notify_yaml(hook)) as r:
+        notifier = r.pid_of("notifier-0")
+        assert not maps_libcurl(notifier), "the notifier loads libcurl before there is anybody to tell"
         for value in (39, 41.5, 42, 39, 37, 36):
             r.publish("roost/gh-1/telemetry", '{"temperature":%s}' % value)
         hook.wait_for(lambda got: states(got) == ["firing", "cleared"], 15, "firing and cleared")
@@ -31,6 +38,7 @@ def test_fires_and_clears_once():
         assert fired["severity"] == "critical", fired
         assert cleared["alert_id"] == fired["alert_id"], hook.receipts
         r.wait_log("TooHot", 5)
+        assert maps_libcurl(notifier)
     hook.close()
 
 

@@ -33,6 +33,21 @@ def test_status_counts_readings_of_every_process_they_pass():
                    "two readings counted in each, with the heartbeats")
 
 
+def test_followers_step_back_behind_what_devices_send():
+    with Roost() as r:
+        pids = r.pids()
+        threads = {name: [int(t) for t in os.listdir(f"/proc/{pid}/task")] for name, pid in pids.items() if name in r.workers}
+        mine = os.getpriority(os.PRIO_PROCESS, 0)
+
+        def stepped_back(name, policy, nice):
+            return all(os.sched_getscheduler(t) == policy and os.getpriority(os.PRIO_PROCESS, t) == min(mine + nice, 19)
+                       for t in threads[name])
+
+        for name in threads:
+            policy, nice = (os.SCHED_IDLE, 10) if name.startswith("sink-") else (os.SCHED_OTHER, 5 if "rules" in name else 0)
+            r.wait_for(lambda: stepped_back(name, policy, nice), 5, f"the priority of {name}, after READY")
+
+
 def test_metrics_are_prometheus_text():
     with Roost() as r:
         r.publish("roost/gh-1/telemetry", '{"temperature":1}')

@@ -18,6 +18,7 @@
 
 static struct {
 	struct worker w;
+	struct room room;
 	struct bus_link *link;
 	struct partition *p;
 	uint64_t stream, seq, committed, offset;
@@ -210,7 +211,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	x.stream = x.seq = x.committed = 0;
 	x.offset = 1000;
 	x.time = START;
-	ASSERT(partition_open(&x.w, fuzz_path("rules"), 0, 0, x.link, index, 9,
+	ASSERT(partition_open(&x.w, fuzz_path("rules"), 0, 0, &x.room, x.link, index, 9,
 		   input_u8(&in) % 2 ? 1100 : 0, &x.p) == 0);
 	while (!input_is_over(&in)) {
 		unsigned what = input_u8(&in);

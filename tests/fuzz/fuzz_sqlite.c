@@ -161,7 +161,7 @@ state_use(const char *dir)
 		engine_advance(e, from + 400000000, 20);
 		feed(e, from + 400000000, 1);
 		if (state_begin(s, e, index, 21) == 0)
-			(void)state_commit(s);
+			(void)state_commit(s, e);
 	}
 	engine_free(&e);
 	state_close(&s);
@@ -184,6 +184,13 @@ on_receiver(void *arg, const char *receiver)
 	(void)receiver;
 }
 
+/* Any other error has rolled it back. */
+static bool
+outbox_may_commit(int err)
+{
+	return err == 0 || err == ERR_EXISTS;
+}
+
 static void
 outbox_use(const char *dir)
 {
@@ -193,8 +200,8 @@ outbox_use(const char *dir)
 
 	if (outbox_open(dir, 2, &o) == 0) {
 		(void)outbox_cursor(o, 1);
-		if (outbox_begin(o) == 0 &&
-		    outbox_owe(o, bytes_of_str("id-9"), "ops", bytes_of_str("{}"), NOW) != ERR_IO)
+		if (outbox_begin(o) == 0 && outbox_may_commit(outbox_owe(o, bytes_of_str("id-9"),
+						"ops", bytes_of_str("{}"), NOW)))
 			(void)outbox_commit(o, cursors);
 		for (int i = 0; i < 8 && outbox_next(o, "ops", &item) == 0; i++) {
 			ASSERT(strlen(item.key) < OUTBOX_KEY_MAX);

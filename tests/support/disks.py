@@ -106,13 +106,18 @@ class PowerDisk(Disk):
 
 
 class OnDisk(roost.Roost):
-    """A Roost that has everything on the disk, or only its journal."""
+    """A Roost that has everything on the disk, or only its journal, or everything but its journal (journal="elsewhere")."""
 
-    def __init__(self, disk, journal_only=False, settings=None, **options):
+    def __init__(self, disk, journal_only=False, settings=None, journal=None, **options):
         super().__init__(dict(SEGMENT, **(settings or {})), **options)
         if not journal_only:
             self.data_dir = os.path.join(disk.path, "data")
             self.settings["data_dir"] = self.data_dir
+            if journal == "elsewhere":
+                elsewhere = os.path.join(self.folder, "journal")
+                os.makedirs(elsewhere, mode=0o700)
+                os.makedirs(self.data_dir, mode=0o700)
+                os.symlink(elsewhere, os.path.join(self.data_dir, "journal"))
             return
         os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(disk.path, "journal"), mode=0o700, exist_ok=True)

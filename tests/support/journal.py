@@ -72,9 +72,12 @@ def unpack_map(data, at, n):
 
 
 def blocks(path, base, end=None):
-    """(offset, time, body) of each block of a segment, up to its end or first torn block."""
-    with open(path, "rb") as f:
-        data = memoryview(f.read())
+    """(offset, time, body) of each block of a segment, up to its end or first torn block. Nothing if retention was faster."""
+    try:
+        with open(path, "rb") as f:
+            data = memoryview(f.read())
+    except FileNotFoundError:
+        return
     data = data[:None if end is None else end - base]
     at = 0
     while at + BLOCK.size <= len(data):

@@ -57,7 +57,7 @@ class Load:
         self.r.settle(seconds)
         self.settled = not self.is_running()
 
-    def findings(self, receiver=None, seconds=60, prefix_only=False):
+    def findings(self, receiver=None, seconds=60, prefix_only=False, journal_is_whole=True):
         """Waits until all is told, then compares; returns verify.Findings."""
         book = self.book()
         if not self.settled:
@@ -69,7 +69,7 @@ class Load:
                               seconds * roost.SLOW, "%d notifications" % expected)
         receipts = None if receiver is None else list(receiver.receipts)
         return verify.check(self.r.data_dir, book, lambda d: self.r.query(d, verify.METRIC, "--since", "1d"), receipts,
-                            prefix_only)
+                            prefix_only, journal_is_whole)
 
     def assert_accounted_for(self, receiver=None, seconds=60):
         findings = self.findings(receiver, seconds)

@@ -60,6 +60,7 @@ class System:
         self.episode = 0
         self.growth = growth.Growth()
         self.clock_file = None
+        self.journal_is_whole = True
         self.redis = None  # or one that is not Roost's child
 
     def __enter__(self):
@@ -111,7 +112,7 @@ class System:
         self.r.wait_up(UP_S)
         self.load.stop()
         result = self.load.finish(2 * UP_S)
-        findings = self.load.findings(self.hook, SETTLE_S, prefix_only=True)
+        findings = self.load.findings(self.hook, SETTLE_S, prefix_only=True, journal_is_whole=self.journal_is_whole)
         book = self.load.book()
         roost.wait_for(lambda: not self.state_findings(book).counts, SETTLE_S, "the latest values in Redis",
                        lambda: self.state_findings(book).text())
@@ -163,6 +164,7 @@ class DiskSystem(System):
         self.disk = disk
         super().__init__(roost_class=lambda settings, **o: OnDisk(disk, settings=settings, **{k: o[k] for k in o if k != "disk"}),
                          **options)
+        self.journal_is_whole = not isinstance(disk, SmallDisk)
 
     def __exit__(self, *why):
         try:

@@ -171,12 +171,20 @@ def transition_of(body):
     return body.get("id") if isinstance(body, dict) else None
 
 
-def check(data_dir, book, query, receipts=None, prefix_only=False):
-    """prefix_only: devices of other loads were there before; theirs is not looked at."""
+def told_alerts(receipts):
+    """Alerts as they reached the receiver, once by their key, in order."""
+    told = {key: body for key, body, status in receipts if status == 200 and isinstance(body, dict)}
+    return [dict(body, values=json.dumps(body["values"])) for body in told.values()]
+
+
+def check(data_dir, book, query, receipts=None, prefix_only=False, journal_is_whole=True):
+    """prefix_only: devices of other loads were there before; theirs is not looked at. journal_is_whole: or else it was full and
+    has let go of what all had read; then what the receiver was told counts as the alerts."""
     findings = Findings()
     check_history(data_dir, book, query, findings)
     prefix = book.prefix + "-" if prefix_only else ""
-    alerts = [a for a in journal.alerts(data_dir) if a["device"].startswith(prefix)]
+    alerts = journal.alerts(data_dir) if journal_is_whole else told_alerts(receipts)
+    alerts = [a for a in alerts if a["device"].startswith(prefix)]
     if receipts is not None and prefix_only:
         receipts = [x for x in receipts if not isinstance(x[1], dict) or x[1].get("device", prefix).startswith(prefix)]
     check_alerts(alerts, book, findings)

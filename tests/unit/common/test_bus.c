@@ -11,6 +11,7 @@
 #include "metrics.h"
 
 #define DEADLINE_US 5000000
+#define ORDERED 20000 /* more than one bundle of them, and more than one turn takes */
 
 struct side {
 	struct bus *bus;
@@ -20,8 +21,11 @@ struct side {
 	char from[BUS_NAME_MAX];
 	int ups;
 	int downs;
+	uint64_t expect_seq; /* 0: any */
 	struct bus_link *forward_to;
 };
+
+static uint8_t large[5000];
 
 static void
 on_msg(void *arg, struct bus_msg *m)
@@ -33,11 +37,14 @@ on_msg(void *arg, struct bus_msg *m)
 	if (m->type != MSG_STREAM_BATCH)
 		return;
 	s->last_seq = m->any->batch.seq;
+	if (s->expect_seq)
+		ck_assert_uint_eq(s->last_seq, s->expect_seq++);
 	s->last_len = m->any->batch.records.len;
 	if (s->forward_to) {
 		frame_writable(*m->frame, m->any->batch.records)[0] = 'X';
 		ck_assert_int_eq(bus_forward(s->forward_to, NULL, m->frame), 0);
-		ck_assert_ptr_null(*m->frame);
+		/* Large ones change hands, small ones are gathered. */
+		ck_assert_int_eq(*m->frame == NULL, m->any->batch.records.len == sizeof large);
 	} else {
 		ck_assert(m->any->batch.records.data[0] == 'X');
 	}
@@ -62,8 +69,6 @@ wait_for(struct loop *loop, const int *value, int at_least)
 		loop_turn(loop, 10000);
 	ck_assert_int_ge(*value, at_least);
 }
-
-static uint8_t large[5000];
 
 static char dir[] = "/tmp/roost-bus-XXXXXX";
 
@@ -101,7 +106,8 @@ START_TEST(test_flow)
 	struct bus_link *to_limiter, *limiter_in, *storage_in;
 	struct msg_batch b = batch_of(5);
 	struct msg_commit commit = { .stream = 1, .upto = 5 };
-	uint64_t rejected = metric_get(M_BUS_REJECTED);
+	struct msg_batch large_batch = { .stream = 1, .records = bytes_of(large, sizeof large) };
+	uint64_t rejected = metric_get(M_BUS_REJECTED), dropped;
 
 	make_dir();
 	connectivity.bus = bus_new(loop, "connectivity-0", dir, on_msg, on_link, &connectivity);
@@ -138,9 +144,28 @@ START_TEST(test_flow)
 	ck_assert_uint_eq(metric_get(M_BUS_REJECTED), rejected + 1);
 	ck_assert_int_eq(limiter.messages, 302);
 
-	/* A receiver that is not there is told apart from one that is behind. */
+	/* Small ones wait for the end of the turn, and for nothing else: they come in order with the large ones. */
+	limiter.messages = 0;
+	for (b.seq = 10; b.seq < 10 + ORDERED; b.seq++) {
+		b.records =
+		    b.seq % 100 == 99 ? bytes_of(large, sizeof large) : bytes_of_str("records");
+		ck_assert_int_eq(bus_send(to_limiter, NULL, MSG_STREAM_BATCH, &b), 0);
+	}
+	limiter.expect_seq = 10;
+	wait_for(loop, &limiter.messages, ORDERED);
+	ck_assert_uint_eq(limiter.last_seq, 10 + ORDERED - 1);
+	ck_assert_uint_eq(limiter.expect_seq, 10 + ORDERED);
+	b = batch_of(5);
+
+	/* A receiver that is not there is told apart from one that is behind, and small messages to it are counted. */
+	dropped = metric_get(M_BUS_DROPPED);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(bus_send(storage_in, "connectivity-9", MSG_COMMIT, &commit), 0);
+	bus_flush(storage.bus);
+	ck_assert_uint_eq(metric_get(M_BUS_DROPPED), dropped + 3);
 	ck_assert_int_eq(
-	    bus_send(storage_in, "connectivity-9", MSG_COMMIT, &commit), ERR_NOT_FOUND);
+	    bus_send(storage_in, "connectivity-9", MSG_STREAM_BATCH, &large_batch), ERR_NOT_FOUND);
+	ck_assert_uint_eq(metric_get(M_BUS_DROPPED), dropped + 4);
 
 	bus_close(limiter.bus, &limiter_in);
 	wait_for(loop, &connectivity.downs, 1);

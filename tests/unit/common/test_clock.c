@@ -1,6 +1,10 @@
 /* test_clock.c - times and durations as text, both ways */
 #include "clock.h"
 
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
 #include "../unit.h"
 #include "err.h"
 #include "mem.h"
@@ -44,6 +48,28 @@ START_TEST(test_iso)
 }
 END_TEST
 
+/* Every day of the years 1970 to 2370, every thirteenth of the years 0 to 9999, at another time of day each. */
+START_TEST(test_iso_of_every_day)
+{
+	char out[CLOCK_ISO_MAX], want[CLOCK_ISO_MAX];
+
+	for (int64_t day = -719528, i = 0; day <= 2932896;
+	     day += day >= 0 && day < 146097 ? 1 : 13, i++) {
+		time_t s = (time_t)(day * 86400 + i * 37 % 86400);
+		struct tm tm = { 0 };
+
+		ck_assert_ptr_nonnull(gmtime_r(&s, &tm));
+		snprintf(want, sizeof(want), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
+		    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		    (int)(i % 1000000));
+		if (strcmp(clock_iso(s * 1000000ll + i % 1000000, out), want) != 0)
+			ck_abort_msg("%s, not %s", out, want);
+	}
+	ck_assert_str_eq(clock_iso(-62167219200000001, out), "-62167219200000001us");
+	ck_assert_str_eq(clock_iso(253402300800000000, out), "253402300800000000us");
+}
+END_TEST
+
 START_TEST(test_durations)
 {
 	static const struct {
@@ -83,4 +109,4 @@ START_TEST(test_durations)
 }
 END_TEST
 
-UNIT_MAIN("clock", test_iso, test_durations)
+UNIT_MAIN("clock", test_iso, test_iso_of_every_day, test_durations)

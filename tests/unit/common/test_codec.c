@@ -364,6 +364,7 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/mqtt_message-1.hex", MSG_MQTT_MESSAGE },
 		{ "tests/vectors/mqtt_delivery-1.hex", MSG_MQTT_DELIVERY },
 		{ "tests/vectors/mqtt_will-1.hex", MSG_MQTT_WILL },
+		{ "tests/vectors/welcome-1.hex", MSG_WELCOME },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(vectors); i++) {
@@ -386,6 +387,8 @@ START_TEST(test_golden_frames)
 			    msg.batch.seq == 300 && bytes_equal_str(msg.batch.records, "records"));
 		if (type == MSG_COMMIT)
 			ck_assert(msg.commit.upto == 300 && u64s_count(msg.commit.verdicts) == 2);
+		if (type == MSG_WELCOME)
+			ck_assert(msg.welcome.upto == 300 && msg.welcome.time == 1732233600000000);
 		if (type == MSG_HELLO)
 			ck_assert(msg.hello.life == 42 && msg.hello.epoch == 0 &&
 				  msg.hello.given_up == (strstr(vectors[i].file, "-2") ? 321 : 0));

@@ -32,6 +32,40 @@ start(struct worker *w)
 }
 
 static const struct worker_spec spec = { .name = "limiter", .start = start };
+static const struct worker_spec *child_spec = &spec;
+
+/* Freed, but not given back: what is behind it stays. */
+#define BURST_BLOCKS 2048
+#define BURST_BLOCK 8192
+#define BUSY_MS 4242
+
+static void *pinned;
+
+static int
+start_with_burst(struct worker *w)
+{
+	static void *blocks[BURST_BLOCKS];
+
+	(void)w;
+	for (size_t i = 0; i < BURST_BLOCKS; i++) {
+		blocks[i] = malloc(BURST_BLOCK);
+		memset(blocks[i], 1, BURST_BLOCK);
+	}
+	pinned = malloc(BURST_BLOCK);
+	for (size_t i = 0; i < BURST_BLOCKS; i++)
+		free(blocks[i]);
+	return 0;
+}
+
+static void
+tell_quiet(struct worker *w)
+{
+	worker_busy(w, BUSY_MS);
+}
+
+static const struct worker_spec burst_spec = {
+	.name = "limiter", .start = start_with_burst, .quiet = tell_quiet
+};
 
 struct child {
 	pid_t pid;
@@ -61,7 +95,7 @@ spawn(const char *settings_text)
 		setenv("ROOST_CONTROL_FD", number, 1);
 		snprintf(number, sizeof number, "%d", memfd);
 		setenv("ROOST_SETTINGS_FD", number, 1);
-		_exit(worker_main(&spec, 1, argv));
+		_exit(worker_main(child_spec, 1, argv));
 	}
 	close(pair[1]);
 	close(memfd);
@@ -123,6 +157,42 @@ START_TEST(test_life)
 }
 END_TEST
 
+static size_t
+resident_bytes(pid_t pid)
+{
+	char path[40];
+	size_t pages = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%*s %zu", &pages), 1);
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+START_TEST(test_memory_of_a_burst_is_given_back)
+{
+	struct child c;
+	size_t before;
+
+	child_spec = &burst_spec;
+	c = spawn("");
+	await_msg(&c, MSG_READY);
+	before = resident_bytes(c.pid);
+	ck_assert_uint_eq(await_msg(&c, MSG_BUSY).busy.ms, BUSY_MS);
+	await_msg(&c, MSG_HEARTBEAT);
+#ifndef __SANITIZE_ADDRESS__ /* its allocator keeps what is freed */
+	ck_assert_uint_lt(resident_bytes(c.pid), before - BURST_BLOCKS / 2 * BURST_BLOCK);
+#else
+	ck_assert_uint_gt(before, 0);
+#endif
+	shutdown(c.control, SHUT_RDWR);
+	ck_assert_int_eq(exit_code_of(&c), 0);
+}
+END_TEST
+
 START_TEST(test_parent_dies)
 {
 	struct child c = spawn("");
@@ -152,4 +222,5 @@ START_TEST(test_exit_codes)
 }
 END_TEST
 
-UNIT_MAIN("worker", test_life, test_parent_dies, test_exit_codes)
+UNIT_MAIN(
+    "worker", test_life, test_memory_of_a_burst_is_given_back, test_parent_dies, test_exit_codes)

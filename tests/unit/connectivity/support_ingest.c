@@ -67,7 +67,8 @@ welcome(struct bus_link *shard, uint64_t partition)
 		.stream = x.stream + partition,
 		.upto = x.upto,
 		.window = x.window,
-		.window_bytes = STREAM_WINDOW_BYTES };
+		.window_bytes = STREAM_WINDOW_BYTES,
+		.time = x.time };
 
 	ck_assert_int_eq(bus_send(shard, "connectivity-0", MSG_WELCOME, &msg), 0);
 }

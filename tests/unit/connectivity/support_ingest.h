@@ -32,6 +32,7 @@ struct fixture {
 	struct msg_hello hello;
 	uint64_t stream; /* WELCOME's; 0: HELLO is not answered */
 	uint64_t upto;
+	uint64_t time; /* of the journal, in WELCOME */
 	uint32_t window;
 	int seen_count;
 	struct seen seen[SEEN_MAX];

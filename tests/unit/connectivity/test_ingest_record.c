@@ -68,6 +68,32 @@ START_TEST(record_fields)
 }
 END_TEST
 
+/* Roost's clock was put back by years; the journal knows better, and what devices say of now is not of the future. */
+START_TEST(the_future_begins_behind_the_journal)
+{
+	struct ingest_message m = message("{\"temperature\":21.5,\"ts\":\"2124-11-22T00:00:00Z\"}");
+	struct record r;
+
+	ck_assert_int_eq(ingest_offer(x.in, &m, 1, NULL), 0);
+	wait_for(&x.seen_count, 1);
+	r = record_of(0);
+	ck_assert_uint_eq(first_point(&r).reason, QUARANTINE_TIME);
+	commit(1, (struct bytes){ 0 });
+	wait_for(&x.answers, 1);
+	x.time = 4889030400000000; /* 2124-12-05 */
+	bus_free(&x.shard_bus);
+	turn(20000);
+	open_shard();
+	wait_for(&x.hellos, x.hellos + 1);
+	turn(20000);
+	ck_assert_int_eq(ingest_offer(x.in, &m, 2, NULL), 0);
+	wait_for(&x.seen_count, 2);
+	r = record_of(1);
+	ck_assert_uint_eq(first_point(&r).reason, QUARANTINE_NONE);
+	ck_assert_uint_eq(r.flags & RECORD_DEVICE_TIME, RECORD_DEVICE_TIME);
+}
+END_TEST
+
 START_TEST(server_times_differ)
 {
 	struct record_cursor c;
@@ -198,6 +224,7 @@ main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
 	tcase_add_test(t, record_fields);
+	tcase_add_test(t, the_future_begins_behind_the_journal);
 	tcase_add_test(t, server_times_differ);
 	tcase_add_test(t, undecodable);
 	tcase_add_loop_test(t, undecodable_sizes, 0, 6);

@@ -95,6 +95,38 @@ START_TEST(too_large_before_connect_is_told_to_5)
 }
 END_TEST
 
+/* [MQTT-1.5.5-1]; 3.1.1 has no such rule. */
+START_TEST(a_length_not_in_its_shortest_form_is_malformed_in_5)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} pings[] = { { "\xc0\x80\0", 3 }, { "\xc0\x80\x80\0", 4 }, { "\xc0\x80\x80\x80\0", 5 } };
+	struct mqtt_conn *c;
+
+	for (size_t i = 0; i < COUNT_OF(pings); i++) {
+		c = connected(5, 1, "a");
+		buf_add(&in, pings[i].bytes, pings[i].len);
+		feed(c);
+		ck_assert_uint_eq(c->io.out->data[0], 0xe0);
+		ck_assert_uint_eq(c->io.out->data[2], 0x81);
+		ck_assert_int_eq(c->io.closing, CONN_CLOSE);
+		gone(c);
+		c = connected(4, 1, "a");
+		buf_add(&in, pings[i].bytes, pings[i].len);
+		feed(c);
+		CHECK_OUT(c, "\xd0\0");
+		gone(c);
+	}
+	c = mqtt_conn_new(&b, true);
+	buf_add(&in, "\x10\x8e\0\0\4MQTT\5\2\0\x3c\0\0\1a", 17);
+	feed(c);
+	ck_assert_uint_eq(c->io.out->data[0], 0x20);
+	ck_assert_uint_eq(c->io.out->data[3], 0x81);
+	gone(c);
+}
+END_TEST
+
 START_TEST(connect_deadline_and_keep_alive)
 {
 	struct mqtt_conn *c = mqtt_conn_new(&b, true);
@@ -428,6 +460,7 @@ main(void)
 		connect_of_5_tells_the_limits,
 		connect_refused,
 		too_large_before_connect_is_told_to_5,
+		a_length_not_in_its_shortest_form_is_malformed_in_5,
 		connect_deadline_and_keep_alive,
 		pubacks_keep_the_order_of_publishes,
 		answers_of_an_earlier_connection_are_forgotten,

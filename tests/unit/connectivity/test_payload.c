@@ -279,6 +279,19 @@ START_TEST(result)
 	ck_assert(!r.device_time);
 	ck_assert_int_eq(r.time, NOW);
 	ck_assert_uint_eq(r.quarantined, 2);
+	/* unless the journal has been there: then it is this clock that is behind */
+	payload_decoder_latest(decoder, NOW + 3650 * 86400000000ll);
+	payload_decoder_latest(decoder, 1);
+	ck_assert_int_eq(payload_decode(decoder, PAYLOAD_ANY,
+			     bytes_of_str("{\"a\":1,\"ts\":\"2034-06-01T00:00:00Z\"}"),
+			     bytes_of("", 0), NOW, &r, NULL),
+	    0);
+	ck_assert(r.device_time && r.quarantined == 0);
+	ck_assert_int_eq(payload_decode(decoder, PAYLOAD_ANY,
+			     bytes_of_str("{\"a\":1,\"ts\":\"2044-06-01T00:00:00Z\",\"b\":2}"),
+			     bytes_of("", 0), NOW, &r, NULL),
+	    0);
+	ck_assert(!r.device_time && r.quarantined == 2);
 	/* untouched on failure */
 	ck_assert_int_eq(
 	    payload_decode(decoder, PAYLOAD_ANY, bytes_of_str("{"), bytes_of("", 0), NOW, &r, NULL),

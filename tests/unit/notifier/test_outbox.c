@@ -1,5 +1,6 @@
 /* test_outbox.c - what is owed survives, once, in order, with the cursor behind it */
 #include <check.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "../unit.h"
 #include "err.h"
 #include "mem.h"
+#include "metrics.h"
 #include "outbox.h"
 
 static char *dir;
@@ -24,15 +26,13 @@ setup(void)
 static void
 teardown(void)
 {
-	static const char *const names[] = { "outbox.db", "outbox.db-wal", "outbox.db-shm",
-		"outbox.lock" };
+	DIR *d = opendir(dir);
+	const struct dirent *e;
 
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		char *path = xasprintf("%s/%s", dir, names[i]);
-
-		unlink(path);
-		free(path);
-	}
+	while ((e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.')
+			ck_assert_int_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
+	closedir(d);
 	rmdir(dir);
 	free(dir);
 }
@@ -226,5 +226,132 @@ START_TEST(killed_at_any_moment)
 }
 END_TEST
 
+/* Bytes of the file at which and how many are overwritten. */
+static void
+damage(size_t at, size_t n)
+{
+	char *path = xasprintf("%s/outbox.db", dir);
+	FILE *f = fopen(path, "r+");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fseek(f, (long)at, SEEK_SET), 0);
+	while (n-- > 0)
+		ck_assert_int_ne(fputc(0xa5, f), EOF);
+	fclose(f);
+	free(path);
+}
+
+static int
+files(const char *begin)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	int n = 0;
+
+	while ((e = readdir(d)) != NULL)
+		n += strncmp(e->d_name, begin, strlen(begin)) == 0;
+	closedir(d);
+	return n;
+}
+
+/* 1,000 notifications, each second delivered. */
+static void
+fill_outbox(void)
+{
+	const uint64_t cursors[2] = { 700, 8 };
+	struct outbox_item item = { 0 };
+	struct outbox *o = open_outbox();
+	char id[16];
+
+	ck_assert_int_eq(outbox_begin(o), 0);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(id, sizeof(id), "t%d", i);
+		ck_assert_int_eq(owe(o, id, i < 500 ? "a" : "b"), 0);
+	}
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	for (int i = 0; i < 500; i++) {
+		ck_assert_int_eq(outbox_next(o, "a", &item), 0);
+		ck_assert_int_eq(outbox_delivered(o, item.seq, 1), 0);
+	}
+	outbox_item_fini(&item);
+	outbox_close(&o);
+}
+
+/* What the journal says again: nothing delivered that is known of, and all that is owed. */
+static void
+read_journal_again(struct outbox *o, int *ret_again)
+{
+	const uint64_t cursors[2] = { 700, 8 };
+	struct outbox_item item = { 0 };
+	char id[16];
+
+	ck_assert(outbox_was_rebuilt(o));
+	ck_assert_uint_eq(outbox_cursor(o, 0), 0);
+	ck_assert_int_eq(outbox_begin(o), 0);
+	for (int i = 0; i < 1000; i++) {
+		int err;
+
+		snprintf(id, sizeof(id), "t%d", i);
+		err = owe(o, id, i < 500 ? "a" : "b");
+		ck_assert(err == 0 || err == ERR_EXISTS);
+		*ret_again += err == 0 && i < 500;
+	}
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	for (int i = 500; i < 1000; i++) {
+		ck_assert_int_eq(outbox_next(o, "b", &item), 0);
+		ck_assert_int_eq(outbox_delivered(o, item.seq, 1), 0);
+	}
+	ck_assert_int_eq(outbox_next(o, "b", &item), ERR_NOT_FOUND);
+	outbox_item_fini(&item);
+}
+
+START_TEST(a_damaged_file_is_set_aside_and_rebuilt)
+{
+	static const struct {
+		const char *label;
+		size_t at, n;
+		int again; /* deliveries at most that nothing is known of any more */
+	} cases[] = {
+		{ "no database", 0, 100, 500 },
+		{ "the schema", 100, 500, 500 },
+		{ "one page of rows", 4 * 4096, 4096, 200 },
+	};
+	uint64_t aside = metric_get(M_NOTIFIER_SET_ASIDE);
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct outbox *o;
+		struct outbox_item item = { 0 };
+		int again = 0;
+
+		fill_outbox();
+		damage(cases[i].at, cases[i].n);
+		if (outbox_open(dir, 2, &o) == 0 && !outbox_was_rebuilt(o)) {
+			/* It shows only when it is met: that leaves a mark. */
+			while (outbox_next(o, "b", &item) == 0 &&
+			       outbox_delivered(o, item.seq, 1) == 0)
+				;
+			if (files("outbox.db.is-damaged") == 0)
+				(void)outbox_prune(o, 2000 + OUTBOX_KEEP_US);
+			outbox_close(&o);
+			ck_assert_msg(files("outbox.db.is-damaged") == 1, "%s", cases[i].label);
+			o = open_outbox();
+		}
+		ck_assert_msg(files("outbox.db.is-damaged") == 0, "%s", cases[i].label);
+		read_journal_again(o, &again);
+		ck_assert_msg(again <= cases[i].again, "%s: %d", cases[i].label, again);
+		ck_assert_uint_eq(metric_get(M_NOTIFIER_SET_ASIDE), ++aside);
+		ck_assert_int_ge(files("outbox.db.damaged-"), 1);
+		outbox_item_fini(&item);
+		outbox_close(&o);
+		o = open_outbox(); /* whole again */
+		ck_assert(!outbox_was_rebuilt(o));
+		ck_assert_uint_eq(outbox_cursor(o, 0), 700);
+		outbox_close(&o);
+		teardown();
+		setup();
+	}
+}
+END_TEST
+
 UNIT_MAIN_IN("outbox", setup, teardown, owes_with_the_cursor, in_order_per_receiver,
-    is_listed_for_people, killed_at_any_moment)
+    is_listed_for_people, killed_at_any_moment, a_damaged_file_is_set_aside_and_rebuilt)

@@ -293,6 +293,71 @@ START_TEST(room_is_made_for_new_devices)
 }
 END_TEST
 
+static void
+put_id(void *arg, struct bytes device)
+{
+	uint32_t len = (uint32_t)device.len;
+
+	buf_add(arg, &len, sizeof(len));
+	buf_add(arg, device.data, len);
+}
+
+static void
+put_device(void *arg, struct bytes device, struct bytes latest)
+{
+	(void)latest;
+	put_id(arg, device);
+}
+
+static void
+put_alert(void *arg, struct bytes device, uint64_t identity, const struct alert_fsm *a)
+{
+	(void)arg;
+	(void)device;
+	(void)identity;
+	(void)a;
+}
+
+/* The disk had no room for a snapshot: the next has the same in it, changes and the forgotten. */
+START_TEST(what_was_not_written_is_saved_again)
+{
+	struct buf first = { 0 }, second = { 0 }, third = { 0 };
+	struct engine_saver saver = { .on_device = put_device,
+		.on_alert = put_alert,
+		.on_forgotten = put_id,
+		.arg = &first };
+	char id[16];
+
+	w.devices_max = 20;
+	world_init(&w, HEAD "  - { alert: Hot, when: t > 35 }\n");
+	for (int i = 0; i < 20; i++) {
+		snprintf(id, sizeof(id), "d%02d", i);
+		world_read(&w, 1, id, "t=1");
+	}
+	world_restart(&w);
+	world_read(&w, 2, "d07", "t=40");
+	world_read(&w, 3, "n1", "t=1"); /* d00 makes room */
+	ck_assert_uint_eq(engine_counts(w.engine)->forgotten, 1);
+	engine_save(w.engine, &saver);
+	ck_assert(!engine_is_dirty(w.engine));
+	ck_assert_uint_eq(first.len, 3 * 4 + 3 + 3 + 2); /* d00, d07, n1 */
+	world_read(&w, 4, "d08", "t=1");
+	engine_unsaved(w.engine, buf_bytes(&first));
+	ck_assert(engine_is_dirty(w.engine));
+	saver.arg = &second;
+	engine_save(w.engine, &saver);
+	ck_assert_uint_eq(second.len, first.len + 4 + 3);
+	ck_assert_mem_eq(second.data, first.data, 4 + 3); /* the forgotten come first */
+	ck_assert(!engine_is_dirty(w.engine));
+	saver.arg = &third;
+	engine_save(w.engine, &saver);
+	ck_assert_uint_eq(third.len, 0);
+	buf_fini(&first);
+	buf_fini(&second);
+	buf_fini(&third);
+}
+END_TEST
+
 /* rules.devices_max bounds who comes new; what is on disk was let in by an earlier one. */
 START_TEST(a_smaller_bound_loses_nothing_at_a_restart)
 {
@@ -336,6 +401,7 @@ main(int argc, char **argv)
 	tcase_add_test(tc, restart_under_a_changed_rule_is_saved);
 	tcase_add_test(tc, bad_saved_state_is_refused);
 	tcase_add_test(tc, room_is_made_for_new_devices);
+	tcase_add_test(tc, what_was_not_written_is_saved_again);
 	tcase_add_test(tc, a_smaller_bound_loses_nothing_at_a_restart);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);

@@ -25,6 +25,7 @@ struct fixture {
 	char state_dir[48];
 	struct settings *settings;
 	struct worker w;
+	struct room room;
 	struct bus_link *link;
 	struct rule_index *index;
 	struct partition *p;
@@ -135,8 +136,9 @@ static const struct worker_spec tool = {
 static void
 open_partition(struct fixture *x, uint64_t epoch, uint64_t end)
 {
-	ck_assert_int_eq(
-	    partition_open(&x->w, x->state_dir, 3, 0, x->link, x->index, epoch, end, &x->p), 0);
+	ck_assert_int_eq(partition_open(&x->w, x->state_dir, 3, 0, &x->room, x->link, x->index,
+			     epoch, end, &x->p),
+	    0);
 }
 
 static void
@@ -357,6 +359,7 @@ START_TEST(a_snapshot_under_way_is_committed_with_its_alerts)
 	x.p->snapshot_us -= 10000000; /* due */
 	turn(&x);
 	ck_assert(x.p->writing);
+	partition_quiet(x.p);	 /* what is not committed stays */
 	reading(&x, 200, 2, 20); /* the next one is caused after it */
 	turn(&x);
 	ck_assert_uint_eq(x.p->durable, 0);
@@ -502,7 +505,8 @@ START_TEST(a_partition_has_one_owner)
 	setup(&x);
 	open_partition(&x, 5, 0);
 	ck_assert_int_eq(
-	    partition_open(&x.w, x.state_dir, 3, 0, x.link, x.index, 5, 0, &second), ERR_AGAIN);
+	    partition_open(&x.w, x.state_dir, 3, 0, &x.room, x.link, x.index, 5, 0, &second),
+	    ERR_AGAIN);
 	ck_assert_ptr_null(second);
 	partition_close(&x.p);
 	open_partition(&x, 5, 0);

@@ -44,6 +44,26 @@ make_block(struct buf *out, struct block_view *ret_view, uint64_t offset, uint64
 		.entries = buf_bytes(out) };
 }
 
+void
+give(struct history_store *s, uint64_t offset, const struct reading *r, size_t n)
+{
+	struct buf b = { 0 };
+	struct block_view v;
+
+	make_block(&b, &v, offset, offset + 100, r, n);
+	ck_assert_int_eq(history_store_block(s, 0, &v), 0);
+	buf_fini(&b);
+}
+
+struct history_store *
+open_store(const char *dir)
+{
+	struct history_store *s;
+
+	ck_assert_int_eq(history_store_open(dir, 1, &s), 0);
+	return s;
+}
+
 static sqlite3 *
 open_file(const char *dir, const char *file)
 {

@@ -127,7 +127,7 @@ START_TEST(single_values)
 }
 END_TEST
 
-START_TEST(decimals_take_two_bytes)
+START_TEST(decimals_take_a_byte)
 {
 	struct history_codec *c = history_codec_new();
 	struct history_points p = { 0 };
@@ -142,7 +142,7 @@ START_TEST(decimals_take_two_bytes)
 		else
 			add_double(&p, t, m / 10.0);
 	}
-	ck_assert_uint_lt(round_trip(c, &p), 2 * HISTORY_BLOCK_POINTS_MAX);
+	ck_assert_uint_lt(round_trip(c, &p), HISTORY_BLOCK_POINTS_MAX / 2);
 	history_points_fini(&p);
 	history_codec_free(&c);
 }
@@ -234,6 +234,101 @@ START_TEST(random_round_trips)
 		}
 		round_trip(c, &p);
 	}
+	history_points_fini(&p);
+	history_codec_free(&c);
+}
+END_TEST
+
+/* What the blocks of version 1 below were made from. */
+static void
+old_points(struct history_points *p, unsigned mode)
+{
+	seed_state = mode + 100;
+	for (int i = 0; i < (mode == 8 ? 70 : 6); i++) {
+		int64_t t = 1763820000000000 + i * (mode % 2 == 0 ? 60000000ll : 12345ll);
+
+		if (mode == 8)
+			add_double(p, t, 20.5 + i % 3);
+		else if (mode == 7 && i % 3 == 0)
+			add_int(p, t, 21);
+		else if (mode == 7)
+			add_double(p, t, i == 4 ? 74.93588199999998 : 21 + i / 10.0);
+		else
+			random_point(p, t, mode);
+	}
+}
+
+/* Written by the encoder of version 1: doubles as XOR and as decimals, ints, bools, strings, each of its own, numbers with an
+ * exception, and zstd. */
+START_TEST(version_1_is_read)
+{
+	static const char *const blocks[] = {
+		"0100060200c0878e920d7800000000ff56b454471bd0c9a553fc882207fe8e6f0191b0914cfa0ccb5a"
+		"caf56ac442654764bb3a571979c16509d240735890c40b0a2a3067",
+		"010006000080e0e188eb8ba206f2c001000000000600f8d1ce05a9fcd8058dd49c9c23c0c4d0b953ff"
+		"ecb8e730a6d3964adb4a84d5",
+		"0100060201c0878e920d7800000000ea0cf90395038703ec03e102c5c7a874",
+		"010006000280e0e188eb8ba206f2c00100000000321997ccc9",
+		"0100060203c0878e920d7800000000036f6e046f66660f61206c6f6e676572207374617465036f6e00"
+		"0090cbfbbc",
+		"010006000580e0e188eb8ba206f2c0010000000048090401017fe7c1de7abdf78d85d806fe06fe0701"
+		"829a267e",
+		"0100060205c0878e920d7800000000020b0402002cfdd1886fcc075002f284953535debeacc58f0603"
+		"036f6ea7c7ef26",
+		"010006000480e0e188eb8ba206f2c001000000000101048fba9d7de5bb5240a4030202030a0fd0860"
+		"6",
+		"010146950128b52ffd2095cd0000800200c0878e920d780001009a031414270200d7490650700497aa"
+		"d940",
+	};
+	struct history_codec *c = history_codec_new();
+	struct history_points p = { 0 }, back = { 0 };
+	uint8_t bytes[128];
+
+	for (unsigned mode = 0; mode < COUNT_OF(blocks); mode++) {
+		size_t len = strlen(blocks[mode]) / 2;
+
+		for (size_t i = 0; i < len; i++) {
+			char digits[3] = { blocks[mode][2 * i], blocks[mode][2 * i + 1], 0 };
+
+			bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
+		}
+		history_points_clear(&p);
+		history_points_clear(&back);
+		old_points(&p, mode);
+		ck_assert_int_eq(history_block_decode(c, bytes_of(bytes, len), &back), 0);
+		ck_assert_uint_eq(back.n, p.n);
+		assert_equal(&p, 0, &back);
+	}
+	history_points_fini(&p);
+	history_points_fini(&back);
+	history_codec_free(&c);
+}
+END_TEST
+
+/* What arithmetic leaves of a decimal lies next to it, and costs little; regular times cost nothing each. */
+START_TEST(neighbours_of_decimals)
+{
+	struct history_codec *c = history_codec_new();
+	struct history_points p = { 0 };
+	int64_t m = 749358820;
+
+	seed_state = 3;
+	for (int i = 0; i < 300; i++) {
+		double f = (double)(m += (int64_t)(rnd() % 2000000) - 1000000) / 1e7;
+
+		add_double(
+		    &p, i * 300000000ll, i % 10 == 0 ? nextafter(f, i % 20 == 0 ? 0 : 1e3) : f);
+	}
+	ck_assert_uint_lt(round_trip(c, &p), 300 * 23 / 8 + 2 * 30 + 30);
+	history_points_clear(&p);
+	for (int i = 0; i < 300; i++)
+		add_int(&p, i * 60000000ll, 7);
+	ck_assert_uint_lt(round_trip(c, &p), 24);
+	/* few values, far apart: zstd is better at them */
+	history_points_clear(&p);
+	for (int i = 0; i < 1000; i++)
+		add_int(&p, i * 60000000ll, (int64_t)(rnd() % 4) * 1000000007);
+	ck_assert_uint_lt(round_trip(c, &p), 1000);
 	history_points_fini(&p);
 	history_codec_free(&c);
 }
@@ -333,6 +428,29 @@ START_TEST(hostile_lengths)
 		{ "time far beyond int64",
 		    { 1, 0, 1, 2, 1, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0 },
 		    16, ERR_MALFORMED },
+		{ "no points, 2", { 2, 0, 0, 0, 0, 0 }, 6, ERR_MALFORMED },
+		{ "unknown unit, 2", { 2, 0, 1, 0x40, 0, 0, 0 }, 7, ERR_MALFORMED },
+		{ "unknown kinds, 2", { 2, 0, 1, 6, 0, 0, 0 }, 7, ERR_MALFORMED },
+		{ "unknown coding of times", { 2, 0, 2, 2, 0, 1, 5, 0, 0, 0 }, 10, ERR_MALFORMED },
+		{ "unknown coding of decimals", { 2, 0, 1, 0, 0, 0x50, 0, 0 }, 8, ERR_MALFORMED },
+		{ "unknown coding of ints", { 2, 0, 1, 1, 0, 5, 0 }, 7, ERR_MALFORMED },
+		{ "numbers as xor, 2", { 2, 0, 1, 4, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0 }, 14,
+		    ERR_MALFORMED },
+		{ "more exceptions than points, 2", { 2, 0, 1, 0, 0, 0, 2, 0, 2 }, 9,
+		    ERR_MALFORMED },
+		{ "exception outside, 2", { 2, 0, 1, 0, 0, 0, 1, 1, 2, 0 }, 10, ERR_MALFORMED },
+		{ "exception without its value, 2", { 2, 0, 1, 0, 0, 0, 1, 0, 0, 1, 2 }, 11,
+		    ERR_MALFORMED },
+		{ "exception twice, 2", { 2, 0, 2, 0, 0, 1, 0, 0, 0, 2, 0, 2, 0, 2, 0, 0 }, 16,
+		    ERR_MALFORMED },
+		{ "mantissa too large, 2",
+		    { 2, 0, 1, 0, 0, 0, 0, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20 }, 15,
+		    ERR_MALFORMED },
+		{ "bytes left over, 2", { 2, 0, 1, 1, 0, 0, 0, 0 }, 8, ERR_MALFORMED },
+		{ "time beyond int64, 2",
+		    { 2, 0, 1, 0x21, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0,
+			0 },
+		    16, ERR_MALFORMED },
 	};
 	struct history_codec *c = history_codec_new();
 	struct history_points back = { 0 };
@@ -373,5 +491,6 @@ START_TEST(points_sort_and_lose_copies)
 }
 END_TEST
 
-UNIT_MAIN("history_block", single_values, decimals_take_two_bytes, mixtures, random_round_trips,
-    every_prefix_and_every_flip, hostile_lengths, points_sort_and_lose_copies)
+UNIT_MAIN("history_block", single_values, decimals_take_a_byte, mixtures, random_round_trips,
+    version_1_is_read, neighbours_of_decimals, every_prefix_and_every_flip, hostile_lengths,
+    points_sort_and_lose_copies)

@@ -16,7 +16,6 @@
 #include "record.h"
 #include "support_history.h"
 
-#define SECOND 1000000ll
 #define DAYS 3
 #define FAR (4000 * HISTORY_DAY_US) /* after every file's last change */
 
@@ -24,26 +23,6 @@ static struct bytes
 text(const char *s)
 {
 	return bytes_of_str(s);
-}
-
-static void
-give(struct history_store *s, uint64_t offset, const struct reading *r, size_t n)
-{
-	struct buf b = { 0 };
-	struct block_view v;
-
-	make_block(&b, &v, offset, offset + 100, r, n);
-	ck_assert_int_eq(history_store_block(s, 0, &v), 0);
-	buf_fini(&b);
-}
-
-static struct history_store *
-open_store(const char *dir)
-{
-	struct history_store *s;
-
-	ck_assert_int_eq(history_store_open(dir, 1, &s), 0);
-	return s;
 }
 
 /* On each of three days ten points of each of two devices, and one that is masked; the times are the server's. */

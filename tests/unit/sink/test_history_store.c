@@ -17,28 +17,6 @@
 #include "record.h"
 #include "support_history.h"
 
-#define SECOND 1000000ll
-
-static void
-give(struct history_store *s, uint64_t offset, const struct reading *r, size_t n)
-{
-	struct buf b = { 0 };
-	struct block_view v;
-
-	make_block(&b, &v, offset, offset + 100, r, n);
-	ck_assert_int_eq(history_store_block(s, 0, &v), 0);
-	buf_fini(&b);
-}
-
-static struct history_store *
-open_store(const char *dir)
-{
-	struct history_store *s;
-
-	ck_assert_int_eq(history_store_open(dir, 1, &s), 0);
-	return s;
-}
-
 START_TEST(day_names)
 {
 	static const char *const bad[] = { "", "meta.db", "2025-11-22.db-wal", "2025-11-22",
@@ -187,6 +165,8 @@ START_TEST(small_blocks_are_merged)
 			give(s, offset, &r, 1);
 		}
 		ck_assert_int_eq(history_store_flush(s), 0);
+		if (flush % 100 == 50)
+			history_store_quiet(s);
 		if (flush == 600) {
 			history_store_close(&s);
 			s = open_store(dir);
@@ -372,6 +352,42 @@ START_TEST(retention_wants_old_days_that_rest)
 }
 END_TEST
 
+/* A clock that is ten years ahead of what there is: followed a day an hour, over restarts, and not when it was put back. */
+START_TEST(retention_does_not_believe_a_leap_of_the_clock)
+{
+	const int64_t hour = 3600 * SECOND, leap = 3650 * HISTORY_DAY_US;
+	char *dir = make_dir();
+	struct history_store *s = open_store(dir);
+	const struct reading r[] = { { .device = "a", .metric = "t", .time = DAY0, .value = 1 } };
+
+	give(s, 0, r, 1);
+	ck_assert_int_eq(history_store_flush(s), 0);
+	/* nothing is known yet but the newest day */
+	ck_assert_int_eq(history_store_clock(s, DAY0 + leap, 0), DAY0 + HISTORY_DAY_US);
+	ck_assert_int_eq(history_store_clock(s, DAY0 + leap, hour), DAY0 + 2 * HISTORY_DAY_US);
+	history_store_close(&s);
+	s = open_store(dir);
+	ck_assert_int_eq(history_store_clock(s, DAY0 + leap, 0), DAY0 + 2 * HISTORY_DAY_US);
+	ck_assert_int_eq(history_store_clock(s, DAY0 + leap, -hour), DAY0 + 2 * HISTORY_DAY_US);
+	ck_assert_int_eq(history_store_clock(s, DAY0 - leap, hour), DAY0 - leap);
+	ck_assert_int_eq(history_store_clock(s, DAY0 + leap, hour), DAY0 + 3 * HISTORY_DAY_US);
+	/* caught up */
+	ck_assert_int_eq(
+	    history_store_clock(s, DAY0 + 4 * HISTORY_DAY_US, hour), DAY0 + 4 * HISTORY_DAY_US);
+	ck_assert_int_eq(
+	    history_store_clock(s, DAY0 + 4 * HISTORY_DAY_US + 600 * SECOND, 600 * SECOND),
+	    DAY0 + 4 * HISTORY_DAY_US + 600 * SECOND);
+	history_store_close(&s);
+	remove_dir(&dir);
+	dir = make_dir();
+	s = open_store(dir);
+	ck_assert_int_eq(history_store_clock(s, DAY0, 0), DAY0); /* there is nothing to lose */
+	history_store_close(&s);
+	remove_dir(&dir);
+}
+END_TEST
+
 UNIT_MAIN("history_store", day_names, points_go_to_their_day_and_cursors_with_them,
     copies_are_dropped_where_the_device_gave_the_time, small_blocks_are_merged, many_days_at_once,
-    killed_at_any_moment, a_damaged_day_is_set_aside, retention_wants_old_days_that_rest)
+    killed_at_any_moment, a_damaged_day_is_set_aside, retention_wants_old_days_that_rest,
+    retention_does_not_believe_a_leap_of_the_clock)

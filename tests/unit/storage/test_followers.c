@@ -6,6 +6,7 @@
 #include "../unit.h"
 #include "err.h"
 #include "metrics.h"
+#include "subscriber.h"
 #include "support_dir.h"
 #include "support_shard.h"
 
@@ -38,6 +39,8 @@ START_TEST(test_follower_from_memory_and_files)
 	turn();
 	ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 1);
 	ck_assert_uint_eq(seqs[0], 301);
+	subscriber_rest(sh->followers.all[0]);
+	ck_assert_ptr_null(sh->followers.all[0]->out.data);
 	/* From the middle, and from the end. */
 	fresh();
 	subscribe("sink-state", "sink-state", false, 1, UINT64_MAX, 1 << 20);

@@ -502,7 +502,7 @@ START_TEST(test_prewrite_changes_nothing)
 
 	append(j, 1);
 	for (i = 0; i < 20; i++)
-		journal_prewrite(j);
+		journal_prewrite(j, true);
 	ck_assert_uint_gt(j->zeroed, 500000);
 	append(j, 2);
 	journal_abandon(&j);
@@ -513,9 +513,37 @@ START_TEST(test_prewrite_changes_nothing)
 }
 END_TEST
 
+/* Under load the next segment is zeros before it is opened, and after a crash in it everything is read. */
+START_TEST(test_next_segment_is_prewritten)
+{
+	struct journal *j = open_at(dir, WALL);
+	uint64_t seq = 0, base = j->segments[j->segment_count - 1].base;
+
+	ck_assert_int_eq(journal_prepare(j), 0);
+	while (j->segments[j->segment_count - 1].base == base) {
+		append(j, ++seq);
+		j->sync_us = 1;
+		journal_prewrite(j, false);
+		if (!journal_fits(j, 1000)) {
+			ck_assert_uint_eq(j->spare_zeroed, j->capacity);
+			ck_assert_int_eq(journal_roll(j, 1000, WALL), 0);
+		}
+	}
+	ck_assert_int_eq(j->spare_fd, -1);
+	ck_assert_uint_eq(j->zeroed, j->capacity);
+	append(j, ++seq);
+	journal_abandon(&j);
+	j = open_at(dir, WALL);
+	check_seen("in a prewritten segment", 0, seq, seq, 0);
+	ck_assert_uint_eq(seen.bad, 0);
+	journal_close(&j, WALL);
+}
+END_TEST
+
 UNIT_MAIN_IN("journal", setup, teardown, test_every_prefix, test_every_flipped_byte,
     test_zeroed_and_repeated_pages, test_block_inside_a_body, test_segments_roll_and_go,
     test_warm_replay_reaches_back, test_damaged_snapshot, test_clean_stop_is_trusted_once,
     test_copy_where_rewriting_fails, test_no_start_where_nothing_can_be_synced,
     test_no_copy_possible, test_time_never_goes_back, test_quota_and_large_blocks,
-    test_write_error_ends_the_process, test_prewrite_changes_nothing)
+    test_write_error_ends_the_process, test_prewrite_changes_nothing,
+    test_next_segment_is_prewritten)

@@ -150,11 +150,11 @@ START_TEST(test_prewrite_and_rest)
 	int fd = j->fd;
 
 	j->sync_us = 10000000; /* a slow disk is left alone */
-	journal_prewrite(j);
+	journal_prewrite(j, true);
 	ck_assert_uint_eq(j->zeroed, zeroed);
 	j->sync_us = 1;
 	journal_put(j, &(struct entry){ .kind = ENTRY_TICK });
-	journal_prewrite(j);
+	journal_prewrite(j, true);
 	journal_rest(j);
 	ck_assert_uint_eq(j->zeroed, zeroed);
 	ck_assert(!journal_fits(j, BLOCK_BODY_MAX));
@@ -163,10 +163,10 @@ START_TEST(test_prewrite_and_rest)
 	journal_rest(j);
 	j->sync_us = 1;
 	for (unsigned i = 0; i < 100; i++, j->sync_us = 1)
-		journal_prewrite(j);
+		journal_prewrite(j, true);
 	ck_assert_uint_eq(j->zeroed, j->capacity);
 	j->fd = -1; /* no segment could be opened */
-	journal_prewrite(j);
+	journal_prewrite(j, true);
 	ck_assert_uint_eq(journal_room(j), 0);
 	ck_assert(!journal_is_writable(j));
 	journal_close(&j, WALL);
@@ -183,7 +183,7 @@ START_TEST(test_prewrite_goes_so_far_ahead)
 	ck_assert_int_eq(journal_open(&c, &hooks, WALL, &j), 0);
 	j->sync_us = 1;
 	for (unsigned i = 0; i < 100; i++, j->sync_us = 1)
-		journal_prewrite(j);
+		journal_prewrite(j, true);
 	ck_assert_uint_lt(j->zeroed, j->capacity / 2);
 	journal_abandon(&j);
 }

@@ -88,6 +88,7 @@ START_TEST(test_given_up_id_is_not_given_again)
 	turn();
 	next = last("rules-0", MSG_WELCOME)->any.welcome.stream;
 	ck_assert_uint_gt(next, id);
+	ck_assert_int_eq((int64_t)last("rules-0", MSG_WELCOME)->any.welcome.time, shard_now(sh));
 	ck_assert_uint_eq(last("rules-0", MSG_WELCOME)->any.welcome.upto, 0);
 	/* Said again, because the WELCOME took long: the same answer. */
 	fresh();
