@@ -253,8 +253,6 @@ struct mqtt_connack {
 	bool has_session_expiry;
 	bool has_server_keep_alive;
 	uint16_t server_keep_alive_s;
-	bool qos1_only;			/* QoS 2 is not offered */
-	bool no_shared;			/* nor are shared subscriptions */
 	uint16_t receive_maximum;
 	uint16_t alias_maximum;
 	uint32_t packet_max;		/* 0: only a reason follows (refused) */

@@ -138,18 +138,10 @@ put_connack_props(uint8_t *p, const struct mqtt_connack *c)
 	if (c->packet_max) {
 		*p++ = MQTT_PROP_RECEIVE_MAXIMUM;
 		p = put_u16(p, c->receive_maximum);
-		if (c->qos1_only) {
-			*p++ = MQTT_PROP_MAXIMUM_QOS;
-			*p++ = 1;
-		}
 		*p++ = MQTT_PROP_PACKET_MAX;
 		p = put_u32(p, c->packet_max);
 		*p++ = MQTT_PROP_ALIAS_MAXIMUM;
 		p = put_u16(p, c->alias_maximum);
-	}
-	if (c->no_shared) {
-		*p++ = MQTT_PROP_SHARED_AVAILABLE;
-		*p++ = 0;
 	}
 	if (c->has_server_keep_alive) {
 		*p++ = MQTT_PROP_SERVER_KEEP_ALIVE;

@@ -1,7 +1,7 @@
 /* fuzz_router.c - subscriptions and retained messages on any filters and topics, against a matcher of another make
  *
- * Steps of one byte and a string each: subscribe, unsubscribe, publish, retain, ask for what is retained. What matches must
- * be what a plain walk over all filters finds.
+ * Steps of one byte and a string each: subscribe (a byte more says who, and in which group), unsubscribe, publish, retain, ask
+ * for what is retained. What matches must be what a plain walk over all filters finds.
  *
  * fuzz: -max_len=2048 */
 #include <stdlib.h>
@@ -15,15 +15,24 @@
 #include "support.h"
 
 #define SUBS_MAX 64
+#define SESSIONS 4
 #define TOPICS_MAX 32
 #define VISITS 4096
+
+/* A subscription as the test remembers it. */
+struct one {
+	struct mqtt_sub *sub;
+	unsigned session;
+	unsigned group; /* 0: not shared */
+	struct bytes inner;
+	struct buf filter; /* with $share/, if it is shared */
+};
 
 struct all {
 	struct mqtt_router router;
 	struct mqtt_retained retained;
-	struct mqtt_sub *list; /* all are of one session, which nobody looks into */
-	struct mqtt_sub *subs[SUBS_MAX];
-	struct bytes filters[SUBS_MAX];
+	struct mqtt_sub *lists[SESSIONS];
+	struct one subs[SUBS_MAX];
 	size_t sub_count;
 	struct bytes topics[TOPICS_MAX]; /* retained */
 	size_t topic_count;
@@ -31,25 +40,33 @@ struct all {
 	struct bytes filter;
 };
 
-/* Section 4.7, level by level. */
+/* Section 4.7, byte by byte. */
 static bool
 matches(struct bytes filter, struct bytes topic)
 {
-	struct bytes f, t = { 0 };
-	bool first = true, more;
+	const uint8_t *f = filter.data, *t = topic.data;
+	size_t i = 0, j = 0;
 
-	for (;;) {
-		if (!mqtt_level_next(&filter, &f))
-			return !mqtt_level_next(&topic, &t);
-		more = mqtt_level_next(&topic, &t);
-		if (first && more && t.len && t.data[0] == '$' && f.len == 1 &&
-		    (f.data[0] == '+' || f.data[0] == '#'))
-			return false;
-		if (bytes_equal_str(f, "#"))
+	if (t[0] == '$' && (f[0] == '+' || f[0] == '#'))
+		return false;
+	for (;; i++, j++) { /* both at the begin of a level */
+		if (i + 1 == filter.len && f[i] == '#')
 			return true;
-		if (!more || (!bytes_equal_str(f, "+") && !bytes_equal(f, t)))
+		if (i < filter.len && f[i] == '+') {
+			i++;
+			while (j < topic.len && t[j] != '/')
+				j++;
+		} else {
+			for (; i < filter.len && f[i] != '/'; i++, j++)
+				if (j == topic.len || t[j] != f[i])
+					return false;
+		}
+		if (j < topic.len && t[j] != '/')
 			return false;
-		first = false;
+		if (i == filter.len)
+			return j == topic.len;
+		if (j == topic.len)
+			return i + 2 == filter.len && f[i + 1] == '#';
 	}
 }
 
@@ -62,16 +79,45 @@ find(const struct bytes *list, size_t n, struct bytes b)
 	return n;
 }
 
-static void
-subscribe(struct all *a, struct bytes filter)
+/* Nobody looks into a session. */
+static struct mqtt_session *
+session_of(unsigned n)
 {
-	size_t at = find(a->filters, a->sub_count, filter);
+	static uint64_t sessions[SESSIONS];
 
-	ASSERT((mqtt_router_find(&a->router, NULL, filter) != NULL) == (at < a->sub_count));
-	if (at < a->sub_count || a->sub_count == SUBS_MAX)
+	return (struct mqtt_session *)(void *)&sessions[n];
+}
+
+static void
+subscribe(struct all *a, struct bytes filter, unsigned who)
+{
+	struct one new = {
+		.session = who % SESSIONS, .group = who / SESSIONS % 3, .inner = filter
+	};
+	struct mqtt_session *session = session_of(new.session);
+	struct bytes name, inner;
+	size_t at = 0;
+
+	if (mqtt_filter_says_shared(filter))
 		return;
-	a->filters[a->sub_count] = filter;
-	a->subs[a->sub_count++] = mqtt_router_subscribe(&a->router, NULL, &a->list, filter);
+	if (new.group)
+		buf_add_str(&new.filter, new.group == 1 ? "$share/g/" : "$share/name/");
+	buf_add(&new.filter, filter.data, filter.len);
+	filter = buf_bytes(&new.filter);
+	ASSERT(mqtt_filter_shared(filter, &name, &inner) == (new.group > 0));
+	ASSERT(!new.group || bytes_equal(inner, new.inner));
+	while (at < a->sub_count &&
+	       !(a->subs[at].session ==
+		   new.session &&bytes_equal(buf_bytes(&a->subs[at].filter), filter)))
+		at++;
+	ASSERT(mqtt_router_find(&a->router, session, filter) ==
+	       (at < a->sub_count ? a->subs[at].sub : NULL));
+	if (at < a->sub_count || a->sub_count == SUBS_MAX) {
+		buf_fini(&new.filter);
+		return;
+	}
+	new.sub = mqtt_router_subscribe(&a->router, session, &a->lists[new.session], filter);
+	a->subs[a->sub_count++] = new;
 }
 
 static void
@@ -79,28 +125,79 @@ unsubscribe(struct all *a, size_t at)
 {
 	if (at >= a->sub_count)
 		return;
-	mqtt_router_unsubscribe(&a->router, a->subs[at]);
-	a->sub_count--;
-	a->subs[at] = a->subs[a->sub_count];
-	a->filters[at] = a->filters[a->sub_count];
+	mqtt_router_unsubscribe(&a->router, a->subs[at].sub);
+	buf_fini(&a->subs[at].filter);
+	a->subs[at] = a->subs[--a->sub_count];
+}
+
+static struct one *
+one_of(struct all *a, const struct mqtt_sub *sub)
+{
+	for (size_t i = 0; i < a->sub_count; i++)
+		if (a->subs[i].sub == sub)
+			return &a->subs[i];
+	ASSERT(!"a subscription that nobody made");
+	return NULL;
+}
+
+/* Who shares this subscription's group, itself included. */
+static size_t
+members(const struct all *a, const struct one *of)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->sub_count; i++)
+		n += a->subs[i].group == of->group && bytes_equal(a->subs[i].inner, of->inner);
+	return n;
+}
+
+/* Each group that matches is there once, with all its members, and then it is the next one's turn. */
+static size_t
+check_groups(struct all *a, struct bytes topic)
+{
+	size_t in_groups = 0;
+
+	for (size_t i = 0; i < a->router.group_count; i++) {
+		struct mqtt_group *g = a->router.groups[i];
+		struct mqtt_sub *first = g->members;
+		const struct one *of = one_of(a, first);
+		size_t n = 0;
+
+		for (size_t k = 0; k < i; k++)
+			ASSERT(a->router.groups[k] != g);
+		for (const struct mqtt_sub *sub = first; sub; sub = sub->next, n++) {
+			const struct one *member = one_of(a, sub);
+
+			ASSERT(sub->group == g && member->group == of->group && member->group);
+			ASSERT(
+			    bytes_equal(member->inner, of->inner) && matches(member->inner, topic));
+		}
+		ASSERT(n == g->count && n == members(a, of));
+		in_groups += n;
+		mqtt_group_turn(first);
+		ASSERT(n == 1 ? g->members == first : g->members != first);
+	}
+	return in_groups;
 }
 
 static void
 publish(struct all *a, struct bytes topic)
 {
 	struct mqtt_sub *const *ret;
-	size_t n = mqtt_router_match(&a->router, topic, &ret), want = 0;
+	size_t n = mqtt_router_match(&a->router, topic, &ret), want = 0, want_shared = 0;
 
 	for (size_t i = 0; i < a->sub_count; i++)
-		want += matches(a->filters[i], topic);
+		if (matches(a->subs[i].inner, topic))
+			*(a->subs[i].group ? &want_shared : &want) += 1;
 	ASSERT(n == want);
 	for (size_t i = 0; i < n; i++) {
-		size_t at = 0;
+		const struct one *of = one_of(a, ret[i]);
 
-		while (at < a->sub_count && a->subs[at] != ret[i])
-			at++;
-		ASSERT(at < a->sub_count && matches(a->filters[at], topic));
+		ASSERT(!of->group && matches(of->inner, topic));
+		for (size_t k = 0; k < i; k++)
+			ASSERT(ret[k] != ret[i]);
 	}
+	ASSERT(check_groups(a, topic) == want_shared);
 }
 
 static void
@@ -174,7 +271,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		target(s);
 		if (step % 8 == 0 && is_filter)
-			subscribe(&a, s);
+			subscribe(&a, s, input_u8(&in));
 		else if (step % 8 == 1)
 			unsubscribe(&a, step >> 3);
 		else if (step % 8 <= 4 && is_topic)
@@ -186,7 +283,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	while (a.sub_count)
 		unsubscribe(&a, 0);
-	ASSERT(a.router.sub_count == 0 && a.router.tree.count <= 1);
+	ASSERT(a.router.sub_count == 0 && a.router.shared_count == 0 && a.router.tree.count <= 1);
 	mqtt_router_fini(&a.router);
 	mqtt_retained_fini(&a.retained);
 	return 0;

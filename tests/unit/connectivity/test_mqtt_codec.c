@@ -195,8 +195,6 @@ START_TEST(what_servers_send)
 {
 	struct buf out = { 0 };
 	struct mqtt_connack ok = { .session_present = true,
-		.qos1_only = true,
-		.no_shared = true,
 		.receive_maximum = 10,
 		.packet_max = 256,
 		.alias_maximum = 2,
@@ -209,7 +207,7 @@ START_TEST(what_servers_send)
 	mqtt_put_connack(&out, MQTT_V31, &ok);
 	CHECK_PUT(&out, "\x20\2\0\0");
 	mqtt_put_connack(&out, MQTT_V5, &ok);
-	CHECK_PUT(&out, "\x20\x16\1\0\x13\x21\0\x0a\x24\1\x27\0\0\1\0\x22\0\2\x2a\0\x12\0\1x");
+	CHECK_PUT(&out, "\x20\x12\1\0\x0f\x21\0\x0a\x27\0\0\1\0\x22\0\2\x12\0\1x");
 	mqtt_put_connack(&out, MQTT_V311, &no);
 	CHECK_PUT(&out, "\x20\2\0\5");
 	mqtt_put_connack(&out, MQTT_V5, &no);
