@@ -286,6 +286,7 @@ void mqtt_put_ack(struct buf *out, unsigned version, enum mqtt_type type, uint16
     struct bytes reason_string);
 /* SUBACK, UNSUBACK; reasons as MQTT 5 has them. For 3.1.1 failures become 0x80; for 3.1, which has none, QoS 0. UNSUBACK of
  * both has no reasons. */
+size_t mqtt_suback_size(unsigned version, enum mqtt_type type, size_t reasons);
 void mqtt_put_suback(struct buf *out, unsigned version, enum mqtt_type type, uint16_t packet_id, struct bytes reasons);
 void mqtt_put_pingresp(struct buf *out);
 void mqtt_put_disconnect(struct buf *out, uint8_t reason, struct bytes reason_string);	/* MQTT 5 only */

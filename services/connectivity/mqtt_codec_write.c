@@ -284,14 +284,29 @@ mqtt_put_ack(struct buf *out, unsigned version, enum mqtt_type type, uint16_t pa
 	close_packet(out, at);
 }
 
-/* No properties: MQTT-3.9.2-1, -2, MQTT-3.11.2-1, -2. */
+/* Identifier, reasons; no properties: MQTT-3.9.2-1, -2, MQTT-3.11.2-1, -2. */
+static size_t
+suback_length(unsigned version, enum mqtt_type type, size_t reasons)
+{
+	return version == MQTT_V5 ? 3 + reasons : 2 + (type == MQTT_UNSUBACK ? 0 : reasons);
+}
+
+size_t
+mqtt_suback_size(unsigned version, enum mqtt_type type, size_t reasons)
+{
+	size_t length = suback_length(version, type, reasons);
+
+	return 1 + varint_size(length) + length;
+}
+
 void
 mqtt_put_suback(struct buf *out, unsigned version, enum mqtt_type type, uint16_t packet_id,
     struct bytes reasons)
 {
 	size_t count = version < MQTT_V5 && type == MQTT_UNSUBACK ? 0 : reasons.len;
 	uint8_t failure = version == MQTT_V31 ? 0 : MQTT_UNSPECIFIED;
-	uint8_t *at = open_packet(out, (unsigned)type << 4, (version == MQTT_V5 ? 3u : 2u) + count);
+	uint8_t *at =
+	    open_packet(out, (unsigned)type << 4, suback_length(version, type, reasons.len));
 
 	if (!at)
 		return;

@@ -18,7 +18,7 @@ subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 	struct bytes name, filter;
 	uint8_t is_new = 0;
 
-	if (!mqtt_filter_valid(f->filter) || mqtt_levels(f->filter) > MQTT_LEVELS_MAX)
+	if (mqtt_levels(f->filter) > MQTT_LEVELS_MAX)
 		return MQTT_BAD_FILTER;
 	if (mqtt_filter_says_shared(f->filter) && !mqtt_filter_shared(f->filter, &name, &filter))
 		return MQTT_BAD_FILTER;
@@ -110,20 +110,36 @@ wants_retained(const struct mqtt_filter *f, uint8_t reason)
 	return f->retain_handling == MQTT_RETAIN_SEND || reason & REASON_NEW;
 }
 
+/* false: the connection failed. */
+static bool
+parse(struct mqtt_conn *c, const struct mqtt_frame *frame, enum mqtt_type answered_by,
+    struct mqtt_subscribe *ret)
+{
+	struct mqtt_fault fault;
+
+	if (mqtt_parse_subscribe(frame, c->version, ret, &fault) != 0) {
+		mqtt_conn_fail(c, fault.reason, fault.what);
+		return false;
+	}
+	/* MQTT-3.1.2-24; and without an answer the client would wait for ever. */
+	if (mqtt_suback_size(c->version, answered_by, ret->count) > c->out_packet_max) {
+		mqtt_conn_fail(c, MQTT_PACKET_TOO_LARGE, "the answer is larger than you take");
+		return false;
+	}
+	return true;
+}
+
 void
 mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_subscribe s, again;
 	struct mqtt_filter f;
-	struct mqtt_fault fault;
 	size_t visits = RETAINED_VISITS_MAX;
 	uint32_t id;
 
-	if (mqtt_parse_subscribe(frame, c->version, &s, &fault) != 0) {
-		mqtt_conn_fail(c, fault.reason, fault.what);
+	if (!parse(c, frame, MQTT_SUBACK, &s))
 		return;
-	}
 	id = mqtt_has(&s.props, MQTT_PROP_SUBSCRIPTION_ID) ? s.props.subscription_id : 0;
 	buf_clear(&b->scratch);
 	mqtt_unit_begin(b);
@@ -156,12 +172,9 @@ mqtt_on_unsubscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_subscribe s;
 	struct mqtt_filter f;
-	struct mqtt_fault fault;
 
-	if (mqtt_parse_subscribe(frame, c->version, &s, &fault) != 0) {
-		mqtt_conn_fail(c, fault.reason, fault.what);
+	if (!parse(c, frame, MQTT_UNSUBACK, &s))
 		return;
-	}
 	buf_clear(&b->scratch);
 	mqtt_unit_begin(b);
 	while (mqtt_filter_next(&s, &f)) {

@@ -500,6 +500,10 @@ def test_packets_of_a_clients_maximum():
             c.send(publish("a/#", "x", 0, version=5))
             c.wait_closed(10)
             assert len(c.rest) <= 60 and c.rest[0] == 0xE0 and c.rest[2] == 0x81, c.rest
+        with Client(r.port, "tiny", 5, packet_max=60) as c:
+            assert c.sub(*["f/%d" % n for n in range(55)]) == [2] * 55
+            c.send(subscribe([("f/%d" % n, 0) for n in range(56)], 2, 5))
+            assert [(p.kind, p.reason) for p in c.closed()] == [(DISCONNECT, 0x95)]
         with Client(r.port, "small", 5, packet_max=60) as c:
             answer = c.put("$SYS/x", "refused")
             assert answer.reason >= 0x80 and answer.properties == {}, answer

@@ -224,9 +224,13 @@ START_TEST(what_servers_send)
 	CHECK_PUT(&out, "\x90\4\0\7\1\x80");
 	mqtt_put_suback(&out, MQTT_V5, MQTT_SUBACK, 7, bytes_of("\1\x8f", 2));
 	CHECK_PUT(&out, "\x90\5\0\7\0\1\x8f");
+	ck_assert_uint_eq(mqtt_suback_size(MQTT_V311, MQTT_SUBACK, 125), 129);
+	ck_assert_uint_eq(mqtt_suback_size(MQTT_V311, MQTT_SUBACK, 126), 131);
+	ck_assert_uint_eq(mqtt_suback_size(MQTT_V311, MQTT_UNSUBACK, 126), 4);
 	mqtt_put_suback(&out, MQTT_V311, MQTT_UNSUBACK, 7, bytes_of("\0", 1));
 	CHECK_PUT(&out, "\xb0\2\0\7");
 	mqtt_put_suback(&out, MQTT_V5, MQTT_UNSUBACK, 7, bytes_of("\x11", 1));
+	ck_assert_uint_eq(mqtt_suback_size(MQTT_V5, MQTT_UNSUBACK, 1), out.len);
 	CHECK_PUT(&out, "\xb0\4\0\7\0\x11");
 	mqtt_put_pingresp(&out);
 	CHECK_PUT(&out, "\xd0\0");
