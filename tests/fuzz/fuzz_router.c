@@ -133,11 +133,12 @@ unsubscribe(struct all *a, size_t at)
 static struct one *
 one_of(struct all *a, const struct mqtt_sub *sub)
 {
-	for (size_t i = 0; i < a->sub_count; i++)
-		if (a->subs[i].sub == sub)
-			return &a->subs[i];
-	ASSERT(!"a subscription that nobody made");
-	return NULL;
+	size_t i = 0;
+
+	while (i < a->sub_count && a->subs[i].sub != sub)
+		i++;
+	ASSERT(i < a->sub_count);
+	return &a->subs[i];
 }
 
 /* Who shares this subscription's group, itself included. */
