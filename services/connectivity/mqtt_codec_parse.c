@@ -297,8 +297,9 @@ mqtt_parse_subscribe(const struct mqtt_frame *f, unsigned version, struct mqtt_s
 	*ret = (struct mqtt_subscribe){ .options = f->type == MQTT_SUBSCRIBE,
 		.qos_only = version < MQTT_V5 };
 	ret->packet_id = mqtt_get_u16(&r);
+	/* The standard names no reason; other brokers have this one here, and 0x82 for all other packets. */
 	if (!mqtt_failed(&r) && ret->packet_id == 0)
-		mqtt_fail(&r, MQTT_PROTOCOL_ERROR, "packet id 0");
+		mqtt_fail(&r, MQTT_MALFORMED, "packet id 0");
 	mqtt_get_props(&r, version, MQTT_PROPS_OF(f->type), &ret->props);
 	ret->filters = bytes_of(r.at, mqtt_left(&r));
 	if (ret->filters.len == 0) /* MQTT-3.8.3-2, MQTT-3.10.3-2; 3.1.1: MQTT-3.8.3-3 */

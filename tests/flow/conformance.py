@@ -588,7 +588,7 @@ def test_topics_and_filters_that_are_none():
                     got = c.closed()
                     assert [(p.kind, p.reason) for p in got] == ([(DISCONNECT, 0x81)] if version == 5 else []), (f, got)
             for data, reason in ((subscribe([], 1, version), 0x82), (subscribe([("a", 3)], 1, version), 0x82),
-                                 (subscribe([("a", 0xC0)], 1, version), 0x81), (subscribe([("a", 0)], 0, version), 0x82)):
+                                 (subscribe([("a", 0xC0)], 1, version), 0x81), (subscribe([("a", 0)], 0, version), 0x81)):
                 with Client(r.port, "c", version) as c:
                     c.send(data)
                     got = c.closed()

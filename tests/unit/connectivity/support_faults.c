@@ -1,7 +1,7 @@
 /* support_faults.c - packets that break MQTT, and the reason that each is to be refused with
  *
  * Where the standard names a reason, it is that one. Where it does not: what could not be sent by any conforming client
- * whatever the state is malformed (0x81), except for a packet id of 0, which is a protocol error (0x82). Before 5.0 nothing is
+ * whatever the state is malformed (0x81), except for a packet id of 0 in PUBLISH and its answers, a protocol error (0x82). Before 5.0 nothing is
  * said, the connection just closes. */
 #include "support_mqtt.h"
 
@@ -69,7 +69,7 @@ const struct packet_fault packet_faults[] = {
 	BAD("PUBACK of three bytes in 3.1.1", 4, "\x40\3\0\1\0", 0x81),
 	BAD("PUBACK of packet id 0", 4, "\x40\2\0\0", 0x82),
 	BAD("SUBSCRIBE without a filter", 4, "\x82\2\0\1", 0x82),
-	BAD("SUBSCRIBE with packet id 0", 4, "\x82\6\0\0\0\1a\0", 0x82),
+	BAD("SUBSCRIBE with packet id 0", 4, "\x82\6\0\0\0\1a\0", 0x81),
 	BAD("SUBSCRIBE at QoS 3", 4, "\x82\6\0\1\0\1a\3", 0x81),
 	BAD("SUBSCRIBE of 5 at QoS 3", 5, "\x82\7\0\1\0\0\1a\3", 0x82),
 	BAD("SUBSCRIBE with reserved bits", 4, "\x82\6\0\1\0\1a\4", 0x81),
@@ -141,7 +141,7 @@ const struct packet_fault packet_faults[] = {
 	BODY("PINGREQ flags", 5, 0xc1, "", 0x81),
 	BODY("SUBSCRIBE of 5 without a filter", 5, 0x82, "\0\1\0", 0x82),
 	BODY("SUBSCRIBE of nothing", 5, 0x82, "", 0x81),
-	BODY("SUBSCRIBE of 5 with packet id 0", 5, 0x82, "\0\0\0\0\1a\0", 0x82),
+	BODY("SUBSCRIBE of 5 with packet id 0", 5, 0x82, "\0\0\0\0\1a\0", 0x81),
 	BODY("empty filter of 5", 5, 0x82, "\0\1\0\0\0\0", 0x81),
 	BODY("a good filter and an empty one", 4, 0x82, "\0\1\0\1a\0\0\0\0", 0x81),
 	BODY("filter with NUL", 4, 0x82, "\0\1\0\3a\0b\0", 0x81),
@@ -159,7 +159,7 @@ const struct packet_fault packet_faults[] = {
 	BODY("no local of a shared subscription", 5, 0x82, "\0\1\0\0\x0a$share/g/a\4", 0x82),
 	BODY("share name with + of UNSUBSCRIBE", 5, 0xa2, "\0\1\0\0\x0a$share/+/p", 0x82),
 	BODY("UNSUBSCRIBE without a filter, 3.1.1", 4, 0xa2, "\0\1", 0x82),
-	BODY("UNSUBSCRIBE with packet id 0", 5, 0xa2, "\0\0\0\0\1a", 0x82),
+	BODY("UNSUBSCRIBE with packet id 0", 5, 0xa2, "\0\0\0\0\1a", 0x81),
 	BODY("UNSUBSCRIBE with an empty filter", 5, 0xa2, "\0\1\0\0\0", 0x81),
 	BODY("UNSUBSCRIBE with half a filter", 4, 0xa2, "\0\1\0\5a", 0x81),
 	BODY("session expiry twice in DISCONNECT", 5, 0xe0, "\0\x0a\x11\0\0\0\0\x11\0\0\0\0", 0x82),
