@@ -3,10 +3,13 @@
 #include <sys/random.h>
 
 #include "clock.h"
+#include "err.h"
+#include "exit_codes.h"
 #include "ingest.h"
 #include "listener.h"
 #include "log.h"
 #include "mem.h"
+#include "mqtt_copy.h"
 #include "mqtt_session.h"
 #include "worker.h"
 
@@ -16,6 +19,7 @@ struct connectivity {
 	struct loop *loop;
 	struct ingest *ingest;
 	struct mqtt_broker mqtt;
+	struct mqtt_copy *copy;
 	struct listener *mqtt_listener;
 	bool told_to_go;
 };
@@ -78,6 +82,29 @@ partition(void *arg, struct bytes device)
 	struct connectivity *s = arg;
 
 	return ingest_partition(s->ingest, device);
+}
+
+static uint64_t
+change(void *arg, const struct mqtt_change *what)
+{
+	struct connectivity *s = arg;
+
+	return mqtt_copy_change(s->copy, what);
+}
+
+static bool
+claim(void *arg, const struct mqtt_claim *what, uint64_t token)
+{
+	struct connectivity *s = arg;
+
+	return mqtt_copy_claim(s->copy, what, token);
+}
+
+static void
+on_newer_life(void *arg)
+{
+	/* Its clients are served by another process. */
+	worker_exit(arg, EXIT_DEPENDENCY);
 }
 
 static struct conn *
@@ -152,6 +179,29 @@ mqtt_config_of(const struct settings *st)
 }
 
 static int
+copy_new(struct connectivity *s, struct worker *w)
+{
+	const struct settings *st = w->settings;
+	const struct mqtt_copy_options options = {
+		.loop = w->loop,
+		.broker = &s->mqtt,
+		.redis_url = settings_str(st, SET_REDIS_URL),
+		.data_dir = settings_str(st, SET_DATA_DIR),
+		.worker = w->name,
+		.life = w->life,
+		.packet_max = (size_t)settings_int(st, SET_MQTT_PACKET_MAX),
+		.queue_max = (size_t)settings_int(st, SET_MQTT_REDIS_QUEUE_MIB) * MIB,
+		.alone = settings_int(st, SET_CONNECTIVITY_REPLICAS) <= 1,
+		.wait_us = settings_ms(st, SET_MQTT_REDIS_WAIT) * 1000,
+		.will_grace_us = settings_ms(st, SET_MQTT_WILL_GRACE) * 1000,
+		.fenced = on_newer_life,
+		.arg = w,
+	};
+
+	return mqtt_copy_new(&options, &s->copy);
+}
+
+static int
 connectivity_start(struct worker *w)
 {
 	struct connectivity *s = xcalloc(1, sizeof(*s));
@@ -160,6 +210,8 @@ connectivity_start(struct worker *w)
 		.reoffer = reoffer,
 		.release = release,
 		.partition = partition,
+		.change = change,
+		.claim = claim,
 		.arg = s,
 	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
@@ -179,6 +231,8 @@ connectivity_start(struct worker *w)
 	s->loop = w->loop;
 	mqtt_broker_init(&s->mqtt, &config, &ops);
 	mqtt_now(s, loop_now_us(w->loop));
+	if (copy_new(s, w) != 0)
+		return ERR_CONFIG;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->mqtt.set);
 	for (size_t i = 0; i < w->listener_count; i++)
@@ -195,6 +249,7 @@ connectivity_stop(struct worker *w)
 	if (!s)
 		return;
 	mqtt_broker_fini(&s->mqtt);
+	mqtt_copy_free(&s->copy);
 	listener_free(&s->mqtt_listener);
 	ingest_free(&s->ingest);
 	free(s);
@@ -216,6 +271,8 @@ connectivity_turn(struct worker *w)
 		s->told_to_go = true;
 		listener_turn(s->mqtt_listener);
 	}
+	/* Last, so that what this turn changed leaves with it. */
+	mqtt_copy_turn(s->copy);
 }
 
 static void
@@ -225,6 +282,7 @@ connectivity_tick(struct worker *w)
 
 	mqtt_now(s, loop_now_us(w->loop));
 	mqtt_broker_tick(&s->mqtt);
+	mqtt_copy_tick(s->copy);
 }
 
 static void
@@ -241,7 +299,8 @@ connectivity_drained(struct worker *w)
 {
 	struct connectivity *s = w->state;
 
-	return s->told_to_go && listener_is_empty(s->mqtt_listener);
+	/* What cannot be written now is what a death would leave, too: it is not waited for without end. */
+	return s->told_to_go && listener_is_empty(s->mqtt_listener) && mqtt_copy_is_idle(s->copy);
 }
 
 static void

@@ -139,6 +139,14 @@ mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
 	return 0;
 }
 
+bool
+mqtt_retained_has(struct mqtt_retained *r, struct bytes topic)
+{
+	const struct mqtt_node *node = mqtt_tree_find(&r->tree, topic);
+
+	return node && node->value;
+}
+
 struct match {
 	const struct mqtt_retained *r;
 	int64_t now_us;

@@ -44,6 +44,7 @@ int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m);
  * what is left is returned in it. ERR_FULL: they did not suffice. */
 int mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
     mqtt_retained_fn fn, void *arg);
+bool mqtt_retained_has(struct mqtt_retained *r, struct bytes topic);
 /* Frees what has expired. */
 void mqtt_retained_expire(struct mqtt_retained *r, int64_t now_us);
 

@@ -37,7 +37,10 @@ tell(struct mqtt_broker *b, const struct mqtt_change *change)
 void
 mqtt_change(struct mqtt_broker *b, const struct mqtt_change *change)
 {
-	if (b->ops.change && (!change->session || change->session->shared))
+	/* Of those that are not kept it is told that they begin and end: their wills are kept. */
+	if (b->ops.change &&
+	    (!change->session || change->session->shared || change->kind == MQTT_CHANGE_SESSION ||
+		change->kind == MQTT_CHANGE_END))
 		tell(b, change);
 }
 
@@ -179,8 +182,10 @@ mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client)
 void
 mqtt_broker_loading(struct mqtt_broker *b, bool loading)
 {
+	bool over = b->loading && !loading;
+
 	b->loading = loading;
-	if (!loading)
+	if (over)
 		mqtt_broker_room(b);
 }
 

@@ -80,6 +80,9 @@ copy_change(void *arg, const struct mqtt_change *c)
 	struct change *to = &changes[next % CHANGES_MAX];
 
 	(void)arg;
+	/* Only wills come of those that are not kept. */
+	if (c->session && !c->session->shared)
+		return 0;
 	ck_assert(next - first < CHANGES_MAX);
 	*to = (struct change){
 		.turn = turn, .kind = c->kind, .packet_id = c->packet_id, .partition = c->partition

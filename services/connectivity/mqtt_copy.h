@@ -1,0 +1,55 @@
+/* mqtt_copy.h - the copy of MQTT sessions in Redis: what the broker tells (mqtt_shared.h) is written, what is there is loaded
+ *
+ * What a turn changed is one unit (session_state.h), carried out whole or not at all; its number is that of the write. A client
+ * that comes is claimed there first, so that two workers never have one session.
+ *
+ * A new life of this worker asks for what its name owns: wills, retained messages, sessions. Until all are loaded publishes that
+ * are not readings wait; what a client asks for goes first. The will of a client that was connected is published when it has
+ * not come back in time.
+ *
+ * What could not be written (Redis lost its memory, has none left, or was away for longer than its queue lasts) is written anew
+ * from memory, session by session, under new epochs; acknowledgements wait for that, as they wait for Redis. */
+#ifndef ROOST_MQTT_COPY_H
+#define ROOST_MQTT_COPY_H
+
+#include "loop.h"
+#include "mqtt_session.h"
+
+#define MQTT_COPY_LOADS_MAX 32	/* sessions claimed and loaded at a time without anybody waiting for them */
+
+struct mqtt_copy;
+
+struct mqtt_copy_options {
+	struct loop *loop;
+	struct mqtt_broker *broker;
+	const char *redis_url;
+	const char *data_dir;
+	const char *worker;	/* its name; outlives the call */
+	uint64_t life;
+	size_t packet_max;
+	size_t queue_max;	/* bytes of writes that wait for Redis */
+	bool alone;		/* no other worker has clients: who is not kept needs no claim */
+	int64_t wait_us;	/* a client that is to be kept waits this long for Redis */
+	int64_t will_grace_us;
+	void (*fenced)(void *arg);	/* a newer life of this worker has begun */
+	void *arg;
+};
+
+/* ERR_CONFIG: no such url. */
+int mqtt_copy_new(const struct mqtt_copy_options *options, struct mqtt_copy **ret_copy);
+void mqtt_copy_free(struct mqtt_copy **copy);
+
+/* mqtt_ops.change and .claim; arg is the copy. */
+uint64_t mqtt_copy_change(void *arg, const struct mqtt_change *change);
+bool mqtt_copy_claim(void *arg, const struct mqtt_claim *claim, uint64_t token);
+
+/* At the end of each turn: what was changed leaves. */
+void mqtt_copy_turn(struct mqtt_copy *copy);
+/* About once a second. */
+void mqtt_copy_tick(struct mqtt_copy *copy);
+/* All that this worker's name owned is in memory. */
+bool mqtt_copy_is_loaded(const struct mqtt_copy *copy);
+/* Nothing waits to be written. */
+bool mqtt_copy_is_idle(const struct mqtt_copy *copy);
+
+#endif

@@ -1,0 +1,137 @@
+/* mqtt_copy_impl.h - what the mqtt_copy files share */
+#ifndef ROOST_MQTT_COPY_IMPL_H
+#define ROOST_MQTT_COPY_IMPL_H
+
+#include "mqtt_copy.h"
+#include "mqtt_session_impl.h"
+#include "session_state.h"
+
+/* A CONNECT that waits. */
+struct copy_request {
+	struct copy_request *next;
+	uint64_t token;
+	int64_t until_us; /* Redis may be away for so long */
+	bool clean;
+	bool keep;
+};
+
+/* What comes of a session, until all of it is there. */
+struct copy_load;
+
+struct copy_client {
+	struct copy_client *hash_next;
+	struct copy_client *next; /* of all */
+	struct copy_client **link;
+	struct copy_client *todo_next; /* of those to be loaded, or to be written anew */
+	struct copy_client **todo_link;	/* NULL: it is not among them */
+	struct copy_request *requests;		/* the first is being dealt with if `asked` */
+	struct copy_load *load;
+	uint64_t epoch;	   /* 0: not claimed */
+	bool asked;	   /* a claim or load is under way: what it is, it stays until that is over */
+	bool anew;	   /* that claim is to write it anew */
+	bool fresh;	   /* claimed clean: what is still told is of the session before */
+	bool over;	   /* the session ended meanwhile */
+	bool has_will;	   /* in Redis */
+	bool owned;	   /* to be loaded: on that list; else, if on one, to be written anew */
+	int64_t since_ms;  /* owned: away since; 0: it was connected */
+	uint32_t expiry_s; /* owned */
+	uint16_t id_len;
+	char id[];
+};
+
+/* The will of a client whose session is not loaded. */
+struct copy_will {
+	struct copy_will *next;
+	struct mqtt_will *will;
+	int64_t due_us;
+	uint16_t id_len;
+	char id[];
+};
+
+struct copy_todo {
+	struct copy_client *first;
+	struct copy_client **end;
+};
+
+enum copy_list { COPY_WILLS = 1, COPY_RETAINED, COPY_OWNED, COPY_SWEEP, COPY_LISTS };
+
+struct mqtt_copy {
+	struct mqtt_copy_options options;
+	struct loop *loop;
+	struct mqtt_broker *broker;
+	struct session_state *ss;
+	char *worker;
+	struct copy_client **table;
+	size_t table_size; /* a power of 2 */
+	size_t count;
+	struct copy_client *first;
+	struct copy_todo load;
+	struct copy_todo anew;
+	struct copy_will *wills;
+	struct mqtt_message *message; /* what the open unit's enqueues are of; a reference */
+	uint64_t issued;	      /* units */
+	uint64_t done;		      /* answered */
+	uint64_t barrier;	      /* nothing is written before this one is done */
+	bool open;		      /* a unit is */
+	bool retained_in_unit;
+	bool hold;	      /* something is not in Redis and not in a unit either */
+	bool rewrite_retained;
+	bool losing;	/* Redis lost what it had: that was dealt with */
+	bool listed;
+	unsigned lists_left; /* that are asked for */
+	size_t fresh;	/* clients that are */
+	size_t to_load; /* owned ones that are not loaded */
+	size_t asked;	/* claims and loads under way */
+	size_t waiting; /* requests */
+	int64_t started_us;
+	int64_t stale_us; /* not before: writing anew */
+	int64_t swept_us;
+	struct loop_timer timer; /* requests that wait for Redis */
+	struct buf scratch;
+};
+
+/* mqtt_copy_client.c */
+struct bytes copy_id(const struct copy_client *c);
+struct copy_client *copy_find(const struct mqtt_copy *k, struct bytes id);
+struct copy_client *copy_get(struct mqtt_copy *k, struct bytes id);	/* made if it is not there */
+void copy_client_free(struct mqtt_copy *k, struct copy_client *c);
+void copy_drop(struct mqtt_copy *k, struct copy_client *c);	/* unless it is asked about */
+void copy_fresh(struct mqtt_copy *k, struct copy_client *c, bool fresh);
+void copy_todo(struct copy_todo *list, struct copy_client *c);
+void copy_todo_done(struct mqtt_copy *k, struct copy_client *c);	/* if it is on one */
+void copy_dirty(struct mqtt_copy *k, struct copy_client *c);	/* it is to be written anew */
+void copy_stale(struct mqtt_copy *k, const char *why);		/* all are */
+int64_t copy_wall_ms(void);
+
+/* mqtt_copy.c */
+void copy_ask(struct mqtt_copy *k, struct copy_client *c);	/* for its first request, or to load or write it */
+void copy_go_on(struct mqtt_copy *k);				/* loads and writes what is to be */
+void copy_answer(struct mqtt_copy *k, struct copy_client *c, uint8_t reason);	/* its first request */
+
+/* mqtt_copy_write.c */
+bool copy_unit(struct mqtt_copy *k);	/* opens one; false: Redis is too far behind */
+void copy_unit_end(struct mqtt_copy *k);
+void copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* all of it */
+void copy_write_life(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* connected, or since when not */
+void copy_write_retained(struct mqtt_copy *k);
+
+/* mqtt_copy_load.c */
+void copy_list(struct mqtt_copy *k);
+void copy_on_item(void *arg, uint64_t token, const struct session_state_item *item);
+void copy_on_list_end(struct mqtt_copy *k, enum copy_list list, int err);
+void copy_load_begin(struct copy_client *c, const struct session_state_claim *claim);
+void copy_load_end(struct mqtt_copy *k, struct copy_client *c);	/* into the broker */
+void copy_load_free(struct copy_client *c);
+void copy_wills_tick(struct mqtt_copy *k);
+void copy_will_forget(struct mqtt_copy *k, struct bytes id);	/* the client is back */
+void copy_wills_fini(struct mqtt_copy *k);
+
+/* mqtt_copy_message.c; wall_ms and now_us are the same moment */
+void copy_message_put(struct buf *out, const struct mqtt_message *m, bool retain, int64_t wall_ms, int64_t now_us);
+struct mqtt_message *copy_message_get(const struct msg_mqtt_message *m, int64_t wall_ms, int64_t now_us);
+struct mqtt_will *copy_will_get(const struct msg_mqtt_will *w, const struct msg_mqtt_message *m);
+/* In the unit; id's. */
+void copy_will_put(struct mqtt_copy *k, struct bytes id, uint64_t epoch, const struct mqtt_will *will, int64_t since_ms);
+void copy_filter_put(struct buf *out, const struct mqtt_sub *sub);
+
+#endif

@@ -1,0 +1,189 @@
+"""MQTT sessions survive: kill -9 of workers, of everything, of Redis; nothing acknowledged is lost, QoS 2 is exactly once."""
+import collections
+import os
+import random
+import signal
+
+import journal
+import roost
+from mqtt_durable import Durable, turn
+from roost import Roost
+
+SECONDS = 30 if os.environ.get("THOROUGH") else 5
+EVERY = 1.3  # one that dies within a second of READY is started again with back-off
+
+
+def kill(r, *names):
+    pids = r.pids()
+    for name in names:
+        for pid in [p for n, p in pids.items() if n.startswith(name)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+class Nemesis:
+    """Every so often one of these deeds, from within turn()."""
+
+    def __init__(self, deeds, every, seed):
+        self.deeds = deeds
+        self.every = every
+        self.random = random.Random(seed)
+        self.at = roost.time.monotonic() + every
+        self.done = 0
+
+    def __call__(self):
+        now = roost.time.monotonic()
+        if now >= self.at:
+            self.at = now + self.every * (0.5 + self.random.random())
+            self.random.choice(self.deeds)()
+            self.done += 1
+
+
+def check_delivery(publisher, subscriber, sent):
+    """sent: {payload: qos}, all acknowledged by now."""
+    count = collections.Counter(payload for _, payload, _, _ in subscriber.got)
+    lost = [p for p in sent if count[p] == 0]
+    twice = [p for p, qos in sent.items() if qos == 2 and count[p] > 1]
+    assert len(publisher.acked) == len(sent), (len(publisher.acked), len(sent))
+    assert not lost and not twice, "of %d: lost %d %r, twice %d %r" % (
+        len(sent), len(lost), lost[:5], len(twice), twice[:5])
+
+
+def messages_over(r, deeds, every, seconds=SECONDS, seed=1):
+    s = Durable(r.port, "subscriber", [("t/1/#", 1), ("t/2/#", 2)])
+    p = Durable(r.port, "publisher")
+    assert turn([s, p], 10 * roost.SLOW, lambda: s.is_done() and p.is_done()), "no start"
+    nemesis = Nemesis(deeds(s, p), every, seed)
+    sent = {}
+    end = roost.time.monotonic() + seconds
+
+    def each():
+        if len(p.waiting) < 10 and roost.time.monotonic() < end:
+            n = len(sent)
+            qos = 1 + n % 2
+            sent["m%d" % n] = qos
+            p.publish("t/%d/x" % qos, "m%d" % n, qos)
+        nemesis()
+
+    turn([s, p], seconds, None, each)
+    assert turn([s, p], 40 * roost.SLOW, lambda: s.is_done() and p.is_done() and len(
+        {payload for _, payload, _, _ in s.got}) == len(sent) and not s.incoming), "not all came: %d of %d; %d owed" % (
+            len({x[1] for x in s.got}), len(sent), len(p.out))
+    turn([s, p], 0.3)
+    check_delivery(p, s, sent)
+    assert s.lost_session == 0 and p.lost_session == 0, "sessions were lost"
+    roost.note("%d messages, %d deeds, %d connects" % (len(sent), nemesis.done, s.connects + p.connects))
+    return s, p
+
+
+def test_kill_of_connectivity():
+    with Roost() as r:
+        messages_over(r, lambda s, p: [lambda: kill(r, "connectivity-")], EVERY)
+
+
+def test_connections_are_cut_too():
+    with Roost() as r:
+        messages_over(r, lambda s, p: [s.drop, p.drop, s.drop, p.drop, lambda: kill(r, "connectivity-")], 0.3)
+
+
+def test_kill_of_redis_and_connectivity():
+    with Roost() as r:
+        messages_over(r, lambda s, p: [lambda: kill(r, "connectivity-"), lambda: kill(r, "redis")], EVERY)
+
+
+def test_emptied_redis():
+    with Roost() as r:
+        messages_over(r, lambda s, p: [lambda: r.redis("FLUSHALL"), s.drop, p.drop], 0.7)
+
+
+def test_kill_of_everything():
+    with Roost() as r:
+        s = Durable(r.port, "subscriber", [("t/#", 2)])
+        p = Durable(r.port, "publisher")
+        sent = {}
+        for life in range(3):
+            s.port = p.port = r.port
+            assert turn([s, p], 10 * roost.SLOW, lambda: s.up and p.up and s.subscribed)
+            s.drop()
+            for n in range(40):
+                sent["%d-%d" % (life, n)] = 2
+                p.publish("t/x", "%d-%d" % (life, n), 2)
+            assert turn([p], 10 * roost.SLOW, p.is_done)
+            r.kill_all()
+            r.start()
+            p.drop()
+        s.port = p.port = r.port
+        assert turn([s, p], 20 * roost.SLOW, lambda: len(s.got) >= len(sent) and not s.incoming), len(s.got)
+        turn([s, p], 0.3)
+        check_delivery(p, s, sent)
+
+
+def test_retained_and_will_survive():
+    with Roost({"mqtt.will_grace": "500ms"}) as r:
+        p = Durable(r.port, "publisher", clean=True)
+        assert turn([p], 10, lambda: p.up)
+        r.publish("keep/me", "kept", "-r", qos=1)
+        r.publish("keep/not", "gone", "-r", qos=1)
+        r.publish("keep/not", "", "-r", qos=1)
+        s = Durable(r.port, "subscriber", [("w/#", 1)])
+        assert turn([s], 10, s.is_done)
+        w = roost.subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(r.port), "-t", "x", "-i", "doomed",
+                                    "--will-topic", "w/doomed", "--will-payload", "fell", "--will-qos", "1"])
+        try:
+            r.wait_for(lambda: r.redis("HLEN", "roost:mqtt:wills:connectivity-0") == "1", 10, "the will in Redis")
+            w.send_signal(signal.SIGSTOP)  # it does not come back
+            kill(r, "connectivity-")
+            assert turn([s], 20 * roost.SLOW, lambda: ("w/doomed", "fell", 1, 0) in s.got), s.got
+            late = Durable(r.port, "late", [("keep/#", 1)], clean=True)
+            assert turn([late], 10 * roost.SLOW, lambda: ("keep/me", "kept", 1, 1) in late.got), late.got
+            turn([late], 0.2)
+            assert len(late.got) == 1, late.got
+        finally:
+            w.kill()
+            w.wait()
+
+
+def readings_over(names, every, seed):
+    with Roost() as r:
+        devices = [Durable(r.port, "d%d" % n, quota=10) for n in range(4)]
+        assert turn(devices, 10 * roost.SLOW, lambda: all(d.up for d in devices)), "no start"
+        nemesis = Nemesis([lambda n=n: kill(r, *n) for n in names], every, seed)
+        sent = collections.Counter()
+        end = roost.time.monotonic() + SECONDS
+
+        def each():
+            for n, d in enumerate(devices):
+                if len(d.waiting) < 5 and roost.time.monotonic() < end:
+                    value = sent[n]
+                    sent[n] += 1
+                    d.publish("roost/d%d/telemetry" % n, '{"level":%d}' % value, 2)
+            nemesis()
+
+        turn(devices, SECONDS, None, each)
+        assert turn(devices, 40 * roost.SLOW, lambda: all(d.is_done() for d in devices)), "not all was answered"
+        stored = collections.Counter()
+        for device, _, verdict, _, points in journal.records(r.data_dir):
+            if verdict == 0:
+                stored[device, points[0][1]] += 1
+        wrong = [(n, v, stored["d%d" % n, v]) for n in sent for v in range(sent[n]) if stored["d%d" % n, v] != 1]
+        assert not wrong, "%d of %d are not there once: %r" % (len(wrong), sum(sent.values()), wrong[:5])
+        assert sum(len(d.acked) for d in devices) == sum(sent.values())
+        roost.note("%d readings, %d kills" % (sum(sent.values()), nemesis.done))
+
+
+def test_qos2_readings_over_kills_of_connectivity():
+    readings_over([["connectivity-"]], EVERY, 3)
+
+
+def test_qos2_readings_over_kills_of_storage():
+    readings_over([["storage-"]], EVERY, 4)
+
+
+def test_qos2_readings_over_kills_of_both():
+    readings_over([["connectivity-", "storage-"], ["connectivity-"], ["storage-"]], EVERY, 5)
+
+
+if __name__ == "__main__":
+    roost.main(globals())
