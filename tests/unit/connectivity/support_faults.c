@@ -1,8 +1,8 @@
 /* support_faults.c - packets that break MQTT, and the reason that each is to be refused with
  *
- * Where the standard names a reason, it is that one. Where it does not: what could not be sent by any conforming client
- * whatever the state is malformed (0x81), except for a packet id of 0 in PUBLISH and its answers, a protocol error (0x82). Before 5.0 nothing is
- * said, the connection just closes. */
+ * Where the standard names a reason, it is that one. Where it does not: what no conforming client could send, whatever the
+ * state, is malformed (0x81), except for a packet id of 0 in PUBLISH and its answers, a protocol error (0x82). Before 5.0
+ * nothing is said, the connection just closes. */
 #include "support_mqtt.h"
 
 /* BAD is the whole packet, BODY what follows its first byte and length. */
