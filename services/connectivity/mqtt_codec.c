@@ -85,7 +85,6 @@ mqtt_frame_next(struct bytes in, unsigned version, size_t packet_max, struct mqt
 		.flags = (uint8_t)flags,
 		.body = bytes_of(in.data + header, length),
 		.whole = bytes_of(in.data, header + length),
-		.overlong = header > 2 && in.data[header - 1] == 0,
 	};
 	return 0;
 }

@@ -143,7 +143,6 @@ struct mqtt_frame {
 	uint8_t flags;
 	struct bytes body;
 	struct bytes whole;	/* with its fixed header */
-	bool overlong;		/* Remaining Length is not in its shortest form: 5.0 forbids that [MQTT-1.5.5-1], 3.1.1 does not */
 };
 
 /* Takes the next whole packet off the front of in. version: 0 before CONNECT; in 3.1 the flags of most packets have no

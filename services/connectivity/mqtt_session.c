@@ -277,15 +277,6 @@ fail_frame(struct mqtt_conn *c, struct bytes in, const struct mqtt_fault *fault)
 	mqtt_conn_fail(c, fault->reason, fault->what);
 }
 
-/* Told apart here: 3.1.1 does not ask for the shortest form, and what it does not forbid is taken. */
-static bool
-length_is_bad(const struct mqtt_conn *c, const struct mqtt_frame *f)
-{
-	int version = c->state == MQTT_AWAIT_CONNECT ? mqtt_peek_level(f->whole) : c->version;
-
-	return f->overlong && version == MQTT_V5;
-}
-
 size_t
 mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 {
@@ -304,12 +295,6 @@ mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 		if (err == ERR_SHORT)
 			return at;
 		if (err) {
-			fail_frame(c, rest, &fault);
-			break;
-		}
-		if (length_is_bad(c, &f)) {
-			fault.reason = MQTT_MALFORMED;
-			fault.what = "remaining length not in its shortest form";
 			fail_frame(c, rest, &fault);
 			break;
 		}

@@ -242,6 +242,116 @@ START_TEST(what_servers_send)
 }
 END_TEST
 
+/* What CONNACK says besides, and what it leaves out where the client takes no more: MQTT-3.1.2-24, MQTT-3.2.2-19. */
+START_TEST(connack_of_5)
+{
+	struct mqtt_connack c = { .session_present = true,
+		.has_session_expiry = true,
+		.session_expiry = 7,
+		.has_server_keep_alive = true,
+		.server_keep_alive_s = 60,
+		.response_information = bytes_of_str("r/") };
+	struct mqtt_connack no = { .session_present = true,
+		.reason = MQTT_SERVER_BUSY,
+		.reason_string = bytes_of_str("no") };
+	struct buf out = { 0 };
+
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V5, &c), 0);
+	CHECK_PUT(&out, "\x20\x10\1\0\x0d\x11\0\0\0\7\x13\0\x3c\x1a\0\2r/");
+	c.size_max = 18;
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V5, &c), 0);
+	ck_assert_uint_eq(out.len, 18);
+	buf_clear(&out);
+	c.size_max = 17;
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V5, &c), ERR_TOO_BIG);
+	ck_assert_uint_eq(out.len, 0);
+	no.size_max = 10;
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V5, &no), 0);
+	CHECK_PUT(&out, "\x20\x08\0\x89\5\x1f\0\2no");
+	no.size_max = 9;
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V5, &no), 0);
+	CHECK_PUT(&out, "\x20\3\0\x89\0");
+	ck_assert_int_eq(mqtt_put_connack(&out, MQTT_V311, &no), 0);
+	CHECK_PUT(&out, "\x20\2\0\3");
+	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(publish_by_alias)
+{
+	struct mqtt_outgoing o = {
+		.topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .alias = 258
+	};
+	struct buf out = { 0 };
+
+	mqtt_put_publish(&out, MQTT_V5, &o);
+	ck_assert_uint_eq(out.len, mqtt_publish_size(MQTT_V5, &o));
+	CHECK_PUT(&out, "\x30\x08\0\1a\3\x23\1\2x");
+	o.topic = bytes_of("", 0);
+	o.qos = 2;
+	o.packet_id = 5;
+	o.dup = true;
+	mqtt_put_publish(&out, MQTT_V5, &o);
+	CHECK_PUT(&out, "\x3c\x09\0\0\0\5\3\x23\1\2x");
+	buf_fini(&out);
+}
+END_TEST
+
+/* MQTT-4.8.2-1, -2 */
+START_TEST(shared_filters)
+{
+	static const struct {
+		const char *filter, *name, *rest;
+	} cases[] = { { "$share/g/a", "g", "a" }, { "$share/g//", "g", "/" },
+		{ "$share/n m/#", "n m", "#" }, { "$share/g/$share/h/a", "g", "$share/h/a" },
+		{ "$share", NULL, NULL }, { "$shared/g/a", NULL, NULL }, { "$share/", NULL, NULL },
+		{ "$share//a", NULL, NULL }, { "$share/g", NULL, NULL },
+		{ "$share/g/", NULL, NULL }, { "$share/+/a", NULL, NULL },
+		{ "$share/#/a", NULL, NULL }, { "$share/g+/a", NULL, NULL }, { "a", NULL, NULL },
+		{ "$SHARE/g/a", NULL, NULL } };
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct bytes name, rest;
+		bool shared = mqtt_filter_shared(bytes_of_str(cases[i].filter), &name, &rest);
+
+		ck_assert_msg(shared == (cases[i].name != NULL), "%s", cases[i].filter);
+		if (shared) {
+			ck_assert(bytes_equal_str(name, cases[i].name));
+			ck_assert(bytes_equal_str(rest, cases[i].rest));
+		}
+	}
+	ck_assert(mqtt_filter_says_shared(bytes_of_str("$share/")));
+	ck_assert(!mqtt_filter_says_shared(bytes_of_str("$share")));
+}
+END_TEST
+
+/* What a reader of 3.1 lets pass, for it means nothing there. */
+START_TEST(loose_ends_of_31)
+{
+	static const struct packet_vector cases[] = {
+		{ "will QoS 3 without a will", 3, "\x10\x0f\0\6MQIsdp\3\x1b\0\x3c\0\1a", 17 },
+		{ "will retain without a will", 3, "\x10\x0f\0\6MQIsdp\3\x23\0\x3c\0\1a", 17 },
+		{ "CONNECT with DUP and QoS", 3, "\x1e\x0f\0\6MQIsdp\3\2\0\x3c\0\1a", 17 },
+		{ "DUP at QoS 0", 3, "\x38\4\0\1ax", 6 },
+		{ "SUBSCRIBE again", 3, "\x8a\6\0\1\0\1a\xfd", 8 },
+		{ "UNSUBSCRIBE again", 3, "\xaa\5\0\1\0\1a", 7 },
+		{ "PUBREL again", 3, "\x6a\2\0\1", 4 },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct packet_vector *v = &cases[i];
+		struct mqtt_fault fault = { 0, "" };
+		union again p;
+		bool connect = v->bytes[0] >> 4 == 1;
+		int err = decode(v->bytes, v->len, connect ? 0 : 3, &p, &fault);
+
+		ck_assert_msg(err == 0, "%s: %s", v->label, fault.what);
+		if (v->bytes[0] == 0x38)
+			ck_assert(!p.publish.dup);
+	}
+}
+END_TEST
+
 /* A buffer that is full takes no packet and no part of one. */
 START_TEST(what_does_not_fit_is_not_sent)
 {
@@ -288,6 +398,19 @@ START_TEST(return_codes_of_311)
 	mqtt_put_ack(&out, MQTT_V5, MQTT_PUBACK, 7, 0, bytes_of_str("ok"));
 	CHECK_PUT(&out, "\x40\x09\0\7\0\5\x1f\0\2ok");
 	buf_fini(&out);
+}
+END_TEST
+
+START_TEST(payloads)
+{
+	struct mqtt_props p = { .present = 0, .payload_format = 1 };
+
+	ck_assert(mqtt_payload_valid(&p, bytes_of("\xff", 1)));
+	p.present = 1ull << MQTT_PROP_PAYLOAD_FORMAT;
+	ck_assert(!mqtt_payload_valid(&p, bytes_of("\xff", 1)));
+	ck_assert(mqtt_payload_valid(&p, bytes_of("\xc3\xbc\0", 3)));
+	p.payload_format = 0;
+	ck_assert(mqtt_payload_valid(&p, bytes_of("\xff", 1)));
 }
 END_TEST
 
@@ -439,10 +562,16 @@ START_TEST(publish_to_a_known_topic)
 			buf_fini(&packet);
 		}
 	ck_assert_uint_gt(taken, 1000);
+	{
+		struct mqtt_frame f = { MQTT_PUBLISH, 2, bytes_of("\0\1a\0\0x", 6), { NULL, 0 } };
+		struct mqtt_publish p;
+
+		ck_assert(!mqtt_parse_publish_to(&f, 4, bytes_of_str("a"), &p));
+	}
 }
 END_TEST
 
 UNIT_MAIN("mqtt_codec", every_packet, every_prefix_is_short, connect_fields, publish_fields,
     publish_to_a_known_topic, subscribe_fields, filters, what_servers_send,
     what_does_not_fit_is_not_sent, return_codes_of_311, texts, reader_is_sticky, publish_round_trip,
-    level_is_seen_early)
+    level_is_seen_early, connack_of_5, publish_by_alias, shared_filters, loose_ends_of_31, payloads)
