@@ -107,6 +107,59 @@ address_parse(const char *text, struct address *ret_address, const char **ret_wh
 	return 0;
 }
 
+/* A decimal number of at most three digits; -1 if it is none. */
+static int
+parse_bits(const char *text)
+{
+	int bits = 0;
+
+	if (!*text || strlen(text) > 3)
+		return -1;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return -1;
+		bits = bits * 10 + (*text - '0');
+	}
+	return bits;
+}
+
+int
+address_net_parse(const char *text, struct address_net *ret_net, const char **ret_why)
+{
+	const char *slash = strchr(text, '/');
+	size_t len = slash ? (size_t)(slash - text) : strlen(text);
+	struct address_net net = { .ip = { [10] = 0xff, [11] = 0xff } };
+	char host[64];
+	int bits, bits_max = 32;
+
+	*ret_why = "it is neither an IPv4 nor an IPv6 address, with or without /bits";
+	if (len >= sizeof(host))
+		return ERR_MALFORMED;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (inet_pton(AF_INET, host, net.ip + 12) != 1) {
+		bits_max = 128;
+		if (inet_pton(AF_INET6, host, net.ip) != 1)
+			return ERR_MALFORMED;
+	}
+	bits = slash ? parse_bits(slash + 1) : bits_max;
+	if (bits < 0 || bits > bits_max)
+		return ERR_MALFORMED;
+	net.bits = (unsigned)(bits + 128 - bits_max);
+	*ret_net = net;
+	return 0;
+}
+
+bool
+address_net_has(const struct address_net *net, const uint8_t ip[16])
+{
+	unsigned whole = net->bits / 8, rest = net->bits % 8;
+
+	if (memcmp(net->ip, ip, whole) != 0)
+		return false;
+	return rest == 0 || ((net->ip[whole] ^ ip[whole]) >> (8 - rest)) == 0;
+}
+
 const char *
 address_text(const struct sockaddr_storage *sa, char out[ADDRESS_TEXT_MAX])
 {

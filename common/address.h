@@ -6,6 +6,7 @@
 #define ROOST_ADDRESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct address {
@@ -16,6 +17,16 @@ struct address {
 
 /* 0, or ERR_MALFORMED with *ret_why a few words. Port 0 lets the kernel choose. */
 int address_parse(const char *text, struct address *ret_address, const char **ret_why);
+
+/* Addresses that begin alike: "10.0.0.0/8", "2001:db8::/32", "127.0.0.1". */
+struct address_net {
+	uint8_t ip[16]; /* IPv4 as ::ffff:a.b.c.d */
+	unsigned bits;	/* that count, of 128 */
+};
+
+/* As address_parse(). */
+int address_net_parse(const char *text, struct address_net *ret_net, const char **ret_why);
+bool address_net_has(const struct address_net *net, const uint8_t ip[16]);
 
 #define ADDRESS_TEXT_MAX 80
 /* "127.0.0.1:1883", "[::1]:1883"; returns out. */

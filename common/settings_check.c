@@ -8,25 +8,90 @@
 #include "mem.h"
 
 static int
-check_listeners(const struct settings *s, struct buf *err)
+check_listeners(const struct settings *s, enum setting_id id, struct buf *err)
 {
 	bool only_loopback = strcmp(settings_str(s, SET_AUTH_ANONYMOUS), "loopback") == 0;
+	const char *key = setting_infos[id].key;
 
-	for (size_t i = 0; i < settings_list_count(s, SET_MQTT_LISTEN); i++) {
-		const char *text = settings_list_at(s, SET_MQTT_LISTEN, i), *why;
+	for (size_t i = 0; i < settings_list_count(s, id); i++) {
+		const char *text = settings_list_at(s, id, i), *why;
 		struct address a;
 
 		if (address_parse(text, &a, &why) != 0) {
-			buf_addf(err, "mqtt.listen: \"%s\": %s", text, why);
+			buf_addf(err, "%s: \"%s\": %s", key, text, why);
 			return ERR_CONFIG;
 		}
 		if (!a.loopback && only_loopback) {
 			buf_addf(err,
-			    "mqtt.listen: %s can be reached from other machines, and nobody would "
-			    "need "
+			    "%s: %s can be reached from other machines, and nobody would need "
 			    "credentials there; set auth.anonymous=true if that is meant, or "
-			    "listen on "
-			    "127.0.0.1",
+			    "listen on 127.0.0.1",
+			    key, text);
+			return ERR_CONFIG;
+		}
+	}
+	return 0;
+}
+
+static int
+check_proxy(const struct settings *s, enum setting_id id, enum setting_id listen, struct buf *err)
+{
+	static const char *const words[] = { "off", "v1", "v2", "any" };
+	size_t n = settings_list_count(s, id), addresses = settings_list_count(s, listen);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *text = settings_list_at(s, id, i);
+		bool known = false;
+
+		for (size_t k = 0; k < COUNT_OF(words); k++)
+			known = known || strcmp(text, words[k]) == 0;
+		if (!known) {
+			buf_addf(err, "%s: \"%s\" is none of off, v1, v2, any",
+			    setting_infos[id].key, text);
+			return ERR_CONFIG;
+		}
+	}
+	if (n > 1 && n != addresses) {
+		buf_addf(err,
+		    "%s has %zu values, and %s %zu addresses: give one for all, or as many",
+		    setting_infos[id].key, n, setting_infos[listen].key, addresses);
+		return ERR_CONFIG;
+	}
+	return 0;
+}
+
+static int
+check_trusted(const struct settings *s, struct buf *err)
+{
+	for (size_t i = 0; i < settings_list_count(s, SET_PROXY_TRUSTED); i++) {
+		const char *text = settings_list_at(s, SET_PROXY_TRUSTED, i), *why;
+		struct address_net net;
+
+		if (address_net_parse(text, &net, &why) != 0) {
+			buf_addf(err, "proxy.trusted: \"%s\": %s", text, why);
+			return ERR_CONFIG;
+		}
+	}
+	return 0;
+}
+
+static int
+check_paths_and_origins(const struct settings *s, struct buf *err)
+{
+	for (size_t i = 0; i < settings_list_count(s, SET_MQTT_WS_PATHS); i++) {
+		const char *text = settings_list_at(s, SET_MQTT_WS_PATHS, i);
+
+		if (*text != '/' && strcmp(text, "*") != 0) {
+			buf_addf(err, "mqtt_ws.paths: \"%s\" is neither * nor begins with /", text);
+			return ERR_CONFIG;
+		}
+	}
+	for (size_t i = 0; i < settings_list_count(s, SET_MQTT_WS_ORIGINS); i++) {
+		const char *text = settings_list_at(s, SET_MQTT_WS_ORIGINS, i);
+
+		if (strcmp(text, "*") != 0 && strcmp(text, "same") != 0 && !strstr(text, "://")) {
+			buf_addf(err,
+			    "mqtt_ws.origins: \"%s\" is none: write https://host, same, or *",
 			    text);
 			return ERR_CONFIG;
 		}
@@ -90,7 +155,12 @@ settings_check(const struct settings *s, struct buf *err)
 		    err, "redis.url: \"%s\" is neither unix:///path nor redis://host:port", url);
 		return ERR_CONFIG;
 	}
-	if ((rc = check_listeners(s, err)) != 0 || (rc = check_sinks(s, err)) != 0)
+	if ((rc = check_listeners(s, SET_MQTT_LISTEN, err)) != 0 ||
+	    (rc = check_listeners(s, SET_MQTT_WS_LISTEN, err)) != 0 ||
+	    (rc = check_proxy(s, SET_MQTT_PROXY_PROTOCOL, SET_MQTT_LISTEN, err)) != 0 ||
+	    (rc = check_proxy(s, SET_MQTT_WS_PROXY_PROTOCOL, SET_MQTT_WS_LISTEN, err)) != 0 ||
+	    (rc = check_trusted(s, err)) != 0 || (rc = check_paths_and_origins(s, err)) != 0 ||
+	    (rc = check_sinks(s, err)) != 0)
 		return rc;
 	if ((rc = check_at_most(s, SET_STORAGE_REPLICAS, SET_STORAGE_SHARDS, 1, err)) != 0)
 		return rc;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "mem.h"
 
 /* A bound, listening socket; -1 and errno. */
 static int
@@ -52,30 +53,29 @@ open_all_addresses(const struct address *a)
 }
 
 static int
-explain(const char *text, struct buf *err)
+explain(const char *key, const char *text, struct buf *err)
 {
 	switch (errno) {
 	case EADDRINUSE:
 		buf_addf(err,
-		    "mqtt.listen: %s is in use by another program; end it, or choose another port "
-		    "with "
-		    "--set mqtt.listen=host:port",
-		    text);
+		    "%s: %s is in use by another program; end it, or choose another port with "
+		    "--set %s=host:port",
+		    key, text, key);
 		return ERR_AGAIN;
 	case EMFILE:
 	case ENFILE:
 	case ENOMEM:
 	case ENOBUFS:
-		buf_addf(err, "mqtt.listen: %s: %s", text, strerror(errno));
+		buf_addf(err, "%s: %s: %s", key, text, strerror(errno));
 		return ERR_AGAIN;
 	default:
-		buf_addf(err, "mqtt.listen: %s: %s", text, strerror(errno));
+		buf_addf(err, "%s: %s: %s", key, text, strerror(errno));
 		return ERR_CONFIG;
 	}
 }
 
 static int
-add(struct listeners *l, const char *kind, const char *text, struct buf *err)
+add(struct listeners *l, const char *kind, const char *key, const char *text, struct buf *err)
 {
 	struct listener *one = &l->list[l->count];
 	struct sockaddr_storage sa;
@@ -84,16 +84,20 @@ add(struct listeners *l, const char *kind, const char *text, struct buf *err)
 	const char *why;
 	int fd;
 
+	if (l->count == LISTENERS_MAX) {
+		buf_addf(err, "%s: more than %d listening addresses in all", key, LISTENERS_MAX);
+		return ERR_CONFIG;
+	}
 	if (address_parse(text, &a, &why) != 0) {
-		buf_addf(err, "mqtt.listen: \"%s\": %s", text, why);
+		buf_addf(err, "%s: \"%s\": %s", key, text, why);
 		return ERR_CONFIG;
 	}
 	fd = text[0] == '*' ? open_all_addresses(&a) : open_one(&a, false);
 	if (fd < 0)
-		return explain(text, err);
+		return explain(key, text, err);
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
 		close(fd);
-		return explain(text, err);
+		return explain(key, text, err);
 	}
 	one->kind = kind;
 	one->fd = fd;
@@ -105,13 +109,20 @@ add(struct listeners *l, const char *kind, const char *text, struct buf *err)
 int
 listeners_open(struct listeners *l, const struct settings *settings, struct buf *err)
 {
-	size_t n = settings_list_count(settings, SET_MQTT_LISTEN);
+	static const struct {
+		const char *kind;
+		enum setting_id id;
+	} kinds[] = { { "mqtt", SET_MQTT_LISTEN }, { "mqtt-ws", SET_MQTT_WS_LISTEN } };
 	int rc = 0;
 
 	l->count = 0;
-	ASSERT(n <= LISTENERS_MAX);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = add(l, "mqtt", settings_list_at(settings, SET_MQTT_LISTEN, i), err);
+	for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+		size_t n = settings_list_count(settings, kinds[k].id);
+
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			rc = add(l, kinds[k].kind, setting_infos[kinds[k].id].key,
+			    settings_list_at(settings, kinds[k].id, i), err);
+	}
 	if (rc != 0)
 		listeners_close(l);
 	return rc;

@@ -14,7 +14,7 @@
 #define LISTENERS_BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
 
 struct listener {
-	const char *kind; /* "mqtt" */
+	const char *kind; /* "mqtt", "mqtt-ws" */
 	char address[ADDRESS_TEXT_MAX]; /* as bound: port 0 is resolved */
 	int fd;
 };

@@ -48,9 +48,12 @@ print_banner(const struct supervisor *sup)
 
 	printf("\nRoost is %s.\n", sup->phase == PHASE_RUNNING ? "up" : "starting");
 	for (size_t i = 0; i < sup->listeners.count; i++) {
-		printf("  MQTT     %s\n", sup->listeners.list[i].address);
-		if (!*mqtt)
-			mqtt = sup->listeners.list[i].address;
+		const struct listener *l = &sup->listeners.list[i];
+		bool plain = strcmp(l->kind, "mqtt") == 0;
+
+		printf("  %-8s %s%s\n", "MQTT", plain ? "" : "ws://", l->address);
+		if (plain && !*mqtt)
+			mqtt = l->address;
 	}
 	printf("  data     %s\n", real ? real : sup->data_dir);
 	free(real);

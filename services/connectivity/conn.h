@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "loop.h"
+#include "peer.h"
 
 #define CONN_POOL_MAX 256	/* spare buffers kept */
 #define CONN_POOL_BUF_MAX 65536	/* larger ones are freed */
@@ -22,6 +23,7 @@ enum conn_close { CONN_OPEN, CONN_CLOSE, CONN_CLOSED };
 struct conn {
 	struct conn_set *set;
 	struct conn *touched_next;
+	struct peer peer;		/* as its proxy says, where there is one */
 	struct buf *out;
 	size_t out_at;			/* sent so far */
 	struct buf *in;			/* input kept: an incomplete packet, or what waits while paused */
@@ -37,9 +39,11 @@ struct conn {
 	uint32_t events;		/* what epoll waits for */
 	uint32_t kept;			/* of in, as it is counted in the listener's totals */
 	uint32_t kept_paused;
+	size_t unsent;			/* of out, the same */
 	size_t need;			/* size of the packet that in begins with; 0: not known */
 	int64_t armed_us;		/* what timer is set for */
 	struct loop_timer timer;
+	struct transport *transport;	/* NULL: bytes come and go as they are */
 	struct listener *owner;
 };
 

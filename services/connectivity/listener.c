@@ -4,7 +4,7 @@
  * the protocol paused the connection. Together they are bounded by LISTENER_INPUT_MAX. As long as paused connections are
  * the cause: above a quarter of it reads are small, so that those who are held back fill no more of it soon and the others
  * go on; above half of it nothing is read. Above all of it a connection that needs more is closed. */
-#include "listener.h"
+#include "listener_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,31 +26,7 @@
 
 #define SMALL_REST 4096 /* an incomplete packet up to here is copied in front of the next read */
 #define SMALL_READ 4096
-#define OUT_HIGH 262144	       /* unread output above which a connection is not read */
-#define ACCEPT_PAUSE_US 100000 /* after accept() found no descriptor */
-
-struct socket { /* a listening one */
-	int fd;
-	bool loopback;
-};
-
-struct listener {
-	struct loop *loop;
-	struct listener_protocol protocol;
-	struct conn_set *set;
-	struct loop_fd *lfd;
-	int epoll_fd;
-	struct socket sockets[LISTENER_SOCKETS_MAX];
-	size_t socket_count;
-	size_t conn_count;
-	size_t kept;	    /* bytes of input kept */
-	size_t kept_paused; /* ... of these by connections that are paused */
-	bool accepting;
-	bool stopped;
-	bool reading; /* the epoll set is watched */
-	struct loop_timer accept_timer;
-	uint8_t *shared; /* SMALL_REST + LISTENER_READ_BYTES */
-};
+#define OUT_HIGH 262144 /* unread output above which a connection is not read */
 
 static void on_ready(void *arg, int fd, uint32_t events);
 static void on_timer(void *arg);
@@ -66,20 +42,6 @@ as_socket(struct listener *l, void *p)
 }
 
 static void
-watch_sockets(struct listener *l, bool on)
-{
-	for (size_t i = 0; i < l->socket_count; i++) {
-		/* EXCLUSIVE: of several workers one is woken for a connection. */
-		struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE,
-			.data = { .ptr = &l->sockets[i] } };
-
-		(void)epoll_ctl(
-		    l->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->sockets[i].fd, &ev);
-	}
-	l->accepting = on;
-}
-
-static void
 raise_descriptor_limit(void)
 {
 	struct rlimit r;
@@ -92,13 +54,15 @@ raise_descriptor_limit(void)
 
 /* TCP: an ordered, lossless stream of bytes (MQTT-4.2.0-1; 3.1.1: MQTT-7.1.1-1). */
 struct listener *
-listener_new(struct worker *w, const struct listener_protocol *protocol, struct conn_set *set)
+listener_new(struct worker *w, const struct listener_protocol *protocol,
+    const struct transport_doors *doors, struct conn_set *set)
 {
 	struct listener *l = xcalloc(1, sizeof(*l));
 	const int on = 1;
 
 	l->loop = w->loop;
 	l->protocol = *protocol;
+	l->doors = doors;
 	l->set = set;
 	l->shared = xmalloc(SMALL_REST + LISTENER_READ_BYTES);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -108,9 +72,8 @@ listener_new(struct worker *w, const struct listener_protocol *protocol, struct 
 		struct address address;
 		const char *why;
 
-		if (strcmp(wl->kind, protocol->kind) != 0)
-			continue;
 		l->sockets[l->socket_count++] = (struct socket){
+			.door = &doors->doors[i],
 			.fd = wl->fd,
 			.loopback =
 			    address_parse(wl->address, &address, &why) == 0 && address.loopback,
@@ -122,7 +85,7 @@ listener_new(struct worker *w, const struct listener_protocol *protocol, struct 
 		(void)setsockopt(wl->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	}
 	raise_descriptor_limit();
-	watch_sockets(l, true);
+	listener_watch_sockets(l, true);
 	l->lfd = loop_fd_add(l->loop, l->epoll_fd, EPOLLIN, on_ready, l);
 	l->reading = true;
 	return l;
@@ -147,65 +110,6 @@ bool
 listener_is_empty(const struct listener *l)
 {
 	return l->conn_count == 0;
-}
-
-void
-listener_stop_accepting(struct listener *l)
-{
-	if (l->accepting)
-		watch_sockets(l, false);
-	loop_timer_clear(l->loop, &l->accept_timer);
-	l->stopped = true;
-}
-
-/* --- accept --- */
-
-static void
-accept_again(void *arg)
-{
-	struct listener *l = arg;
-
-	if (!l->accepting && !l->stopped)
-		watch_sockets(l, true);
-}
-
-static void
-accept_some(struct listener *l, const struct socket *s)
-{
-	for (int i = 0; i < LISTENER_ACCEPTS; i++) {
-		int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		struct epoll_event ev = { .events = EPOLLIN };
-		struct conn *c;
-
-		if (fd < 0 &&
-		    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-			log_warn("listener.accept", LS("fault", strerror(errno)),
-			    LU("connections", l->conn_count));
-			watch_sockets(l, false);
-			loop_timer_set(l->loop, &l->accept_timer, ACCEPT_PAUSE_US, accept_again, l);
-			return;
-		}
-		if (fd < 0)
-			return;
-		if (l->conn_count >= l->protocol.connections_max) {
-			metric_add(M_MQTT_OVER_LIMIT, 1);
-			close(fd);
-			continue;
-		}
-		c = l->protocol.open(l->protocol.arg, s->loopback);
-		c->fd = fd;
-		c->events = EPOLLIN;
-		c->owner = l;
-		ev.data.ptr = c;
-		if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
-			log_warn("listener.accept", LS("fault", strerror(errno)),
-			    LU("connections", l->conn_count));
-			close(fd);
-			l->protocol.gone(c);
-			continue;
-		}
-		l->conn_count++;
-	}
 }
 
 /* --- input --- */
@@ -293,6 +197,25 @@ give_kept(struct listener *l, struct conn *c)
 	}
 }
 
+/* The peer said it goes, or broke a rule of the transport. What came before that is for the protocol still, when it takes
+ * it. */
+static void
+cut_if_ended(struct listener *l, struct conn *c)
+{
+	const char *fault = transport_fault(c->transport);
+	char text[PEER_TEXT_MAX];
+
+	if (c->closing != CONN_OPEN || !transport_ended(c->transport) || (c->waits && c->paused))
+		return;
+	if (fault) {
+		metric_add(
+		    transport_awaits_proxy(c->transport) ? M_PROXY_FAULTS : M_MQTT_WS_FAULTS, 1);
+		log_warn(
+		    "listener.fault", LS("peer", peer_text(&c->peer, text)), LS("fault", fault));
+	}
+	l->protocol.cut(c);
+}
+
 static size_t
 read_max(const struct listener *l)
 {
@@ -332,20 +255,68 @@ read_behind_kept(struct listener *l, struct conn *c)
 	return n;
 }
 
-/* A small one is put in front of what is read. */
-static ssize_t
-read_shared(struct listener *l, struct conn *c)
+/* A small one is put in front of what was read into the shared buffer. */
+static void
+give_shared(struct listener *l, struct conn *c, size_t len)
 {
 	size_t have = kept_of(c);
 	uint8_t *to = l->shared + SMALL_REST;
+
+	if (have)
+		memcpy(to - have, c->in->data + c->in_at, have);
+	drop_in(l, c);
+	keep(l, c, give(l, c, bytes_of(to - have, len + have)));
+}
+
+static ssize_t
+read_shared(struct listener *l, struct conn *c)
+{
+	ssize_t n = recv(c->fd, l->shared + SMALL_REST, read_max(l), 0);
+
+	if (n > 0)
+		give_shared(l, c, (size_t)n);
+	return n;
+}
+
+/* What is known only now: who it is, and that nothing is between the socket and the protocol any more. */
+static void
+after_transport(struct listener *l, struct conn *c, bool awaited_proxy, bool was_open)
+{
+	if (awaited_proxy && !transport_awaits_proxy(c->transport)) {
+		metric_add(M_PROXY_ACCEPTED, 1);
+		l->protocol.announced(c, peer_is_loopback(&c->peer));
+	}
+	if (!was_open && transport_is_open(c->transport))
+		metric_add(M_MQTT_WS_OPENED, 1);
+	if (transport_has_output(c->transport))
+		conn_touch(c);
+	if (transport_is_done(c->transport))
+		transport_free(&c->transport);
+}
+
+/* What the transport makes of the bytes replaces them, in the shared buffer. */
+static ssize_t
+read_transport(struct listener *l, struct conn *c)
+{
+	uint8_t *to = l->shared + SMALL_REST;
+	bool awaited_proxy = transport_awaits_proxy(c->transport);
+	bool was_open = transport_is_open(c->transport);
+	size_t have = kept_of(c), len;
 	ssize_t n = recv(c->fd, to, read_max(l), 0);
 
 	if (n <= 0)
 		return n;
-	if (have)
-		memcpy(to - have, c->in->data + c->in_at, have);
-	drop_in(l, c);
-	keep(l, c, give(l, c, bytes_of(to - have, (size_t)n + have)));
+	len = transport_input(c->transport, to, (size_t)n, &c->peer);
+	after_transport(l, c, awaited_proxy, was_open);
+	if (len == 0)
+		return n;
+	if (have <= SMALL_REST) {
+		give_shared(l, c, len);
+		return n;
+	}
+	keep(l, c, bytes_of(to, len));
+	if (c->closing == CONN_OPEN && kept_of(c) >= c->need)
+		give_kept(l, c);
 	return n;
 }
 
@@ -356,6 +327,8 @@ read_some(struct listener *l, struct conn *c)
 
 	if (c->lingering)
 		n = recv(c->fd, l->shared, LISTENER_READ_BYTES, 0);
+	else if (c->transport)
+		n = read_transport(l, c);
 	else if (kept_of(c) > SMALL_REST)
 		n = read_behind_kept(l, c);
 	else
@@ -363,16 +336,85 @@ read_some(struct listener *l, struct conn *c)
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		lost(c);
 	count_kept(l, c);
+	if (c->transport)
+		cut_if_ended(l, c);
 }
 
 /* --- output --- */
+
+static void
+drop_out(struct listener *l, struct conn *c)
+{
+	conn_buf_give(l->set, &c->out);
+	c->out_at = 0;
+}
+
+/* The peer's kernel has taken n bytes of what the protocol put out. */
+static void
+took(struct listener *l, struct conn *c, size_t n)
+{
+	if (!c->out)
+		return;
+	c->out_at += n;
+	if (c->out_at == c->out->len) {
+		drop_out(l, c);
+	} else if (c->out_at >= c->out->len / 2) {
+		buf_consume(c->out, c->out_at);
+		c->out_at = 0;
+	}
+}
+
+/* Anything is to be sent. */
+static bool
+has_output(const struct conn *c)
+{
+	if (!c->transport)
+		return c->out != NULL;
+	return transport_has_output(c->transport) || (c->out && !transport_ended(c->transport));
+}
+
+/* A frame at a time; between frames may go what the transport has to say. */
+static void
+send_transport(struct listener *l, struct conn *c)
+{
+	while (has_output(c)) {
+		struct bytes head;
+		size_t body = transport_next(c->transport, conn_out_len(c), &head);
+		struct iovec v[2] = { { .iov_len = head.len },
+			{ .iov_base = body ? c->out->data + c->out_at : NULL, .iov_len = body } };
+		struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+		ssize_t n;
+
+		if (head.len + body == 0)
+			break;
+		memcpy(&v[0].iov_base, &head.data, sizeof(head.data)); /* which is only read */
+		n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			lost(c);
+		if (n <= 0)
+			return;
+		l->set->bytes_sent += (uint64_t)n;
+		took(l, c, transport_sent(c->transport, (size_t)n));
+		if ((size_t)n < head.len + body)
+			return;
+	}
+	/* What is left was for a peer that has closed, or must hear nothing more. */
+	if (!has_output(c))
+		drop_out(l, c);
+}
 
 static void
 send_some(struct listener *l, struct conn *c)
 {
 	ssize_t n;
 
-	if (!c->out || c->closing == CONN_CLOSED)
+	if (c->closing == CONN_CLOSED)
+		return;
+	if (c->transport) {
+		send_transport(l, c);
+		return;
+	}
+	if (!c->out)
 		return;
 	n = send(
 	    c->fd, c->out->data + c->out_at, c->out->len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -381,15 +423,8 @@ send_some(struct listener *l, struct conn *c)
 		return;
 	}
 	if (n > 0) {
-		c->out_at += (size_t)n;
 		l->set->bytes_sent += (uint64_t)n;
-	}
-	if (c->out_at == c->out->len) {
-		conn_buf_give(l->set, &c->out);
-		c->out_at = 0;
-	} else if (c->out_at >= c->out->len / 2) {
-		buf_consume(c->out, c->out_at);
-		c->out_at = 0;
+		took(l, c, (size_t)n);
 	}
 }
 
@@ -420,7 +455,7 @@ arm(struct listener *l, struct conn *c)
 static void
 watch(struct listener *l, struct conn *c)
 {
-	uint32_t events = (c->paused ? 0u : EPOLLIN) | (c->out ? EPOLLOUT : 0u);
+	uint32_t events = (c->paused ? 0u : EPOLLIN) | (has_output(c) ? EPOLLOUT : 0u);
 	struct epoll_event ev = { .events = events, .data = { .ptr = c } };
 
 	if (events == c->events)
@@ -431,12 +466,24 @@ watch(struct listener *l, struct conn *c)
 }
 
 static void
+count_unsent(struct listener *l, struct conn *c)
+{
+	size_t now = conn_out_len(c);
+
+	l->unsent = l->unsent - c->unsent + now;
+	c->unsent = now;
+}
+
+static void
 finish(struct listener *l, struct conn *c)
 {
 	loop_timer_clear(l->loop, &c->timer);
 	drop_in(l, c);
 	count_kept(l, c);
+	drop_out(l, c);
+	count_unsent(l, c);
 	close(c->fd);
+	transport_free(&c->transport);
 	l->conn_count--;
 	l->protocol.gone(c);
 }
@@ -458,7 +505,7 @@ linger(struct listener *l, struct conn *c, bool said_something)
 		c->deadline_us = loop_now_us(l->loop) + LISTENER_LINGER_US;
 		arm(l, c);
 	}
-	if (!c->out)
+	if (!has_output(c))
 		(void)shutdown(c->fd, SHUT_WR);
 	watch(l, c);
 }
@@ -480,10 +527,16 @@ settle(struct listener *l, struct conn *c)
 
 	if (c->closing == CONN_OPEN && c->waits && !c->paused)
 		give_kept(l, c);
-	said_something = c->out != NULL;
+	if (c->transport) {
+		cut_if_ended(l, c);
+		if (c->closing == CONN_CLOSE)
+			transport_close(c->transport);
+	}
+	said_something = has_output(c);
 	send_some(l, c);
 	feed(l, c);
 	count_kept(l, c);
+	count_unsent(l, c);
 	if (c->closing == CONN_CLOSED) {
 		finish(l, c);
 		return;
@@ -509,6 +562,7 @@ watch_all(struct listener *l)
 	bool reading = l->kept_paused <= LISTENER_INPUT_MAX / 2;
 
 	metric_set(M_MQTT_INPUT_BYTES, l->kept);
+	metric_set(M_MQTT_OUTPUT_BYTES, l->unsent);
 	if (reading == l->reading)
 		return;
 	l->reading = reading;
@@ -576,7 +630,7 @@ on_ready(void *arg, int fd, uint32_t events)
 		struct socket *s = as_socket(l, ready[i].data.ptr);
 
 		if (s)
-			accept_some(l, s);
+			listener_accept(l, s);
 		else
 			on_event(l, ready[i].data.ptr, ready[i].events);
 	}

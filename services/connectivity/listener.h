@@ -7,6 +7,7 @@
 #define ROOST_LISTENER_H
 
 #include "conn.h"
+#include "transport.h"
 #include "worker.h"
 
 #define LISTENER_READ_BYTES 262144		/* one read takes at most this much */
@@ -20,20 +21,25 @@ struct listener;
 
 /* What a protocol does. Connections begin with struct conn; fd, events, timer are the listener's. */
 struct listener_protocol {
-	const char *kind;		/* of worker_listener: "mqtt" */
 	size_t connections_max;
 	struct conn *(*open)(void *arg, bool loopback);
 	/* As mqtt_conn_input(). */
 	size_t (*input)(struct conn *c, struct bytes in, size_t *ret_need);
+	/* Who it is, if that was not known when it was opened: a proxy has said it. */
+	void (*announced)(struct conn *c, bool loopback);
 	void (*deadline)(struct conn *c);
 	void (*sent)(struct conn *c);	/* of one that is hungry, when little of its output is left */
+	/* The peer has ended it, or has broken a rule of what carries the protocol: conn_close() is expected. */
+	void (*cut)(struct conn *c);
 	void (*gone)(struct conn *c);	/* the socket is closed; frees c */
 	void (*now)(void *arg, int64_t now_us);	/* before any of these in a turn */
 	void *arg;
 };
 
-/* Serves those of the worker's listening sockets that are of the protocol's kind. set: that of the protocol's connections. */
-struct listener *listener_new(struct worker *w, const struct listener_protocol *protocol, struct conn_set *set);
+/* Serves the worker's listening sockets; how each speaks stands in doors, which stays the caller's. set: that of the
+ * protocol's connections. */
+struct listener *listener_new(struct worker *w, const struct listener_protocol *protocol,
+    const struct transport_doors *doors, struct conn_set *set);
 void listener_free(struct listener **l);
 /* Does what has changed on touched connections: goes on reading, sends, closes. From the worker's turn. */
 void listener_turn(struct listener *l);

@@ -21,6 +21,7 @@ struct connectivity {
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
 	struct listener *mqtt_listener;
+	struct transport_doors doors;
 	bool told_to_go;
 };
 
@@ -129,6 +130,18 @@ mqtt_input(struct conn *c, struct bytes in, size_t *ret_need)
 }
 
 static void
+mqtt_announced(struct conn *c, bool loopback)
+{
+	mqtt_of(c)->loopback = mqtt_of(c)->loopback && loopback;
+}
+
+static void
+mqtt_cut(struct conn *c)
+{
+	mqtt_conn_cut(mqtt_of(c));
+}
+
+static void
 mqtt_deadline(struct conn *c)
 {
 	mqtt_conn_on_deadline(mqtt_of(c));
@@ -216,10 +229,11 @@ connectivity_start(struct worker *w)
 	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
 	const struct listener_protocol mqtt = {
-		.kind = "mqtt",
 		.connections_max = (size_t)settings_int(w->settings, SET_MQTT_CONNECTIONS_MAX),
 		.open = mqtt_open,
 		.input = mqtt_input,
+		.announced = mqtt_announced,
+		.cut = mqtt_cut,
 		.deadline = mqtt_deadline,
 		.sent = mqtt_sent,
 		.gone = mqtt_gone,
@@ -234,7 +248,8 @@ connectivity_start(struct worker *w)
 	if (copy_new(s, w) != 0)
 		return ERR_CONFIG;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
-	s->mqtt_listener = listener_new(w, &mqtt, &s->mqtt.set);
+	transport_doors_init(&s->doors, w);
+	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
 	for (size_t i = 0; i < w->listener_count; i++)
 		log_info("connectivity.listen", LS("kind", w->listeners[i].kind),
 		    LS("address", w->listeners[i].address));
@@ -251,6 +266,7 @@ connectivity_stop(struct worker *w)
 	mqtt_broker_fini(&s->mqtt);
 	mqtt_copy_free(&s->copy);
 	listener_free(&s->mqtt_listener);
+	transport_doors_fini(&s->doors);
 	ingest_free(&s->ingest);
 	free(s);
 	w->state = NULL;

@@ -135,10 +135,12 @@ void
 mqtt_conn_fail(struct mqtt_conn *c, uint8_t reason, const char *what)
 {
 	struct bytes id = c->session ? mqtt_session_id(c->session) : bytes_of("", 0);
+	char peer[PEER_TEXT_MAX];
 
 	if (c->state == MQTT_ENDED)
 		return;
-	log_warn("mqtt.fault", LB("client", id), LU("reason", reason), LS("fault", what));
+	log_warn("mqtt.fault", LB("client", id), LS("peer", peer_text(&c->io.peer, peer)),
+	    LU("reason", reason), LS("fault", what));
 	metric_add(M_MQTT_PROTOCOL_ERRORS, 1);
 	if (c->state == MQTT_AWAIT_CONNECT) {
 		struct mqtt_connack ack = { .reason = reason,
@@ -331,7 +333,10 @@ mqtt_conn_on_deadline(struct mqtt_conn *c)
 	if (c->state == MQTT_ENDED)
 		return;
 	if (c->state == MQTT_AWAIT_CONNECT) {
-		log_warn("mqtt.connect_timeout", LU("received", c->io.in ? c->io.in->len : 0));
+		char peer[PEER_TEXT_MAX];
+
+		log_warn("mqtt.connect_timeout", LS("peer", peer_text(&c->io.peer, peer)),
+		    LU("received", c->io.in ? c->io.in->len : 0));
 		metric_add(M_MQTT_CONNECT_TIMEOUTS, 1);
 		mqtt_conn_end(c, MQTT_END_ABRUPT);
 		return;
@@ -351,6 +356,13 @@ mqtt_conn_on_deadline(struct mqtt_conn *c)
 		return;
 	}
 	mqtt_conn_arm(c);
+}
+
+void
+mqtt_conn_cut(struct mqtt_conn *c)
+{
+	mqtt_conn_end(c, MQTT_END_ABRUPT);
+	conn_close(&c->io);
 }
 
 void

@@ -280,6 +280,8 @@ struct mqtt_conn *mqtt_conn_new(struct mqtt_broker *b, bool loopback);
  * the packet's size if known, else 0), or until the connection is no longer paused. */
 size_t mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need);
 void mqtt_conn_on_deadline(struct mqtt_conn *c);
+/* The peer has ended what carries the connection, without DISCONNECT. */
+void mqtt_conn_cut(struct mqtt_conn *c);
 /* The socket is gone; frees c. */
 void mqtt_conn_free(struct mqtt_conn **c);
 

@@ -20,8 +20,10 @@ refuse(struct mqtt_conn *c, uint8_t reason, const char *why)
 	struct mqtt_connack ack = {
 		.reason = reason, .reason_string = bytes_of_str(why), .size_max = c->out_packet_max
 	};
+	char peer[PEER_TEXT_MAX];
 
-	log_warn("mqtt.connect_refused", LS("why", why), LU("reason", reason));
+	log_warn("mqtt.connect_refused", LS("peer", peer_text(&c->io.peer, peer)), LS("why", why),
+	    LU("reason", reason));
 	metric_add(M_MQTT_CONNECT_REFUSED, 1);
 	(void)mqtt_put_connack(conn_out(&c->io), c->version, &ack);
 	mqtt_conn_end(c, MQTT_END_ABRUPT);
@@ -76,8 +78,10 @@ take_session(struct mqtt_broker *b, struct bytes id, bool clean, bool *ret_prese
 	/* MQTT-3.1.4-3 */
 	if (s && s->conn) {
 		struct mqtt_conn *old = s->conn;
+		char peer[PEER_TEXT_MAX];
 
-		log_info("mqtt.taken_over", LB("client", id));
+		log_info("mqtt.taken_over", LB("client", id),
+		    LS("from", peer_text(&old->io.peer, peer)));
 		if (mqtt_is_v5(old))
 			mqtt_put_disconnect(conn_out(&old->io), MQTT_TAKEN_OVER, bytes_of("", 0));
 		mqtt_conn_end(old, MQTT_END_ABRUPT);

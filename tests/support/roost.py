@@ -288,12 +288,16 @@ class Roost:
         """{name: pid} of all living children."""
         return {p["name"]: p["pid"] for p in self.status()["processes"] if p.get("pid")}
 
+    def port_of(self, kind, nth=0):
+        """The port of the nth listener of this kind."""
+        ports = [int(one["address"].rsplit(":", 1)[1]) for one in self.status()["listeners"] if one["kind"] == kind]
+        if len(ports) <= nth:
+            raise AssertionError("no %s listener" % kind)
+        return ports[nth]
+
     @property
     def port(self):
-        for listener in self.status()["listeners"]:
-            if listener["kind"] == "mqtt":
-                return int(listener["address"].rsplit(":", 1)[1])
-        raise AssertionError("no mqtt listener")
+        return self.port_of("mqtt")
 
     # --- what devices and people do ---
 

@@ -16,10 +16,10 @@
 #define HELD 1u
 #define TURNS_MAX 20000
 
-struct peer { /* a connection of the protocol */
+struct caller { /* a connection of the protocol */
 	struct conn io;
-	struct peer *next; /* all of them, newest first */
-	struct peer **at;
+	struct caller *next; /* all of them, newest first */
+	struct caller **at;
 	size_t got;
 	size_t taken;
 	bool quiet; /* takes everything */
@@ -31,9 +31,11 @@ static struct {
 	struct worker w;
 	struct worker_listener wl;
 	struct listener *l;
+	struct transport_doors doors;
+	struct transport_door door; /* plain */
 	struct sockaddr_in address;
-	struct peer *last;
-	struct peer *all;
+	struct caller *last;
+	struct caller *all;
 	size_t peers;
 	size_t answer; /* bytes put out when input comes first */
 } x;
@@ -41,7 +43,7 @@ static struct {
 static struct conn *
 on_open(void *arg, bool loopback)
 {
-	struct peer *p = xcalloc(1, sizeof(*p));
+	struct caller *p = xcalloc(1, sizeof(*p));
 
 	(void)arg;
 	(void)loopback;
@@ -59,7 +61,7 @@ on_open(void *arg, bool loopback)
 static size_t
 on_input(struct conn *c, struct bytes in, size_t *ret_need)
 {
-	struct peer *p = (struct peer *)(void *)c;
+	struct caller *p = (struct caller *)(void *)c;
 
 	*ret_need = 0;
 	p->got += in.len;
@@ -86,7 +88,7 @@ on_deadline(struct conn *c)
 static void
 on_gone(struct conn *c)
 {
-	struct peer *p = (struct peer *)(void *)c;
+	struct caller *p = (struct caller *)(void *)c;
 
 	*p->at = p->next;
 	if (p->next)
@@ -107,7 +109,6 @@ static void
 setup(void)
 {
 	const struct listener_protocol protocol = {
-		.kind = "mqtt",
 		.connections_max = 5000,
 		.open = on_open,
 		.input = on_input,
@@ -128,7 +129,8 @@ setup(void)
 	x.loop = loop_new();
 	x.w = (struct worker){ .loop = x.loop, .listeners = &x.wl, .listener_count = 1 };
 	conn_set_init(&x.set);
-	x.l = listener_new(&x.w, &protocol, &x.set);
+	x.doors = (struct transport_doors){ .doors = &x.door, .count = 1 };
+	x.l = listener_new(&x.w, &protocol, &x.doors, &x.set);
 }
 
 static void turn(void);
@@ -136,7 +138,7 @@ static void turn(void);
 static void
 teardown(void)
 {
-	for (struct peer *p = x.all; p; p = p->next)
+	for (struct caller *p = x.all; p; p = p->next)
 		conn_close(&p->io);
 	for (int i = 0; i < TURNS_MAX && x.peers; i++)
 		turn();
@@ -181,7 +183,7 @@ START_TEST(goes_on_when_output_is_read_last)
 {
 	static char sink[1 << 20];
 	int fd = dial();
-	struct peer *p = x.last;
+	struct caller *p = x.last;
 
 	x.answer = 32u << 20; /* more than the sockets' buffers take */
 	ck_assert_int_eq(send(fd, "hello", 5, 0), 5);
@@ -211,7 +213,7 @@ START_TEST(those_held_back_do_not_stop_the_others)
 	static const char chunk[CHUNK];
 	struct rlimit r;
 	int calm, *fds = xcalloc(MANY, sizeof(*fds));
-	struct peer *p;
+	struct caller *p;
 
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &r), 0);
 	r.rlim_cur = r.rlim_max;

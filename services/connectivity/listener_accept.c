@@ -1,0 +1,113 @@
+/* listener_accept.c - who is let in, and with what between socket and protocol */
+#include "listener_impl.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "metrics.h"
+
+#define ACCEPT_PAUSE_US 100000 /* after accept() found no descriptor */
+
+void
+listener_watch_sockets(struct listener *l, bool on)
+{
+	for (size_t i = 0; i < l->socket_count; i++) {
+		/* EXCLUSIVE: of several workers one is woken for a connection. */
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE,
+			.data = { .ptr = &l->sockets[i] } };
+
+		(void)epoll_ctl(
+		    l->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->sockets[i].fd, &ev);
+	}
+	l->accepting = on;
+}
+
+void
+listener_stop_accepting(struct listener *l)
+{
+	if (l->accepting)
+		listener_watch_sockets(l, false);
+	loop_timer_clear(l->loop, &l->accept_timer);
+	l->stopped = true;
+}
+
+static void
+accept_again(void *arg)
+{
+	struct listener *l = arg;
+
+	if (!l->accepting && !l->stopped)
+		listener_watch_sockets(l, true);
+}
+
+/* What the kernel knows of the peer must satisfy: connections_max, and proxy.trusted where a PROXY header is asked for. */
+static bool
+is_welcome(const struct listener *l, const struct socket *s, const struct peer *peer)
+{
+	char text[PEER_TEXT_MAX];
+
+	if (l->conn_count >= l->protocol.connections_max) {
+		metric_add(M_MQTT_OVER_LIMIT, 1);
+		return false;
+	}
+	if (!transport_admits(l->doors, s->door, peer)) {
+		metric_add(M_PROXY_UNTRUSTED, 1);
+		log_warn("listener.untrusted", LS("peer", peer_text(peer, text)),
+		    LS("why", "only addresses of proxy.trusted may connect here"));
+		return false;
+	}
+	return true;
+}
+
+static void
+admit(struct listener *l, const struct socket *s, int fd, const struct peer *peer)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct conn *c = l->protocol.open(l->protocol.arg, s->loopback);
+
+	c->fd = fd;
+	c->events = EPOLLIN;
+	c->owner = l;
+	c->peer = *peer;
+	c->transport = transport_new(s->door);
+	ev.data.ptr = c;
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0) {
+		l->conn_count++;
+		return;
+	}
+	log_warn("listener.accept", LS("fault", strerror(errno)), LU("connections", l->conn_count));
+	close(fd);
+	transport_free(&c->transport);
+	l->protocol.gone(c);
+}
+
+void
+listener_accept(struct listener *l, const struct socket *s)
+{
+	for (int i = 0; i < LISTENER_ACCEPTS; i++) {
+		struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
+		socklen_t len = sizeof(sa);
+		int fd = accept4(s->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct peer peer;
+
+		if (fd < 0 &&
+		    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+			log_warn("listener.accept", LS("fault", strerror(errno)),
+			    LU("connections", l->conn_count));
+			listener_watch_sockets(l, false);
+			loop_timer_set(l->loop, &l->accept_timer, ACCEPT_PAUSE_US, accept_again, l);
+			return;
+		}
+		if (fd < 0)
+			return;
+		peer = peer_of_sockaddr(&sa);
+		if (is_welcome(l, s, &peer))
+			admit(l, s, fd, &peer);
+		else
+			close(fd);
+	}
+}

@@ -1,0 +1,60 @@
+/* transport.h - what lies between a socket's bytes and the protocol's: a PROXY header, a WebSocket; no I/O
+ *
+ * A door is how connections of one listening socket speak; a connection of a door that asks for nothing has no transport,
+ * and one whose PROXY header is all there was to it needs none any more. */
+#ifndef ROOST_TRANSPORT_H
+#define ROOST_TRANSPORT_H
+
+#include "address.h"
+#include "peer.h"
+#include "proxy_protocol.h"
+#include "settings.h"
+#include "websocket.h"
+#include "worker.h"
+
+struct transport_door {
+	enum proxy_accept proxy;
+	struct websockets *websockets;	/* NULL: plain */
+};
+
+/* The doors of a worker's listening sockets, as settings say. */
+struct transport_doors {
+	struct transport_door *doors;	/* by index of worker.listeners */
+	size_t count;
+	struct websockets websockets;
+	struct address_net trusted[64];	/* whose PROXY headers are believed */
+	size_t trusted_count;
+};
+
+void transport_doors_init(struct transport_doors *d, const struct worker *w);
+void transport_doors_fini(struct transport_doors *d);
+/* Is a connection from there welcome at this door? */
+bool transport_admits(const struct transport_doors *d, const struct transport_door *door, const struct peer *p);
+
+struct transport;
+
+/* NULL if there is nothing for it to do. */
+struct transport *transport_new(const struct transport_door *door);
+void transport_free(struct transport **t);
+
+/* Turns what came, in place, into what the protocol gets, which then stands at the front of data; returns how much that
+ * is. *peer becomes who the proxy speaks for. */
+size_t transport_input(struct transport *t, uint8_t *data, size_t len, struct peer *peer);
+/* Bytes are as they come and go from here on. */
+bool transport_is_done(const struct transport *t);
+/* No input follows, and no output but its own. */
+bool transport_ended(const struct transport *t);
+/* NULL, or which rule the peer broke. */
+const char *transport_fault(const struct transport *t);
+/* Its PROXY header has not come, or was wrong. */
+bool transport_awaits_proxy(const struct transport *t);
+/* Its WebSocket is open. */
+bool transport_is_open(const struct transport *t);
+
+/* As in websocket.h. */
+void transport_close(struct transport *t);
+bool transport_has_output(const struct transport *t);
+size_t transport_next(struct transport *t, size_t out_len, struct bytes *ret_head);
+size_t transport_sent(struct transport *t, size_t n);
+
+#endif
