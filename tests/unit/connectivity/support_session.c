@@ -182,7 +182,7 @@ session_tests(const char *name, const TTest *const *tests, size_t count)
 	SRunner *sr;
 	int failed;
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, getenv("THOROUGH") ? 3600 : 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(tc, tests[i]);
