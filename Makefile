@@ -147,6 +147,14 @@ $(FLOOD): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/bench/flood*.c))
 	$(call SAY,LD)
 	$(CC) $(LDFLAGS) -o $@ $^
 
+# Matching of topics alone: build/test/bench/topics
+TOPICS := $(B)/test/bench/topics
+$(B)/obj/tests/bench/topics.o: CFLAGS += -Iservices/connectivity
+$(TOPICS): $(B)/obj/tests/bench/topics.o $(B)/lib/connectivity.a $(B)/lib/common.a
+	@mkdir -p $(@D)
+	$(call SAY,LD)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_connectivity)
+
 # Storage in one process with a disk that fails as it is told: tests/support/storage/
 STORAGE_DISK := $(patsubst %,$(B)/obj/tests/%.o,support/storage/disk support/storage/disk_cut \
                   support/storage/work unit/storage/support_dir)

@@ -82,7 +82,8 @@ delivery_change(struct mqtt_copy *k, const struct copy_client *c, const struct m
 static uint8_t
 options_of(const struct mqtt_sub *sub)
 {
-	return (uint8_t)(sub->qos | (sub->no_local ? 4 : 0) | (sub->retain_as_published ? 8 : 0));
+	return (uint8_t)(sub->options.qos | (sub->options.no_local ? 4 : 0) |
+			 (sub->options.retain_as_published ? 8 : 0));
 }
 
 static void
@@ -131,8 +132,8 @@ copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt
 	for (const struct mqtt_sub *sub = s->subs; sub; sub = sub->session_next) {
 		buf_clear(&filter);
 		copy_filter_put(&filter, sub);
-		session_state_subscribe(
-		    k->ss, copy_id(c), c->epoch, buf_bytes(&filter), options_of(sub), sub->id);
+		session_state_subscribe(k->ss, copy_id(c), c->epoch, buf_bytes(&filter),
+		    options_of(sub), sub->options.id);
 	}
 	buf_fini(&filter);
 	while ((e = mqtt_ids_next(&s->received, &at)))
@@ -238,8 +239,8 @@ static void
 subscription_change(struct mqtt_copy *k, const struct copy_client *c, const struct mqtt_change *ch)
 {
 	if (ch->kind == MQTT_CHANGE_SUB)
-		session_state_subscribe(
-		    k->ss, copy_id(c), c->epoch, ch->filter, options_of(ch->sub), ch->sub->id);
+		session_state_subscribe(k->ss, copy_id(c), c->epoch, ch->filter,
+		    options_of(ch->sub), ch->sub->options.id);
 	else
 		session_state_unsubscribe(k->ss, copy_id(c), c->epoch, ch->filter);
 }

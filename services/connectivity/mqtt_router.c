@@ -23,6 +23,8 @@ mqtt_router_fini(struct mqtt_router *r)
 	free(r->table);
 	free(r->matches);
 	free(r->groups);
+	free(r->steps);
+	free(r->ends);
 	*r = (struct mqtt_router){ .sub_count = 0 };
 }
 
@@ -172,6 +174,55 @@ mqtt_group_unref(struct mqtt_group **p_g)
 		free(g);
 }
 
+/* --- those of one filter that are not shared, side by side --- */
+
+struct leaf {
+	uint32_t count;
+	uint32_t cap;
+	struct mqtt_match list[];
+};
+
+static void
+leaf_resize(struct mqtt_node *node, struct leaf *leaf, uint32_t cap)
+{
+	leaf = xrealloc(leaf, sizeof(*leaf) + cap * sizeof(leaf->list[0]));
+	leaf->cap = cap;
+	node->value = leaf;
+}
+
+static void
+leaf_add(struct mqtt_sub *sub)
+{
+	struct leaf *leaf = sub->node->value;
+
+	if (!leaf) {
+		leaf_resize(sub->node, NULL, 1);
+		leaf = sub->node->value;
+		leaf->count = 0;
+	} else if (leaf->count == leaf->cap) {
+		leaf_resize(sub->node, leaf, leaf->cap < 4 ? 4 : 2 * leaf->cap);
+		leaf = sub->node->value;
+	}
+	sub->at = leaf->count++;
+	leaf->list[sub->at] = (struct mqtt_match){ .session = sub->session, .sub = sub };
+}
+
+/* The last one takes its place. */
+static void
+leaf_remove(struct mqtt_sub *sub)
+{
+	struct leaf *leaf = sub->node->value;
+
+	leaf->list[sub->at] = leaf->list[--leaf->count];
+	leaf->list[sub->at].sub->at = sub->at;
+	if (leaf->count == 0) {
+		free(leaf);
+		sub->node->value = NULL;
+	} else if (leaf->cap > 4 && leaf->count < leaf->cap / 4) {
+		leaf_resize(sub->node, leaf, leaf->cap / 2);
+	}
+}
+
 /* --- subscriptions --- */
 
 struct mqtt_sub *
@@ -212,11 +263,7 @@ mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session,
 		group_join(sub);
 		r->shared_count++;
 	} else {
-		/* The head's link is NULL: the node's value points to it. */
-		sub->next = node->value;
-		if (sub->next)
-			sub->next->link = &sub->next;
-		node->value = sub;
+		leaf_add(sub);
 	}
 	if (sub->session_next)
 		sub->session_next->session_link = &sub->session_next;
@@ -243,6 +290,14 @@ leave_table(struct mqtt_router *r, struct mqtt_sub *sub)
 }
 
 void
+mqtt_router_set(struct mqtt_sub *sub, const struct mqtt_sub_options *options)
+{
+	sub->options = *options;
+	if (!sub->group)
+		((struct leaf *)sub->node->value)->list[sub->at].options = *options;
+}
+
+void
 mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub)
 {
 	leave_table(r, sub);
@@ -250,12 +305,7 @@ mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub)
 		group_leave(sub);
 		r->shared_count--;
 	} else {
-		if (sub->link)
-			*sub->link = sub->next;
-		else
-			sub->node->value = sub->next;
-		if (sub->next)
-			sub->next->link = sub->link;
+		leaf_remove(sub);
 	}
 	*sub->session_link = sub->session_next;
 	if (sub->session_next)
@@ -279,50 +329,140 @@ collect_group(struct mqtt_router *r, struct mqtt_group *g)
 static void
 collect(struct mqtt_router *r, const struct mqtt_node *node)
 {
-	for (struct mqtt_sub *sub = node->value; sub; sub = sub->next) {
-		if (r->match_count == r->match_cap) {
-			r->match_cap = r->match_cap ? 2 * r->match_cap : 64;
+	const struct leaf *leaf = node->value;
+
+	if (leaf) {
+		size_t sum = r->match_count + leaf->count;
+
+		if (sum > r->match_cap) {
+			r->match_cap = sum > 2 * r->match_cap ? sum : 2 * r->match_cap;
 			r->matches = xrealloc(r->matches, r->match_cap * sizeof(r->matches[0]));
 		}
-		r->matches[r->match_count++] = sub;
+		memcpy(
+		    r->matches + r->match_count, leaf->list, leaf->count * sizeof(leaf->list[0]));
+		r->match_count = sum;
 	}
 	for (struct mqtt_group *g = node->shared; g; g = g->next)
 		collect_group(r, g);
 }
 
-static void
-walk(struct mqtt_router *r, const struct mqtt_node *node, struct bytes rest, bool wildcards)
-{
-	struct bytes level;
-	const struct mqtt_node *child;
+/* A node that a level leads to, and below it, the key of its child of the next level. */
+struct mqtt_step {
+	struct mqtt_node *node;
+	const struct mqtt_node
+	    *parent; /* of which it is said to be the child of the last level; NULL: it is there */
+	uint64_t key;
+};
 
-	if (!node->children) {
-		if (!rest.data)
-			collect(r, node);
-		return;
+static void
+add_end(struct mqtt_router *r, const struct mqtt_node *node)
+{
+	if (r->end_count == r->end_cap) {
+		r->end_cap = r->end_cap ? 2 * r->end_cap : 64;
+		r->ends = xrealloc(r->ends, r->end_cap * sizeof(r->ends[0]));
 	}
-	/* "a/#" matches "a" too (4.7.1.2). */
-	if (node->hash && wildcards)
-		collect(r, node->hash);
-	if (!mqtt_level_next(&rest, &level)) {
-		collect(r, node);
+	__builtin_prefetch(node);
+	r->ends[r->end_count++] = node;
+}
+
+/* Each node leads to two at most. */
+static void
+make_room(struct mqtt_router *r, size_t count)
+{
+	if (count * 3 <= r->step_cap)
 		return;
+	r->step_cap = count * 6 > 64 ? count * 6 : 64;
+	r->steps = xrealloc(r->steps, r->step_cap * sizeof(r->steps[0]));
+}
+
+/* The nodes at steps[0, count) are what they are said to be; those that are not, or have no children, are left out. */
+static size_t
+arrive(struct mqtt_router *r, size_t count, struct bytes level)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct mqtt_step step = r->steps[i];
+
+		if (step.parent && !mqtt_node_is(step.node, step.parent, level))
+			step.node = mqtt_tree_child(&r->tree, step.parent, level);
+		if (step.node)
+			r->steps[n++] = step;
 	}
-	if (node->plus && wildcards)
-		walk(r, node->plus, rest, true);
-	child = mqtt_tree_child(&r->tree, node, level);
-	if (child)
-		walk(r, child, rest, true);
+	return n;
+}
+
+/* From the nodes at steps[0, count) one level on; returns how many are there then. What memory has to fetch for one is fetched
+ * while the others are looked at. */
+static size_t
+go_on(struct mqtt_router *r, size_t count, struct bytes level, bool wildcards)
+{
+	uint64_t hash = mqtt_tree_hash(&r->tree, level);
+	size_t n = count;
+
+	make_room(r, count);
+	for (size_t i = 0; i < count; i++) {
+		struct mqtt_step *step = &r->steps[i];
+
+		step->key = mqtt_tree_key(step->node, hash);
+		mqtt_tree_fetch(&r->tree, step->key);
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct mqtt_node *node = r->steps[i].node;
+		struct mqtt_node *child = mqtt_tree_guess(&r->tree, r->steps[i].key);
+
+		/* "a/#" matches "a" too (4.7.1.2). */
+		if (node->hash && wildcards)
+			add_end(r, node->hash);
+		if (node->plus && wildcards) {
+			__builtin_prefetch(node->plus);
+			r->steps[n++] = (struct mqtt_step){ .node = node->plus };
+		}
+		if (child) {
+			__builtin_prefetch(child);
+			r->steps[n++] = (struct mqtt_step){ .node = child, .parent = node };
+		}
+	}
+	memmove(r->steps, r->steps + count, (n - count) * sizeof(r->steps[0]));
+	return arrive(r, n - count, level);
+}
+
+static void
+walk(struct mqtt_router *r, struct bytes topic)
+{
+	/* A wildcard as the first level does not match topics that begin with $ (4.7.2). */
+	bool wildcards = topic.data[0] != '$';
+	struct bytes level;
+	size_t count = 1;
+
+	make_room(r, 1);
+	r->steps[0] = (struct mqtt_step){ .node = r->tree.root };
+	while (count && mqtt_level_next(&topic, &level)) {
+		count = go_on(r, count, level, wildcards);
+		wildcards = true;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct mqtt_node *node = r->steps[i].node;
+
+		add_end(r, node);
+		if (node->hash)
+			add_end(r, node->hash);
+	}
 }
 
 size_t
-mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_sub *const **ret)
+mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match **ret)
 {
 	r->match_count = 0;
 	r->group_count = 0;
-	/* A wildcard as the first level does not match topics that begin with $ (4.7.2). */
+	r->end_count = 0;
 	if (r->sub_count && topic.len)
-		walk(r, r->tree.root, topic, topic.data[0] != '$');
+		walk(r, topic);
+	for (size_t i = 0; i < r->end_count; i++)
+		if (r->ends[i]->value)
+			__builtin_prefetch(r->ends[i]->value);
+	for (size_t i = 0; i < r->end_count; i++)
+		collect(r, r->ends[i]);
 	*ret = r->matches;
 	return r->match_count;
 }

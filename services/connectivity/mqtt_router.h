@@ -1,7 +1,8 @@
 /* mqtt_router.h - subscriptions: filters -> who gets a message; pure
  *
  * A filter may be $share/{name}/{filter} (MQTT 5 section 4.8.2): those who subscribe to it under one name are a group, of
- * which one gets each message. All costs O(levels), however many subscriptions there are, or how many a client has. */
+ * which one gets each message. Subscribing and unsubscribing cost O(levels), however many subscriptions there are, or how many a
+ * client has; matching costs what there is on the way and at its end. */
 #ifndef ROOST_MQTT_ROUTER_H
 #define ROOST_MQTT_ROUTER_H
 
@@ -10,21 +11,33 @@
 
 struct mqtt_session;
 
-/* One subscription: in the list of its filter's node, or of its group, and in the list of its session. */
-struct mqtt_sub {
-	struct mqtt_session *session;
-	struct mqtt_node *node;
-	struct mqtt_group *group;	/* NULL: not shared */
-	struct mqtt_sub *next;		/* of the same filter; of the group, whose turn is next first */
-	struct mqtt_sub **link;
-	struct mqtt_sub *session_next;	/* of the same session */
-	struct mqtt_sub **session_link;
-	struct mqtt_sub *hash_next;
-	struct mqtt_sub *match_next;	/* scratch of routing: of the same session */
+struct mqtt_sub_options {
 	uint32_t id;			/* subscription identifier; 0: none */
 	uint8_t qos;
 	bool no_local;
 	bool retain_as_published;
+};
+
+/* One subscription: with its filter's node, or its group, and in the list of its session. */
+struct mqtt_sub {
+	struct mqtt_session *session;
+	struct mqtt_node *node;
+	struct mqtt_group *group;	/* NULL: not shared */
+	struct mqtt_sub *next;		/* of the group, whose turn is next first */
+	struct mqtt_sub **link;
+	struct mqtt_sub *session_next;	/* of the same session */
+	struct mqtt_sub **session_link;
+	struct mqtt_sub *hash_next;
+	uint32_t at;			/* in its filter's list */
+	struct mqtt_sub_options options;	/* mqtt_router_set() */
+};
+
+/* What a message needs to know of a subscription that is not shared. Those of a filter lie side by side. */
+struct mqtt_match {
+	struct mqtt_session *session;
+	struct mqtt_sub *sub;
+	struct mqtt_sub_options options;
+	uint32_t next;			/* scratch of whoever asked for the matches */
 };
 
 /* Those who share a filter under one name. Lives as long as it has members or references. */
@@ -45,9 +58,14 @@ struct mqtt_router {
 	size_t table_size;		/* a power of two, or 0 */
 	size_t sub_count;
 	size_t shared_count;		/* of these, in groups */
-	struct mqtt_sub **matches;	/* of mqtt_router_match(): those that are not shared, ... */
+	struct mqtt_match *matches;	/* of mqtt_router_match(): those that are not shared, ... */
 	size_t match_count;
 	size_t match_cap;
+	struct mqtt_step *steps;	/* scratch of mqtt_router_match() */
+	size_t step_cap;
+	const struct mqtt_node **ends;
+	size_t end_count;
+	size_t end_cap;
 	struct mqtt_group **groups;	/* ... and the groups */
 	size_t group_count;
 	size_t group_cap;
@@ -60,10 +78,11 @@ struct mqtt_sub *mqtt_router_find(const struct mqtt_router *r, const struct mqtt
 /* Adds one (the caller has seen that there is none) to the front of *session_list. filter is valid. */
 struct mqtt_sub *mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session, struct mqtt_sub **session_list,
     struct bytes filter);
+void mqtt_router_set(struct mqtt_sub *sub, const struct mqtt_sub_options *options);
 void mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub);
 /* All subscriptions whose filter matches the topic (section 4.7), in ret: good until the next call. Returns how many; r->groups
  * are the groups that match. */
-size_t mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_sub *const **ret);
+size_t mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match **ret);
 /* Whose turn it was comes last. */
 void mqtt_group_turn(struct mqtt_sub *sub);
 struct mqtt_group *mqtt_group_ref(struct mqtt_group *g);

@@ -169,7 +169,7 @@ struct mqtt_session {
 	int64_t expires_us;		/* meaningful while away */
 	uint64_t n;			/* of the last delivery */
 	uint64_t match_stamp;		/* scratch of routing: which message, ... */
-	struct mqtt_sub *match_subs;	/* ... by which subscriptions, ... */
+	uint32_t match_last;		/* ... the last of its matches, each of which names the one before, ... */
 	uint8_t match_qos;		/* ... the highest QoS, ... */
 	bool match_retain;		/* ... and whether one wants retain as published */
 	bool drop_logged;		/* since its queue was empty last */

@@ -10,6 +10,7 @@
 #include "metrics.h"
 
 #define SUBSCRIPTION_IDS_MAX 64 /* with one message, where a client's subscriptions overlap */
+#define NO_MATCH UINT32_MAX
 #define LOAD_BEHIND                                                                                \
 	1000000u /* of a member whose output is full, or which is away: after all others */
 
@@ -28,15 +29,16 @@ mqtt_arrival_fini(struct mqtt_arrival *a)
 }
 
 static bool
-is_own(const struct mqtt_sub *sub, const struct mqtt_arrival *a)
+is_own(const struct mqtt_match *m, const struct mqtt_arrival *a)
 {
-	return sub->no_local && sub->session == a->from;
+	return m->options.no_local && m->session == a->from;
 }
 
 /* One message to a session of whose subscriptions several may match: once, at the highest QoS, with all identifiers
  * (MQTT-3.3.4-2, MQTT-3.3.4-3). */
 static bool
-deliver_match(struct mqtt_broker *b, struct mqtt_arrival *a, struct mqtt_session *s)
+deliver_match(struct mqtt_broker *b, struct mqtt_arrival *a, const struct mqtt_match *matches,
+    struct mqtt_session *s)
 {
 	uint32_t ids[SUBSCRIPTION_IDS_MAX];
 	struct mqtt_how how = {
@@ -45,29 +47,30 @@ deliver_match(struct mqtt_broker *b, struct mqtt_arrival *a, struct mqtt_session
 		.ids = ids,
 	};
 
-	for (const struct mqtt_sub *sub = s->match_subs; sub; sub = sub->match_next)
-		if (sub->id && how.id_count < SUBSCRIPTION_IDS_MAX)
-			ids[how.id_count++] = sub->id;
+	for (uint32_t i = s->match_last; i != NO_MATCH; i = matches[i].next)
+		if (matches[i].options.id && how.id_count < SUBSCRIPTION_IDS_MAX)
+			ids[how.id_count++] = matches[i].options.id;
 	s->match_stamp = 0;
 	return mqtt_deliver(b, s, a, &how);
 }
 
 static void
-stamp(struct mqtt_broker *b, struct mqtt_sub *sub)
+stamp(struct mqtt_broker *b, struct mqtt_match *matches, uint32_t i)
 {
-	struct mqtt_session *s = sub->session;
+	const struct mqtt_sub_options *o = &matches[i].options;
+	struct mqtt_session *s = matches[i].session;
 
 	if (s->match_stamp != b->match_serial) {
 		s->match_stamp = b->match_serial;
-		s->match_subs = NULL;
+		s->match_last = NO_MATCH;
 		s->match_qos = 0;
 		s->match_retain = false;
 	}
-	sub->match_next = s->match_subs;
-	s->match_subs = sub;
-	if (sub->qos > s->match_qos)
-		s->match_qos = sub->qos;
-	if (sub->retain_as_published)
+	matches[i].next = s->match_last;
+	s->match_last = i;
+	if (o->qos > s->match_qos)
+		s->match_qos = o->qos;
+	if (o->retain_as_published)
 		s->match_retain = true;
 }
 
@@ -108,10 +111,10 @@ mqtt_route_shared(struct mqtt_broker *b, struct mqtt_group *g, struct mqtt_arriv
 
 	if (!sub)
 		return false;
-	how.qos = sub->qos < a->view.qos ? sub->qos : a->view.qos;
-	how.retain = a->retain && sub->retain_as_published;
-	how.ids = &sub->id;
-	how.id_count = sub->id ? 1 : 0;
+	how.qos = sub->options.qos < a->view.qos ? sub->options.qos : a->view.qos;
+	how.retain = a->retain && sub->options.retain_as_published;
+	how.ids = &sub->options.id;
+	how.id_count = sub->options.id ? 1 : 0;
 	mqtt_group_turn(sub);
 	return mqtt_deliver(b, sub->session, a, &how);
 }
@@ -133,17 +136,17 @@ retain(struct mqtt_broker *b, struct mqtt_arrival *a)
 unsigned
 mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 {
-	struct mqtt_sub *const *matches;
+	struct mqtt_match *matches;
 	size_t n = mqtt_router_match(&b->router, a->view.topic, &matches);
 	unsigned lost = 0;
 
 	b->match_serial++;
 	for (size_t i = 0; i < n; i++)
-		if (!is_own(matches[i], a))
-			stamp(b, matches[i]);
+		if (!is_own(&matches[i], a))
+			stamp(b, matches, (uint32_t)i);
 	for (size_t i = 0; i < n; i++)
-		if (matches[i]->session->match_stamp == b->match_serial &&
-		    !deliver_match(b, a, matches[i]->session))
+		if (matches[i].session->match_stamp == b->match_serial &&
+		    !deliver_match(b, a, matches, matches[i].session))
 			lost |= MQTT_NOT_QUEUED;
 	for (size_t i = 0; i < b->router.group_count; i++)
 		if (!mqtt_route_shared(b, b->router.groups[i], a))

@@ -218,10 +218,10 @@ mqtt_load_sub(
 		sub = mqtt_router_subscribe(&b->router, s, &s->subs, filter->filter);
 		s->sub_count++;
 	}
-	sub->id = id;
-	sub->qos = (uint8_t)(filter->qos & 3);
-	sub->no_local = filter->no_local;
-	sub->retain_as_published = filter->retain_as_published;
+	mqtt_router_set(sub, &(struct mqtt_sub_options){ .id = id,
+				 .qos = (uint8_t)(filter->qos & 3),
+				 .no_local = filter->no_local,
+				 .retain_as_published = filter->retain_as_published });
 	return 0;
 }
 

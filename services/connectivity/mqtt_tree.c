@@ -44,26 +44,59 @@ mqtt_level_next(struct bytes *rest, struct bytes *ret_level)
 	return true;
 }
 
-static uint64_t
-key_of(const struct mqtt_node *parent, struct bytes level)
+/* Where the tree lies is nobody else's knowledge: nobody can make levels that share a place. */
+uint64_t
+mqtt_tree_hash(const struct mqtt_tree *t, struct bytes level)
 {
-	return XXH3_64bits_withSeed(level.data, level.len, (uint64_t)(uintptr_t)parent);
+	return XXH3_64bits_withSeed(level.data, level.len, (uint64_t)(uintptr_t)t->root);
+}
+
+uint64_t
+mqtt_tree_key(const struct mqtt_node *parent, uint64_t hash)
+{
+	uint64_t key = hash ^ (uint64_t)(uintptr_t)parent * 0x9e3779b97f4a7c15u;
+
+	key ^= key >> 32;
+	key *= 0xd6e8feb86659fd93u;
+	return key ^ key >> 32;
+}
+
+void
+mqtt_tree_fetch(const struct mqtt_tree *t, uint64_t key)
+{
+	__builtin_prefetch(&t->table[key & (t->table_size - 1)]);
+}
+
+struct mqtt_node *
+mqtt_tree_guess(const struct mqtt_tree *t, uint64_t key)
+{
+	size_t mask = t->table_size - 1;
+
+	for (size_t at = key & mask; t->table[at].node; at = (at + 1) & mask)
+		if (t->table[at].key == key)
+			return t->table[at].node;
+	return NULL;
+}
+
+bool
+mqtt_node_is(const struct mqtt_node *n, const struct mqtt_node *parent, struct bytes level)
+{
+	return n->parent == parent && n->len == level.len &&
+	       memcmp(n->level, level.data, level.len) == 0;
 }
 
 struct mqtt_node *
 mqtt_tree_child(const struct mqtt_tree *t, const struct mqtt_node *parent, struct bytes level)
 {
 	uint64_t key;
-	struct mqtt_node *n;
+	size_t mask = t->table_size - 1;
 
 	if (!parent->children)
 		return NULL;
-	key = key_of(parent, level);
-	for (n = t->table[key & (t->table_size - 1)]; n; n = n->hash_next) {
-		if (n->key == key && n->parent == parent && n->len == level.len &&
-		    memcmp(n->level, level.data, level.len) == 0)
-			return n;
-	}
+	key = mqtt_tree_key(parent, mqtt_tree_hash(t, level));
+	for (size_t at = key & mask; t->table[at].node; at = (at + 1) & mask)
+		if (t->table[at].key == key && mqtt_node_is(t->table[at].node, parent, level))
+			return t->table[at].node;
 	return NULL;
 }
 
@@ -79,22 +112,48 @@ mqtt_tree_find(const struct mqtt_tree *t, struct bytes topic)
 }
 
 static void
+put(struct mqtt_tree *t, struct mqtt_slot slot)
+{
+	size_t mask = t->table_size - 1;
+	size_t at = slot.key & mask;
+
+	while (t->table[at].node)
+		at = (at + 1) & mask;
+	t->table[at] = slot;
+}
+
+static void
 resize(struct mqtt_tree *t, size_t size)
 {
-	struct mqtt_node **table = xcalloc(size, sizeof(struct mqtt_node *));
+	struct mqtt_slot *old = t->table;
+	size_t old_size = t->table_size;
 
-	for (size_t i = 0; i < t->table_size; i++) {
-		for (struct mqtt_node *n = t->table[i], *next; n; n = next) {
-			struct mqtt_node **slot = &table[n->key & (size - 1)];
+	t->table = xcalloc(size, sizeof(t->table[0]));
+	t->table_size = size;
+	for (size_t i = 0; i < old_size; i++)
+		if (old[i].node)
+			put(t, old[i]);
+	free(old);
+}
 
-			next = n->hash_next;
-			n->hash_next = *slot;
-			*slot = n;
+/* Closes the gap: those behind it that may move up do, so that a search need not look past a free place. */
+static void
+take_out(struct mqtt_tree *t, const struct mqtt_node *n, uint64_t key)
+{
+	size_t mask = t->table_size - 1;
+	size_t gap = key & mask;
+
+	while (t->table[gap].node != n)
+		gap = (gap + 1) & mask;
+	for (size_t at = (gap + 1) & mask; t->table[at].node; at = (at + 1) & mask) {
+		size_t home = t->table[at].key & mask;
+
+		if (((at - home) & mask) >= ((at - gap) & mask)) {
+			t->table[gap] = t->table[at];
+			gap = at;
 		}
 	}
-	free(t->table);
-	t->table = table;
-	t->table_size = size;
+	t->table[gap].node = NULL;
 }
 
 static bool
@@ -107,14 +166,12 @@ static struct mqtt_node *
 add_child(struct mqtt_tree *t, struct mqtt_node *parent, struct bytes level)
 {
 	struct mqtt_node *n = xmalloc(sizeof(struct mqtt_node) + level.len);
-	struct mqtt_node **slot;
 
-	if (t->count >= t->table_size)
+	if (t->count >= t->table_size / 2)
 		resize(t, t->table_size ? 2 * t->table_size : TABLE_MIN);
 	*n = (struct mqtt_node){ .parent = parent,
 		.next = parent->children,
 		.link = &parent->children,
-		.key = key_of(parent, level),
 		.len = (uint16_t)level.len };
 	memcpy(n->level, level.data, level.len);
 	if (n->next)
@@ -124,9 +181,8 @@ add_child(struct mqtt_tree *t, struct mqtt_node *parent, struct bytes level)
 		parent->plus = n;
 	if (is(n, '#'))
 		parent->hash = n;
-	slot = &t->table[n->key & (t->table_size - 1)];
-	n->hash_next = *slot;
-	*slot = n;
+	put(t, (struct mqtt_slot){
+		   .key = mqtt_tree_key(parent, mqtt_tree_hash(t, level)), .node = n });
 	t->count++;
 	return n;
 }
@@ -148,11 +204,7 @@ mqtt_tree_insert(struct mqtt_tree *t, struct bytes topic)
 static void
 remove_node(struct mqtt_tree *t, struct mqtt_node *n)
 {
-	struct mqtt_node **slot = &t->table[n->key & (t->table_size - 1)];
-
-	while (*slot != n)
-		slot = &(*slot)->hash_next;
-	*slot = n->hash_next;
+	take_out(t, n, mqtt_tree_key(n->parent, mqtt_tree_hash(t, bytes_of(n->level, n->len))));
 	*n->link = n->next;
 	if (n->next)
 		n->next->link = n->link;
@@ -173,6 +225,6 @@ mqtt_tree_prune(struct mqtt_tree *t, struct mqtt_node *node)
 		remove_node(t, node);
 		node = parent;
 	}
-	if (t->table_size > TABLE_MIN && t->count < t->table_size / 8)
+	if (t->table_size > TABLE_MIN && t->count < t->table_size / 16)
 		resize(t, t->table_size / 4);
 }

@@ -184,7 +184,7 @@ check_groups(struct all *a, struct bytes topic)
 static void
 publish(struct all *a, struct bytes topic)
 {
-	struct mqtt_sub *const *ret;
+	struct mqtt_match *ret;
 	size_t n = mqtt_router_match(&a->router, topic, &ret), want = 0, want_shared = 0;
 
 	for (size_t i = 0; i < a->sub_count; i++)
@@ -192,11 +192,11 @@ publish(struct all *a, struct bytes topic)
 			*(a->subs[i].group ? &want_shared : &want) += 1;
 	ASSERT(n == want);
 	for (size_t i = 0; i < n; i++) {
-		const struct one *of = one_of(a, ret[i]);
+		const struct one *of = one_of(a, ret[i].sub);
 
 		ASSERT(!of->group && matches(of->inner, topic));
 		for (size_t k = 0; k < i; k++)
-			ASSERT(ret[k] != ret[i]);
+			ASSERT(ret[k].sub != ret[i].sub);
 	}
 	ASSERT(check_groups(a, topic) == want_shared);
 }

@@ -93,7 +93,7 @@ copy_change(void *arg, const struct mqtt_change *c)
 	}
 	name_of(to->filter, c->filter);
 	if (c->sub)
-		to->qos = c->sub->qos;
+		to->qos = c->sub->options.qos;
 	if (c->delivery) {
 		to->n = c->delivery->n;
 		to->qos = c->delivery->qos;
@@ -149,6 +149,7 @@ end(const char *id)
 			mqtt_message_unref(&sessions[i]->deliveries[d].message);
 		free(sessions[i]);
 		sessions[i] = NULL;
+		return;
 	}
 }
 

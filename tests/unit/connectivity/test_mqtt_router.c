@@ -100,17 +100,17 @@ START_TEST(matching)
 	mqtt_router_init(&r);
 	for (size_t i = 0; i < COUNT_OF(filters); i++)
 		if (filters[i][0])
-			mqtt_router_subscribe(
-			    &r, (void *)(&session + i), &lists[i], bytes_of_str(filters[i]))
-			    ->id = (uint32_t)i;
+			mqtt_router_set(mqtt_router_subscribe(&r, (void *)(&session + i), &lists[i],
+					    bytes_of_str(filters[i])),
+			    &(struct mqtt_sub_options){ .id = (uint32_t)i });
 	for (size_t t = 0; t < COUNT_OF(topics); t++) {
-		struct mqtt_sub *const *found;
+		struct mqtt_match *found;
 		size_t n = mqtt_router_match(&r, bytes_of_str(topics[t]), &found);
 		bool got[COUNT_OF(filters)] = { false };
 
 		for (size_t i = 0; i < n; i++) {
-			ck_assert(!got[found[i]->id]);
-			got[found[i]->id] = true;
+			ck_assert(!got[found[i].options.id]);
+			got[found[i].options.id] = true;
 		}
 		for (size_t i = 0; i < COUNT_OF(filters); i++)
 			ck_assert_msg(got[i] == (filters[i][0] && matches(filters[i], topics[t])),
@@ -152,7 +152,7 @@ START_TEST(random_changes)
 		has[c][f] = !has[c][f];
 		if (step % 50 == 0) {
 			const char *topic = topics[next(&seed) % COUNT_OF(topics)];
-			struct mqtt_sub *const *found;
+			struct mqtt_match *found;
 			size_t want = 0;
 
 			for (c = 0; c < CLIENTS; c++)
@@ -166,6 +166,65 @@ START_TEST(random_changes)
 			mqtt_router_unsubscribe(&r, lists[c]);
 	ck_assert_uint_eq(r.tree.count, 0);
 	ck_assert_uint_eq(r.sub_count, 0);
+	mqtt_router_fini(&r);
+}
+END_TEST
+
+/* Topics and filters of any few levels, plain and with wildcards, empty ones and $ among them. */
+static void
+random_text(uint64_t *seed, char to[64], bool filter)
+{
+	static const char *const names[] = { "a", "b", "", "$x", "+", "#" };
+	size_t levels = next(seed) % 7 + 1, len = 0;
+
+	for (size_t i = 0; i < levels; i++) {
+		const char *name = names[next(seed) % (filter ? 6 : 4)];
+
+		if (i)
+			to[len++] = '/';
+		for (; *name; name++)
+			to[len++] = *name;
+		if (len && to[len - 1] == '#')
+			break;
+	}
+	if (len == 0)
+		to[len++] = 'a';
+	to[len] = 0;
+}
+
+#define RANDOM_FILTERS 400
+
+START_TEST(any_filters)
+{
+	struct mqtt_router r;
+	struct mqtt_sub *lists[RANDOM_FILTERS] = { NULL };
+	static char texts[RANDOM_FILTERS][64];
+	static char sessions[RANDOM_FILTERS];
+	uint64_t seed = 42;
+
+	mqtt_router_init(&r);
+	for (unsigned round = 0; round < 3000; round++) {
+		size_t i = next(&seed) % RANDOM_FILTERS, want = 0;
+		struct mqtt_match *found;
+		char topic[64];
+
+		if (lists[i])
+			mqtt_router_unsubscribe(&r, lists[i]);
+		random_text(&seed, texts[i], true);
+		mqtt_router_set(mqtt_router_subscribe(
+				    &r, (void *)&sessions[i], &lists[i], bytes_of_str(texts[i])),
+		    &(struct mqtt_sub_options){ .id = (uint32_t)i });
+		random_text(&seed, topic, false);
+		for (i = 0; i < RANDOM_FILTERS; i++)
+			want += lists[i] && matches(texts[i], topic);
+		ck_assert_uint_eq(mqtt_router_match(&r, bytes_of_str(topic), &found), want);
+		for (i = 0; i < want; i++)
+			ck_assert(matches(texts[found[i].options.id], topic));
+	}
+	for (size_t i = 0; i < RANDOM_FILTERS; i++)
+		if (lists[i])
+			mqtt_router_unsubscribe(&r, lists[i]);
+	ck_assert_uint_eq(r.tree.count, 0);
 	mqtt_router_fini(&r);
 }
 END_TEST
@@ -298,5 +357,5 @@ START_TEST(retained_expires)
 }
 END_TEST
 
-UNIT_MAIN("mqtt_router", matching, random_changes, retained_matching, retained_matching_is_bounded,
-    retained_is_bounded, retained_expires)
+UNIT_MAIN("mqtt_router", matching, random_changes, any_filters, retained_matching,
+    retained_matching_is_bounded, retained_is_bounded, retained_expires)
