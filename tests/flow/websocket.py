@@ -69,6 +69,7 @@ def test_a_reading_over_websocket_is_durable_before_its_puback():
 
 
 def test_packets_begin_and_end_anywhere_in_frames():
+    """MQTT-6.0.0-2."""
     with Roost(LISTEN) as r:
         port = r.port_of("mqtt-ws")
         for each in (1, 2, 3, 7, 100):
@@ -190,6 +191,7 @@ BROKEN = [
 
 
 def test_broken_frames_are_closed_with_their_code():
+    """MQTT-6.0.0-1, and RFC 6455."""
     with Roost(LISTEN) as r:
         port = r.port_of("mqtt-ws")
         pid = r.pid_of("connectivity-0")

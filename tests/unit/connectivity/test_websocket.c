@@ -37,6 +37,7 @@ teardown(void)
 	websockets_fini(&all);
 }
 
+/* The subprotocol among the rest: MQTT-6.0.0-3, -4. */
 START_TEST(each_request_is_judged)
 {
 	static const struct {
