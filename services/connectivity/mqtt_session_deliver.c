@@ -34,8 +34,8 @@ mqtt_delivery_append(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 	list->count++;
 }
 
-static void
-take_out(struct mqtt_deliveries *list, struct mqtt_delivery *d)
+void
+mqtt_delivery_take_out(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 {
 	if (d->prev)
 		d->prev->next = d->next;
@@ -48,8 +48,8 @@ take_out(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 	list->count--;
 }
 
-static void
-forget_message(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
+void
+mqtt_delivery_forget(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
 {
 	size_t bytes = d->message ? mqtt_message_bytes(d->message) : 0;
 
@@ -59,10 +59,10 @@ forget_message(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delive
 	mqtt_message_unref(&d->message);
 }
 
-static void
-delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
+void
+mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d)
 {
-	forget_message(b, s, d);
+	mqtt_delivery_forget(b, s, d);
 	mqtt_group_unref(&d->group);
 	free(d);
 }
@@ -124,6 +124,13 @@ out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size
 
 	/* One that is larger than the bound must get through as well. */
 	return len == 0 || (len < b->config.outbound_max && size <= b->config.outbound_max - len);
+}
+
+bool
+mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s, struct bytes topic)
+{
+	return !b->ops.may || !s->conn ||
+	       b->ops.may(b->ops.arg, mqtt_conn_identity(s->conn), MQTT_MAY_RECEIVE, topic);
 }
 
 static struct mqtt_outgoing
@@ -216,28 +223,6 @@ mqtt_conn_on_sent(struct mqtt_conn *c)
 		mqtt_pump(c->broker, c->session);
 }
 
-static void
-put_pubrel(struct mqtt_conn *c, uint16_t packet_id, uint8_t reason)
-{
-	mqtt_put_ack(conn_out(&c->io), c->version, MQTT_PUBREL, packet_id, reason, bytes_of("", 0));
-	c->broker->passed.packets_out++;
-}
-
-/* Not before it is written that PUBREC came: the client forgets the packet id with it, so that a PUBLISH sent again would be a
- * new message. */
-static void
-release(struct mqtt_conn *c, const struct mqtt_delivery *d)
-{
-	struct buf packet = { 0 };
-
-	if (d->write <= c->broker->writes.written) {
-		put_pubrel(c, d->packet_id, MQTT_SUCCESS);
-		return;
-	}
-	mqtt_put_ack(&packet, c->version, MQTT_PUBREL, d->packet_id, MQTT_SUCCESS, bytes_of("", 0));
-	mqtt_wait_written(c->broker, mqtt_token_of(c, 0), &packet);
-}
-
 enum sending { SENT_NOW, NOT_NOW, NEVER };
 
 /* What is in flight from an earlier connection, once more. */
@@ -249,11 +234,15 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	size_t size;
 
 	if (d->state == MQTT_RELEASED) {
-		release(c, d);
+		mqtt_put_pubrel(c, d);
 		return SENT_NOW;
 	}
 	if (c->out_unacked >= c->out_receive_max)
 		return NOT_NOW;
+	if (!mqtt_may_receive(b, s, d->message->topic)) {
+		drop(b, s, M_MQTT_NOT_ALLOWED);
+		return NEVER;
+	}
 	o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
 	o.packet_id = d->packet_id;
 	o.dup = d->dup;
@@ -283,6 +272,10 @@ send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 
 	if (mqtt_message_expired(d->message, b->now_us)) {
 		drop(b, s, M_MQTT_EXPIRED);
+		return NEVER;
+	}
+	if (!mqtt_may_receive(b, s, d->message->topic)) {
+		drop(b, s, M_MQTT_NOT_ALLOWED);
 		return NEVER;
 	}
 	o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
@@ -315,10 +308,10 @@ pump_queue(struct mqtt_broker *b, struct mqtt_session *s)
 
 		if (how == NOT_NOW)
 			return;
-		take_out(&s->queue, d);
+		mqtt_delivery_take_out(&s->queue, d);
 		if (how == NEVER) {
 			mqtt_change_delivery(b, s, MQTT_CHANGE_DONE, d);
-			delivery_free(b, s, d);
+			mqtt_delivery_free(b, s, d);
 			continue;
 		}
 		d->state = MQTT_SENT;
@@ -328,7 +321,7 @@ pump_queue(struct mqtt_broker *b, struct mqtt_session *s)
 		mqtt_delivery_append(&s->in_flight, d);
 		mqtt_change_delivery(b, s, MQTT_CHANGE_SENT, d);
 		if (!is_kept(s) && !d->group)
-			forget_message(b, s, d);
+			mqtt_delivery_forget(b, s, d);
 	}
 	s->drop_logged = false;
 }
@@ -347,9 +340,9 @@ mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s)
 			continue;
 		if (s->recent == d)
 			s->recent = d->next;
-		take_out(&s->in_flight, d);
+		mqtt_delivery_take_out(&s->in_flight, d);
 		mqtt_change_delivery(b, s, MQTT_CHANGE_DONE, d);
-		delivery_free(b, s, d);
+		mqtt_delivery_free(b, s, d);
 	}
 	pump_queue(b, s);
 }
@@ -436,6 +429,8 @@ bool
 mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
     const struct mqtt_how *how)
 {
+	if (!mqtt_may_receive(b, s, a->view.topic))
+		return true;
 	if (how->qos == 0) {
 		if (s->conn && !send_direct(b, s, a, how))
 			drop(b, s, M_MQTT_DROPPED);
@@ -462,8 +457,8 @@ mqtt_deliver_resume(struct mqtt_session *s)
 		next = d->next;
 		/* Not kept: the session was to end with its connection when this was sent. */
 		if (!d->message && d->state == MQTT_SENT) {
-			take_out(&s->in_flight, d);
-			delivery_free(b, s, d);
+			mqtt_delivery_take_out(&s->in_flight, d);
+			mqtt_delivery_free(b, s, d);
 		}
 	}
 	s->recent = NULL;
@@ -479,80 +474,6 @@ mqtt_deliver_detach(struct mqtt_broker *b, struct mqtt_session *s)
 	s->recent = NULL;
 	for (struct mqtt_delivery *d = s->in_flight.head; d; d = d->next)
 		d->counts = false;
-}
-
-/* --- acknowledgements --- */
-
-static struct mqtt_delivery *
-in_flight_from(struct mqtt_delivery *d, uint16_t packet_id)
-{
-	while (d && d->packet_id != packet_id)
-		d = d->next;
-	return d;
-}
-
-/* PUBRECs come in the order of the PUBLISHes, while those before them wait for PUBCOMP: begin where the last one was. */
-static struct mqtt_delivery *
-in_flight(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id)
-{
-	struct mqtt_delivery *d = NULL;
-
-	if (type == MQTT_PUBREC && s->recent)
-		d = in_flight_from(s->recent, packet_id);
-	return d ? d : in_flight_from(s->in_flight.head, packet_id);
-}
-
-static void
-done(struct mqtt_conn *c, struct mqtt_delivery *d)
-{
-	struct mqtt_session *s = c->session;
-
-	if (d->counts)
-		c->out_unacked--;
-	if (s->resend == d)
-		s->resend = d->next;
-	if (s->recent == d)
-		s->recent = d->next;
-	take_out(&s->in_flight, d);
-	mqtt_change_delivery(c->broker, s, MQTT_CHANGE_DONE, d);
-	delivery_free(c->broker, s, d);
-	mqtt_pump(c->broker, s);
-}
-
-static void
-on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a)
-{
-	struct mqtt_session *s = c->session;
-
-	if (!d || d->qos != 2) {
-		put_pubrel(c, a->packet_id, mqtt_is_v5(c) ? MQTT_ID_NOT_FOUND : MQTT_SUCCESS);
-		return;
-	}
-	if (mqtt_is_v5(c) && a->reason >= MQTT_UNSPECIFIED) {
-		done(c, d);
-		return;
-	}
-	s->recent = d->next;
-	if (s->resend == d)
-		s->resend = d->next;
-	if (d->state != MQTT_RELEASED) {
-		d->state = MQTT_RELEASED;
-		forget_message(c->broker, s, d);
-		d->write = mqtt_change_delivery(c->broker, s, MQTT_CHANGE_RELEASED, d);
-	}
-	release(c, d);
-}
-
-void
-mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a)
-{
-	struct mqtt_delivery *d = in_flight(c->session, type, a->packet_id);
-
-	if (type == MQTT_PUBREC)
-		on_pubrec(c, d, a);
-	else if (d && (type == MQTT_PUBCOMP ? d->state == MQTT_RELEASED : d->qos == 1))
-		done(c, d);
-	/* Anything else is acknowledged twice, or of an earlier life. Harmless. */
 }
 
 /* --- the end of a session --- */
@@ -584,9 +505,9 @@ mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s)
 		while (lists[i]->head) {
 			struct mqtt_delivery *d = lists[i]->head;
 
-			take_out(lists[i], d);
+			mqtt_delivery_take_out(lists[i], d);
 			pass_on(b, d);
-			delivery_free(b, s, d);
+			mqtt_delivery_free(b, s, d);
 		}
 	}
 }

@@ -83,16 +83,23 @@ struct mqtt_how {			/* a message is delivered */
 };
 /* One message to one session: now, or queued. false: its queue is full. */
 bool mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
+/* What it may be sent now; who is away is asked when it is back. */
+bool mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s, struct bytes topic);
 /* Sends what may be sent. */
 void mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s);
 void mqtt_deliver_resume(struct mqtt_session *s);	/* after CONNACK: in flight again, then the queue */
 void mqtt_deliver_detach(struct mqtt_broker *b, struct mqtt_session *s);	/* its connection is gone */
-/* PUBACK, PUBREC, PUBCOMP from the client. */
-void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a);
 void mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s);
 void mqtt_delivery_append(struct mqtt_deliveries *list, struct mqtt_delivery *d);
+void mqtt_delivery_take_out(struct mqtt_deliveries *list, struct mqtt_delivery *d);
+void mqtt_delivery_forget(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);	/* its message */
+void mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);
 void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for room or for a write */
 uint16_t mqtt_packet_id_of(uint64_t n);
+
+/* mqtt_session_acked.c */
+void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a);	/* PUBACK, PUBREC, PUBCOMP */
+void mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d);	/* when it may be */
 
 /* mqtt_session_will.c */
 struct mqtt_will *mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant);

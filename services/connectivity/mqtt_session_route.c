@@ -87,7 +87,7 @@ load_of(const struct mqtt_broker *b, const struct mqtt_session *s)
 }
 
 static struct mqtt_sub *
-choose(const struct mqtt_broker *b, const struct mqtt_group *g)
+choose(const struct mqtt_broker *b, const struct mqtt_group *g, struct bytes topic)
 {
 	struct mqtt_sub *best = NULL;
 	uint32_t least = UINT32_MAX;
@@ -95,7 +95,7 @@ choose(const struct mqtt_broker *b, const struct mqtt_group *g)
 	for (struct mqtt_sub *sub = g->members; sub && least > 0; sub = sub->next) {
 		uint32_t load = load_of(b, sub->session);
 
-		if (load < least) {
+		if (load < least && mqtt_may_receive(b, sub->session, topic)) {
 			least = load;
 			best = sub;
 		}
@@ -106,7 +106,7 @@ choose(const struct mqtt_broker *b, const struct mqtt_group *g)
 bool
 mqtt_route_shared(struct mqtt_broker *b, struct mqtt_group *g, struct mqtt_arrival *a)
 {
-	struct mqtt_sub *sub = choose(b, g);
+	struct mqtt_sub *sub = choose(b, g, a->view.topic);
 	struct mqtt_how how = { .group = g };
 
 	if (!sub)

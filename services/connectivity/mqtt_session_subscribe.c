@@ -61,11 +61,9 @@ send_retained(void *arg, struct mqtt_message *m)
 		.id_count = to->id ? 1 : 0,
 	};
 
-	/* What whoever published it, and whoever subscribes, may do now counts, not what they might then. */
-	if (!ops->may ||
-	    (ops->may(
-		 ops->arg, mqtt_conn_identity(to->session->conn), MQTT_MAY_RECEIVE, m->topic) &&
-		(!m->source.len || ops->may(ops->arg, m->source, MQTT_MAY_PUBLISH, m->topic))))
+	/* What whoever published it may do now counts, not what it might then. */
+	if (!ops->may || !m->source.len ||
+	    ops->may(ops->arg, m->source, MQTT_MAY_PUBLISH, m->topic))
 		mqtt_deliver(to->broker, to->session, &a, &how);
 	mqtt_arrival_fini(&a);
 }

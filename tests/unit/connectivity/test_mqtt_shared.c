@@ -307,7 +307,7 @@ END_TEST
 #define ROUNDS 60
 #define STEPS 400
 
-struct peer {
+struct side {
 	const char *id;
 	struct mqtt_conn *c;
 	struct buf unsent;
@@ -316,7 +316,7 @@ struct peer {
 };
 
 static struct {
-	struct peer peer;
+	struct side side;
 	unsigned number[WINDOW]; /* 0: free; packet id is the index + 1 */
 	unsigned state[WINDOW];	 /* 1: PUBLISH was sent, 2: PUBREC came */
 	unsigned order[WINDOW];
@@ -324,7 +324,7 @@ static struct {
 } pub;
 
 static struct {
-	struct peer peer;
+	struct side side;
 	bool holds[65536]; /* packet ids between PUBLISH and PUBREL */
 	unsigned got;
 } sub;
@@ -339,7 +339,7 @@ dice(unsigned n)
 }
 
 static void
-lose(struct peer *p)
+lose(struct side *p)
 {
 	if (p->c)
 		mqtt_conn_free(&p->c);
@@ -349,7 +349,7 @@ lose(struct peer *p)
 }
 
 static void
-come(struct peer *p)
+come(struct side *p)
 {
 	p->c = mqtt_conn_new(&b, true);
 	p->up = true;
@@ -357,7 +357,7 @@ come(struct peer *p)
 }
 
 static void
-exchange(struct peer *p)
+exchange(struct side *p)
 {
 	size_t need;
 
@@ -373,7 +373,7 @@ exchange(struct peer *p)
 }
 
 static void
-ack(struct peer *p, unsigned type, unsigned id)
+ack(struct side *p, unsigned type, unsigned id)
 {
 	uint8_t body[2] = { (uint8_t)(id >> 8), (uint8_t)id };
 
@@ -386,7 +386,7 @@ pub_send(unsigned i, bool dup)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%u", pub.number[i]);
-	put_publish(&pub.peer.unsent, 4, dup ? 4 | 8 : 4, i + 1, "t", text);
+	put_publish(&pub.side.unsent, 4, dup ? 4 | 8 : 4, i + 1, "t", text);
 }
 
 static void
@@ -394,7 +394,7 @@ pub_new(void)
 {
 	unsigned i = dice(WINDOW);
 
-	if (!pub.peer.greeted || pub.number[i])
+	if (!pub.side.greeted || pub.number[i])
 		return;
 	pub.number[i] = ++pub.sent;
 	pub.state[i] = 1;
@@ -411,7 +411,7 @@ pub_again(bool present)
 				continue;
 			ck_assert(present || pub.state[i] == 1);
 			if (pub.state[i] == 2)
-				ack(&pub.peer, MQTT_PUBREL, i + 1);
+				ack(&pub.side, MQTT_PUBREL, i + 1);
 			else
 				pub_send(i, present);
 		}
@@ -424,7 +424,7 @@ pub_packet(const uint8_t *p)
 
 	if (p[0] >> 4 == MQTT_CONNACK) {
 		ck_assert_uint_eq(p[3], 0);
-		pub.peer.greeted = true;
+		pub.side.greeted = true;
 		pub_again(p[2]);
 		return;
 	}
@@ -433,7 +433,7 @@ pub_packet(const uint8_t *p)
 	if (p[0] >> 4 == MQTT_PUBREC) {
 		if (pub.number[i])
 			pub.state[i] = 2;
-		ack(&pub.peer, MQTT_PUBREL, i + 1);
+		ack(&pub.side, MQTT_PUBREL, i + 1);
 	} else {
 		ck_assert_uint_eq(p[0] >> 4, MQTT_PUBCOMP);
 		pub.number[i] = 0;
@@ -446,15 +446,15 @@ sub_packet(const uint8_t *p)
 	unsigned type = p[0] >> 4, id = (unsigned)p[2] << 8 | p[3];
 
 	if (type == MQTT_CONNACK) {
-		sub.peer.greeted = true;
-		ck_assert(p[2] || !sub.peer.subscribed);
-		if (!sub.peer.subscribed)
-			put_subscribe(&sub.peer.unsent, 4, 1, "t", 2);
+		sub.side.greeted = true;
+		ck_assert(p[2] || !sub.side.subscribed);
+		if (!sub.side.subscribed)
+			put_subscribe(&sub.side.unsent, 4, 1, "t", 2);
 	} else if (type == MQTT_SUBACK) {
-		sub.peer.subscribed = true;
+		sub.side.subscribed = true;
 	} else if (type == MQTT_PUBREL) {
 		sub.holds[id] = false;
-		ack(&sub.peer, MQTT_PUBCOMP, id);
+		ack(&sub.side, MQTT_PUBCOMP, id);
 	} else if (type == MQTT_PUBLISH) {
 		char text[16] = { 0 };
 
@@ -466,12 +466,12 @@ sub_packet(const uint8_t *p)
 			sub.got++;
 		}
 		sub.holds[id] = true;
-		ack(&sub.peer, MQTT_PUBREC, id);
+		ack(&sub.side, MQTT_PUBREC, id);
 	}
 }
 
 static void
-read_one(struct peer *p, void (*packet)(const uint8_t *))
+read_one(struct side *p, void (*packet)(const uint8_t *))
 {
 	if (p->unread.len < 2 || p->unread.len < 2u + p->unread.data[1])
 		return;
@@ -484,25 +484,25 @@ step(bool faults)
 {
 	switch (dice(faults ? 40 : 36)) {
 	case 36:
-		lose(&pub.peer);
+		lose(&pub.side);
 		break;
 	case 37:
-		lose(&sub.peer);
+		lose(&sub.side);
 		break;
 	case 38:
 	case 39:
 		if (dice(3))
 			break;
 		copy_write(dice((unsigned)copy_waiting() + 1));
-		pub.peer.c = sub.peer.c = NULL; /* the broker frees them */
+		pub.side.c = sub.side.c = NULL; /* the broker frees them */
 		die();
-		lose(&pub.peer);
-		lose(&sub.peer);
+		lose(&pub.side);
+		lose(&sub.side);
 		break;
 	case 0:
 	case 1:
 	case 2:
-		if (faults && sub.peer.subscribed)
+		if (faults && sub.side.subscribed)
 			pub_new();
 		break;
 	case 3:
@@ -517,26 +517,26 @@ step(bool faults)
 		mqtt_broker_written(&b, copy_write(dice(6)));
 		break;
 	case 8:
-		if (!pub.peer.up)
-			come(&pub.peer);
+		if (!pub.side.up)
+			come(&pub.side);
 		break;
 	case 9:
-		if (!sub.peer.up)
-			come(&sub.peer);
+		if (!sub.side.up)
+			come(&sub.side);
 		break;
 	default:
 		switch (dice(4)) {
 		case 0:
-			read_one(&pub.peer, pub_packet);
+			read_one(&pub.side, pub_packet);
 			break;
 		case 1:
-			read_one(&sub.peer, sub_packet);
+			read_one(&sub.side, sub_packet);
 			break;
 		case 2:
-			exchange(&pub.peer);
+			exchange(&pub.side);
 			break;
 		default:
-			exchange(&sub.peer);
+			exchange(&sub.side);
 		}
 	}
 }
@@ -553,11 +553,11 @@ START_TEST(exactly_once)
 		b.config.queue_bytes_max = b.config.offline_bytes_max = 1000000;
 		memset(&pub, 0, sizeof(pub));
 		memset(&sub, 0, sizeof(sub));
-		pub.peer.id = "p";
-		sub.peer.id = "s";
+		pub.side.id = "p";
+		sub.side.id = "s";
 		for (unsigned i = 0; i < STEPS * 10; i++)
 			step(true);
-		for (unsigned i = 0; i < 100000 && (sub.got < pub.sent || !sub.peer.subscribed);
+		for (unsigned i = 0; i < 100000 && (sub.got < pub.sent || !sub.side.subscribed);
 		     i++)
 			step(false);
 		ck_assert_msg(sub.got == pub.sent, "round %u: %u of %u", round, sub.got, pub.sent);
@@ -570,12 +570,12 @@ START_TEST(exactly_once)
 		mqtt_broker_written(&b, copy_write(UINT64_MAX));
 		ck_assert_uint_eq(copy_deliveries("s"), 0);
 		ck_assert_uint_eq(copy_received("p"), 0);
-		lose(&pub.peer);
-		lose(&sub.peer);
-		buf_fini(&pub.peer.unsent);
-		buf_fini(&pub.peer.unread);
-		buf_fini(&sub.peer.unsent);
-		buf_fini(&sub.peer.unread);
+		lose(&pub.side);
+		lose(&sub.side);
+		buf_fini(&pub.side.unsent);
+		buf_fini(&pub.side.unread);
+		buf_fini(&sub.side.unsent);
+		buf_fini(&sub.side.unread);
 		die();
 	}
 	ck_assert_uint_gt(deaths_of_something, ROUNDS);

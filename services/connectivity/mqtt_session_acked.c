@@ -1,0 +1,96 @@
+/* mqtt_session_acked.c - what a client says of what was sent to it: PUBACK, PUBREC, PUBCOMP; and PUBREL to it */
+#include "mqtt_session_impl.h"
+
+static void
+put_pubrel(struct mqtt_conn *c, uint16_t packet_id, uint8_t reason)
+{
+	mqtt_put_ack(conn_out(&c->io), c->version, MQTT_PUBREL, packet_id, reason, bytes_of("", 0));
+	c->broker->passed.packets_out++;
+}
+
+/* Not before it is written that PUBREC came: the client forgets the packet id with it, so that a PUBLISH sent again would be a
+ * new message. */
+void
+mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d)
+{
+	struct buf packet = { 0 };
+
+	if (d->write <= c->broker->writes.written) {
+		put_pubrel(c, d->packet_id, MQTT_SUCCESS);
+		return;
+	}
+	mqtt_put_ack(&packet, c->version, MQTT_PUBREL, d->packet_id, MQTT_SUCCESS, bytes_of("", 0));
+	mqtt_wait_written(c->broker, mqtt_token_of(c, 0), &packet);
+}
+
+static struct mqtt_delivery *
+in_flight_from(struct mqtt_delivery *d, uint16_t packet_id)
+{
+	while (d && d->packet_id != packet_id)
+		d = d->next;
+	return d;
+}
+
+/* PUBRECs come in the order of the PUBLISHes, while those before them wait for PUBCOMP: begin where the last one was. */
+static struct mqtt_delivery *
+in_flight(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id)
+{
+	struct mqtt_delivery *d = NULL;
+
+	if (type == MQTT_PUBREC && s->recent)
+		d = in_flight_from(s->recent, packet_id);
+	return d ? d : in_flight_from(s->in_flight.head, packet_id);
+}
+
+static void
+done(struct mqtt_conn *c, struct mqtt_delivery *d)
+{
+	struct mqtt_session *s = c->session;
+
+	if (d->counts)
+		c->out_unacked--;
+	if (s->resend == d)
+		s->resend = d->next;
+	if (s->recent == d)
+		s->recent = d->next;
+	mqtt_delivery_take_out(&s->in_flight, d);
+	mqtt_change_delivery(c->broker, s, MQTT_CHANGE_DONE, d);
+	mqtt_delivery_free(c->broker, s, d);
+	mqtt_pump(c->broker, s);
+}
+
+static void
+on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a)
+{
+	struct mqtt_session *s = c->session;
+
+	if (!d || d->qos != 2) {
+		put_pubrel(c, a->packet_id, mqtt_is_v5(c) ? MQTT_ID_NOT_FOUND : MQTT_SUCCESS);
+		return;
+	}
+	if (mqtt_is_v5(c) && a->reason >= MQTT_UNSPECIFIED) {
+		done(c, d);
+		return;
+	}
+	s->recent = d->next;
+	if (s->resend == d)
+		s->resend = d->next;
+	if (d->state != MQTT_RELEASED) {
+		d->state = MQTT_RELEASED;
+		mqtt_delivery_forget(c->broker, s, d);
+		d->write = mqtt_change_delivery(c->broker, s, MQTT_CHANGE_RELEASED, d);
+	}
+	mqtt_put_pubrel(c, d);
+}
+
+void
+mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a)
+{
+	struct mqtt_delivery *d = in_flight(c->session, type, a->packet_id);
+
+	if (type == MQTT_PUBREC)
+		on_pubrec(c, d, a);
+	else if (d && (type == MQTT_PUBCOMP ? d->state == MQTT_RELEASED : d->qos == 1))
+		done(c, d);
+	/* Anything else is acknowledged twice, or of an earlier life. Harmless. */
+}
