@@ -1,14 +1,11 @@
 /* worker.c - the life of a worker, the same in every service */
 #include "worker.h"
 
-#include <dirent.h>
 #include <malloc.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -245,28 +242,6 @@ worker_fini(struct worker *w)
 	w->listeners = NULL;
 }
 
-/* Behind those that take what devices send, with all its threads. Not before READY: a start is no work to wait with. */
-static void
-step_back(const struct worker_spec *spec)
-{
-	static const struct sched_param none;
-	int before = getpriority(PRIO_PROCESS, 0);
-	DIR *dir = opendir("/proc/self/task");
-	const struct dirent *d;
-
-	while (dir && (d = readdir(dir)) != NULL) {
-		unsigned long tid = strtoul(d->d_name, NULL, 10);
-
-		if (tid == 0)
-			continue;
-		(void)setpriority(PRIO_PROCESS, (id_t)tid, before + spec->nice);
-		if (spec->idle_only)
-			(void)sched_setscheduler((pid_t)tid, SCHED_IDLE, &none);
-	}
-	if (dir)
-		closedir(dir);
-}
-
 static int
 run(struct worker *w)
 {
@@ -291,8 +266,8 @@ run(struct worker *w)
 		loop_timer_set(w->loop, &quiet.timer, QUIET_US, on_quiet, &quiet);
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
-		if (w->spec->nice)
-			step_back(w->spec);
+		/* Not before: a start is no work to wait with. */
+		priority_take(&w->spec->priority);
 		loop_run(w->loop);
 	}
 	if (w->spec->stop)

@@ -11,6 +11,7 @@
 #include "bus.h"
 #include "exit_codes.h"
 #include "loop.h"
+#include "priority.h"
 #include "settings.h"
 
 struct worker;
@@ -31,11 +32,7 @@ struct worker_spec {
 	uint32_t tick_ms;
 	void (*quiet)(struct worker *
 		w); /* may be NULL: some seconds after a burst; free what only the next one needs */
-	/* Followers let what devices send go first, and catch up after. Those with a deadline of their own are only nice; what is
-	 * kept for later looks (SCHED_IDLE) runs in what time the others leave. A quota that it cannot keep up with closes
-	 * storage's credit, so that it never falls behind for good. */
-	int nice;
-	bool idle_only;
+	struct priority priority; /* from READY on */
 	worker_on_fn on[MSG_TYPE_MAX];
 	void (*on_link)(struct worker *w, struct bus_link *link, bool up); /* may be NULL */
 };

@@ -23,6 +23,8 @@
 
 static void raise_event(struct child *c, enum child_event event, const char *why);
 
+#define STOOD_STILL_US 1000000 /* no timer is so late while the supervisor runs */
+
 /* --- deadlines: one lazy timer; a heartbeat only moves deadline_us --- */
 
 static void on_timer(void *arg);
@@ -67,6 +69,10 @@ on_timer(void *arg)
 		read_control(c, 0);
 	if (loop_now_us(c->env->loop) < c->deadline_us)
 		set_deadline(c, c->deadline_us);
+	else if (c->state == CHILD_UP && !c->escalated &&
+		 loop_now_us(c->env->loop) - c->deadline_us > STOOD_STILL_US)
+		/* We are late ourselves: maybe the machine stood still, and it has not had its turn yet. */
+		set_deadline(c, from_now(c, setting_us(c, SET_SUPERVISOR_WATCHDOG)));
 	else
 		raise_event(c, c->escalated ? CHILD_EV_STILL_THERE : CHILD_EV_OVERDUE,
 		    c->state == CHILD_BACKOFF ? "the wait is over" : NULL);

@@ -175,6 +175,7 @@ limiter_stop(struct worker *w)
 
 static const struct worker_spec spec = {
 	.name = "limiter",
+	.priority = { .prompt = true },
 	.start = limiter_start,
 	.stop = limiter_stop,
 	.on = { [MSG_STREAM_BATCH] = on_batch },

@@ -182,7 +182,7 @@ load_cursors(struct outbox *o)
 static int
 open_db(struct outbox *o)
 {
-	int64_t version, owed;
+	int64_t version = 0, owed = 0;
 	int err;
 
 	if (sqlite3_open_v2(o->path, &o->db,

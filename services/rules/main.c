@@ -422,7 +422,7 @@ static const struct worker_spec spec = {
 	.tick = rules_tick,
 	.tick_ms = 1000,
 	.quiet = rules_quiet,
-	.nice = 5,
+	.priority = { .nice = 5 },
 	.on_link = on_link,
 	.on = {
 		[MSG_WELCOME] = on_welcome,

@@ -76,8 +76,7 @@ static const struct worker_spec spec = {
 	.tick = tick,
 	.tick_ms = SINK_TICK_MS,
 	.quiet = quiet,
-	.nice = 10,
-	.idle_only = true,
+	.priority = { .nice = 10, .idle_only = true },
 	.drain = drain,
 	.drained = drained,
 };

@@ -311,6 +311,7 @@ storage_drained(struct worker *w)
 
 static const struct worker_spec spec = {
 	.name = "storage",
+	.priority = { .prompt = true },
 	.start = storage_start,
 	.stop = storage_stop,
 	.drain = storage_drain,

@@ -117,8 +117,9 @@ def processes(row):
 
 def conditions(row):
     load = row["load_before"]
-    return "%s; %d run%s; load average before %.2f %.2f %.2f; %s, commit %s" % (
-        row["conditions"], row["runs"], "" if row["runs"] == 1 else "s", load[0], load[1], load[2], row["at"],
+    stolen = "" if row.get("stolen_percent") is None else "; %.1f %% of the processors went to other machines" % row["stolen_percent"]
+    return "%s; %d run%s; load average before %.2f %.2f %.2f%s; %s, commit %s" % (
+        row["conditions"], row["runs"], "" if row["runs"] == 1 else "s", load[0], load[1], load[2], stolen, row["at"],
         row.get("commit", "?"))
 
 
@@ -145,7 +146,8 @@ def machine_lines(m):
             d["device"], d["file_system"], d["options"], d["free_gib"], s["p50_us"], s["p99_us"], s["max_us"]),
         "%s, commit %s; %s" % (m["roost"]["version"], m["roost"]["commit"],
                                ", ".join("%s %s" % p for p in sorted(m["packages"].items()))),
-        "load average %.2f %.2f %.2f at %s" % (*m["load_average"], m["time"]),
+        "load average %.2f %.2f %.2f at %s%s" % (*m["load_average"], m["time"],
+                                                "; in a network namespace of its own" if m.get("own_network") else ""),
     ]
 
 

@@ -93,6 +93,7 @@ def run_row(row, bench):
         "busy_before": machine.busy_now(), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "runs": runs, "subjects": [],
     }
+    all_before, stolen_before = machine.processor_ticks()
     results = {s.name: [] for s in subjects}
     problems = {s.name: s.skip for s in subjects}
     try:
@@ -111,6 +112,8 @@ def run_row(row, bench):
         for s in subjects:
             if s.finish is not None:
                 s.finish()
+    all_after, stolen_after = machine.processor_ticks()
+    answer["stolen_percent"] = round(100 * (stolen_after - stolen_before) / max(1, all_after - all_before), 1)
     for s in subjects:
         answer["subjects"].append(summary(s, results[s.name], problems[s.name]))
     answer["seconds"] = round(time.time() - time.mktime(time.strptime(answer["at"], "%Y-%m-%dT%H:%M:%SZ")) + time.timezone, 1)

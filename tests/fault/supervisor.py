@@ -215,6 +215,25 @@ def test_a_frozen_supervisor_is_said_to_be_stuck():
         assert all(p["restarts"] == 0 for p in r.status()["processes"]), r.status()
 
 
+def test_a_machine_that_stood_still_kills_nobody():
+    """All were frozen, and the supervisor wakes up first."""
+    with Fake({"supervisor.watchdog": "1s"}) as r:
+        pids = list(r.pids().values())
+        r.proc.send_signal(signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        pause(3)
+        r.proc.send_signal(signal.SIGCONT)
+        pause(0.3)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        r.wait_for(lambda: all(p["uptime_ms"] > 6000 for p in r.status()["processes"]), 15, "all to have lived on")
+        assert all(p["restarts"] == 0 for p in r.status()["processes"]), r.status()
+        # One that hangs is still found.
+        os.kill(pids[0], signal.SIGSTOP)
+        r.wait_for(lambda: sum(p["restarts"] for p in r.status()["processes"]) == 1, 10, "its replacement")
+
+
 def test_killed_supervisor_leaves_nothing_even_of_stopped_or_starting_workers():
     with Fake(behaviour={"rules-0": "silent", "notifier-0": "stubborn"}, workers=["connectivity-0"]) as r:
         for _ in range(5):

@@ -1,4 +1,5 @@
 """Start, status, stop, start again."""
+import ctypes
 import os
 import re
 import signal
@@ -46,6 +47,24 @@ def test_followers_step_back_behind_what_devices_send():
         for name in threads:
             policy, nice = (os.SCHED_IDLE, 10) if name.startswith("sink-") else (os.SCHED_OTHER, 5 if "rules" in name else 0)
             r.wait_for(lambda: stepped_back(name, policy, nice), 5, f"the priority of {name}, after READY")
+
+
+def slice_ns(tid):
+    """What sched_getattr(2) says of a thread's slice."""
+    libc, attributes = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint64 * 7)()
+    number = {"x86_64": 315, "aarch64": 275}[os.uname().machine]
+    assert libc.syscall(number, tid, attributes, ctypes.sizeof(attributes), 0) == 0, os.strerror(ctypes.get_errno())
+    return attributes[3]
+
+
+def test_those_that_devices_wait_for_run_promptly():
+    release = tuple(int(n) for n in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+    with Roost() as r:
+        pids = r.pids()
+        for name in r.workers:
+            prompt = name.split("-")[0] in ("storage", "limiter") and release >= (6, 12)
+            r.wait_for(lambda: all((slice_ns(int(t)) == 100000) == prompt for t in os.listdir(f"/proc/{pids[name]}/task")), 5,
+                       f"the slice of {name}")
 
 
 def test_metrics_are_prometheus_text():
