@@ -64,7 +64,7 @@ on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a
 {
 	struct mqtt_session *s = c->session;
 
-	if (!d || d->qos != 2) {
+	if (!d) {
 		put_pubrel(c, a->packet_id, mqtt_is_v5(c) ? MQTT_ID_NOT_FOUND : MQTT_SUCCESS);
 		return;
 	}
@@ -83,14 +83,25 @@ on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a
 	mqtt_put_pubrel(c, d);
 }
 
+/* MQTT-4.3.2-3, MQTT-4.3.3-3, -5: PUBACK ends QoS 1, PUBREC and, behind PUBREL, PUBCOMP end QoS 2. */
+static bool
+belongs(const struct mqtt_delivery *d, enum mqtt_type type)
+{
+	if (type == MQTT_PUBACK)
+		return d->qos == 1;
+	return d->qos == 2 && (type == MQTT_PUBREC || d->state == MQTT_RELEASED);
+}
+
 void
 mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a)
 {
 	struct mqtt_delivery *d = in_flight(c->session, type, a->packet_id);
 
-	if (type == MQTT_PUBREC)
+	if (d && !belongs(d, type))
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "not the answer that its QoS asks for");
+	else if (type == MQTT_PUBREC)
 		on_pubrec(c, d, a);
-	else if (d && (type == MQTT_PUBCOMP ? d->state == MQTT_RELEASED : d->qos == 1))
+	else if (d)
 		done(c, d);
 	/* Anything else is acknowledged twice, or of an earlier life. Harmless. */
 }

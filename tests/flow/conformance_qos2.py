@@ -145,6 +145,28 @@ def test_a_refused_message_of_qos_2():
         assert release(p, 9) == 0
 
 
+def test_answers_of_another_qos():
+    """5.0: MQTT-4.3.2-3, MQTT-4.3.3-3, -5, MQTT-4.13.1-1. 3.1.1: MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-4.8.0-1."""
+    with Roost() as r, Client(r.port, "p", 4) as p:
+        for version in BOTH:
+            for qos, wrong in ((1, (PUBREC, PUBCOMP)), (2, (PUBACK, PUBCOMP))):
+                for kind in wrong:
+                    with Client(r.port, "s", version) as s:
+                        s.sub(("t", qos))
+                        p.put("t", "x", qos, 1)
+                        if qos == 2:
+                            release(p, 1)
+                        m = s.expect(PUBLISH)
+                        s.send(ack(kind, m.packet_id))
+                        got = s.closed()
+                        assert [(x.kind, x.reason) for x in got] == ([(14, 0x82)] if version == 5 else []), (qos, kind, got)
+            # Of what nobody knows: the sender may forget it too.
+            with Client(r.port, "s", version) as s:
+                s.send(ack(PUBACK, 7) + ack(PUBCOMP, 7) + ack(PUBREC, 7))
+                assert s.expect(PUBREL).reason == (0x92 if version == 5 else 0)
+                s.nothing()
+
+
 def test_flow_control_of_qos_2():
     """5.0: MQTT-3.3.4-7, -9, MQTT-4.9.0-1 to -3."""
     with Roost({"mqtt.receive_maximum": 2}) as r, Client(r.port, "p", 4) as p:

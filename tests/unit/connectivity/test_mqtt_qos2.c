@@ -234,8 +234,6 @@ START_TEST(to_a_subscriber)
 	put_ack(MQTT_PUBREC, 1);
 	put_ack(MQTT_PUBREC, 2);
 	put_ack(MQTT_PUBREC, 1);
-	put_ack(MQTT_PUBACK, 2);  /* of another QoS: nothing */
-	put_ack(MQTT_PUBCOMP, 3); /* not released: nothing */
 	feed(s);
 	CHECK_OUT(s, "\x62\2\0\1\x62\2\0\2\x62\2\0\1");
 	ck_assert_uint_eq(s->session->in_flight.count, 3);
@@ -252,6 +250,31 @@ START_TEST(to_a_subscriber)
 END_TEST
 
 /* MQTT-4.4.0-1: PUBLISH and PUBREL again, with their ids, in their order, what was queued behind them. */
+/* PUBACK of QoS 2, PUBREC and PUBCOMP of QoS 1, PUBCOMP before PUBREL. */
+START_TEST(answers_of_another_qos)
+{
+	static const struct {
+		unsigned qos, type;
+	} cases[] = { { 1, MQTT_PUBREC }, { 1, MQTT_PUBCOMP }, { 2, MQTT_PUBACK },
+		{ 2, MQTT_PUBCOMP } };
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(5, 1, "s");
+
+		subscribe(s, "a", cases[i].qos);
+		put_publish(&in, 4, 4, 7, "a", "x");
+		feed(p);
+		ignore_out(s);
+		put_ack(cases[i].type, 1);
+		feed(s);
+		ck_assert_int_eq(s->state, MQTT_ENDED);
+		ck_assert_uint_eq(s->io.out->data[2], MQTT_PROTOCOL_ERROR);
+		gone(p);
+		gone(s);
+	}
+}
+END_TEST
+
 START_TEST(sent_again_on_the_next_connection)
 {
 	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 0, "s");
@@ -407,6 +430,7 @@ main(void)
 		receive_maximum_counts_until_pubrel,
 		what_is_remembered_is_bounded,
 		to_a_subscriber,
+		answers_of_another_qos,
 		sent_again_on_the_next_connection,
 		a_smaller_receive_maximum,
 		receive_maximum_of_one,
