@@ -75,8 +75,7 @@ START_TEST(each_request_is_judged)
 		    "Origin: null\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
 		    403 },
 		{ "two origins",
-		    "GET / HTTP/1.1\r\n" HEAD
-		    "Origin: http://a.example\r\nOrigin: "
+		    "GET / HTTP/1.1\r\n" HEAD "Origin: http://a.example\r\nOrigin: "
 		    "http://a.example\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
 		    400 },
 		{ "no subprotocol", "GET / HTTP/1.1\r\n" HEAD "\r\n", 400 },
