@@ -602,6 +602,19 @@ def test_topics_and_filters_that_are_none():
             assert [(p.kind, p.reason) for p in c.closed()] == [(DISCONNECT, 0x82)]
 
 
+def test_the_servers_keep_alive():
+    """3.1.1 has none: its clients are left alone.
+    5.0: MQTT-3.1.2-21, -22, MQTT-3.2.2-21, -22."""
+    with Roost({"mqtt.keep_alive_max": 1}) as r, Client(r.port, "old", 4) as old:
+        with Client(r.port, "long", 5, keep_alive=60) as c, Client(r.port, "none", 5) as d:
+            assert c.connack.properties["server_keep_alive"] == d.connack.properties["server_keep_alive"] == 1
+            for x in (c, d):
+                assert [(p.kind, p.reason) for p in x.closed()] == [(DISCONNECT, 0x8D)]
+        with Client(r.port, "short", 5, keep_alive=1) as c:
+            assert "server_keep_alive" not in c.connack.properties
+        old.nothing()
+
+
 def test_order():
     """5.0: MQTT-2.2.1-5, MQTT-4.3.2-4, -5, MQTT-4.6.0-2, -5, -6.
     3.1.1: MQTT-2.3.1-6, MQTT-4.3.2-2, MQTT-4.6.0-2, -5, -6."""

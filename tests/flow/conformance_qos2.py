@@ -146,7 +146,8 @@ def test_a_refused_message_of_qos_2():
 
 
 def test_answers_of_another_qos():
-    """5.0: MQTT-4.3.2-3, MQTT-4.3.3-3, -5, MQTT-4.13.1-1. 3.1.1: MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-4.8.0-1."""
+    """5.0: MQTT-4.3.2-3, MQTT-4.3.3-3, -5, MQTT-4.13.1-1.
+    3.1.1: MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-4.8.0-1."""
     with Roost() as r, Client(r.port, "p", 4) as p:
         for version in BOTH:
             for qos, wrong in ((1, (PUBREC, PUBCOMP)), (2, (PUBACK, PUBCOMP))):
