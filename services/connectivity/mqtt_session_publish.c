@@ -11,6 +11,7 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "mqtt_sys.h"
 
 static enum mqtt_pending_kind
 answer_to(const struct mqtt_publish *p)
@@ -215,7 +216,7 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 		mqtt_wait_for_room(c);
 		return MQTT_LATER;
 	}
-	if (p->topic.len >= 4 && memcmp(p->topic.data, "$SYS", 4) == 0) {
+	if (mqtt_sys_is_ours(p->topic)) {
 		refuse(c, p, MQTT_NOT_AUTHORIZED, "$SYS topics are the server's");
 		return MQTT_TAKEN;
 	}

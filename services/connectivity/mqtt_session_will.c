@@ -8,6 +8,7 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "mqtt_sys.h"
 
 #define OWED_WILLS_MAX 4096
 
@@ -95,8 +96,7 @@ owe(struct mqtt_broker *b, struct mqtt_will **will)
 static bool
 is_allowed(const struct mqtt_broker *b, const struct mqtt_message *m)
 {
-	if (m->topic.data[0] == '$' && m->topic.len >= 4 &&
-	    bytes_equal_str(bytes_of(m->topic.data, 4), "$SYS"))
+	if (mqtt_sys_is_ours(m->topic))
 		return false;
 	return !b->ops.may || b->ops.may(b->ops.arg, m->source, MQTT_MAY_PUBLISH, m->topic);
 }

@@ -104,6 +104,22 @@ struct mqtt_sys {
 	char load_text[LOADS][SPANS][TEXT_MAX];
 };
 
+bool
+mqtt_sys_is_ours(struct bytes topic)
+{
+	static const char before[] = PREFIX "connection/", after[] = "/state";
+	const size_t before_len = sizeof(before) - 1, after_len = sizeof(after) - 1;
+	size_t name_len;
+
+	if (topic.len < 4 || memcmp(topic.data, "$SYS", 4) != 0)
+		return false;
+	if (topic.len <= before_len + after_len || memcmp(topic.data, before, before_len) != 0 ||
+	    memcmp(topic.data + topic.len - after_len, after, after_len) != 0)
+		return true;
+	name_len = topic.len - before_len - after_len;
+	return memchr(topic.data + before_len, '/', name_len) != NULL;
+}
+
 void
 mqtt_sys_free(struct mqtt_sys **p_sys)
 {

@@ -4,6 +4,7 @@
 
 #include "err.h"
 #include "mem.h"
+#include "mqtt_sys.h"
 #include "support_mqtt.h"
 #include "support_session.h"
 
@@ -170,6 +171,34 @@ START_TEST(switched_off)
 }
 END_TEST
 
+/* A bridge of mosquitto's tells there whether it is connected, and drops a broker that does not let it. */
+START_TEST(all_but_a_bridges_state_is_ours)
+{
+	static const struct {
+		const char *topic;
+		bool ours;
+	} cases[] = {
+		{ "$SYS/broker/connection/b/state", false },
+		{ "$SYS/broker/connection/host.to-roost/state", false },
+		{ "$SYS/broker/connection//state", true },
+		{ "$SYS/broker/connection/state", true },
+		{ "$SYS/broker/connection/a/b/state", true },
+		{ "$SYS/broker/connection/b/state/", true },
+		{ "$SYS/broker/connection/b", true },
+		{ "$SYS/broker/clients/b/state", true },
+		{ "$SYS/broker/uptime", true },
+		{ "$SYS", true },
+		{ "$SY", false },
+		{ "$other/x", false },
+		{ "a/$SYS", false },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		ck_assert_msg(mqtt_sys_is_ours(bytes_of_str(cases[i].topic)) == cases[i].ours, "%s",
+		    cases[i].topic);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -179,6 +208,7 @@ main(void)
 		subscribers,
 		our_own_take_no_room,
 		switched_off,
+		all_but_a_bridges_state_is_ours,
 	};
 
 	return session_tests("mqtt_sys", tests, COUNT_OF(tests));
