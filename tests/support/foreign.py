@@ -4,3 +4,5 @@ import sys
 sys.path.append("/usr/lib/python3/dist-packages")
 
 import paho.mqtt.client as paho  # noqa: E402,F401
+from paho.mqtt.packettypes import PacketTypes  # noqa: E402,F401
+from paho.mqtt.properties import Properties  # noqa: E402,F401
