@@ -421,7 +421,8 @@ websocket_next(struct websocket *w, size_t out_len, struct bytes *ret_head)
 			put_close(w);
 		}
 	}
-	*ret_head = bytes_of(w->head.data + w->head_at, w->head.len - w->head_at);
+	*ret_head = w->head.len ? bytes_of(w->head.data + w->head_at, w->head.len - w->head_at)
+				: bytes_of(NULL, 0);
 	return w->out_left;
 }
 
