@@ -102,6 +102,22 @@ def test_packets_begin_and_end_anywhere_in_frames():
             assert s.frame() == (ws.BINARY, b"\x20\x02\x00\x00")
 
 
+def test_a_packet_that_claims_more_than_its_frame_holds():
+    """NanoMQ CVE-2026-25627: the rest of it is what the next frames bring, not what lies behind this one in memory."""
+    with Roost(LISTEN) as r:
+        port = r.port_of("mqtt-ws")
+        with ws.Client(port, "sub") as sub, ws.Client(port, "pub") as pub:
+            sub.send(mqtt.packet(0x82, b"\0\1" + mqtt.string("cut") + b"\0"))
+            assert sub.receive()[0] == mqtt.SUBACK
+            whole = mqtt.publish("cut", b"p" * 3000)
+            for at in (1, 2, 3, 5, 8, 9, 100):
+                pub.ws.send(ws.frame(ws.BINARY, whole[:at]))
+                assert not pub.is_answered(0.02)
+                pub.ws.send(ws.frame(ws.BINARY, whole[at:-1]) + ws.frame(ws.BINARY, b"") + ws.frame(ws.BINARY, whole[-1:]))
+                assert pub.puback() == (1, 0)
+                assert sub.receive() == (mqtt.PUBLISH, mqtt.string("cut") + b"p" * 3000)
+
+
 def test_a_large_packet_in_many_frames():
     with Roost(LISTEN) as r:
         port = r.port_of("mqtt-ws")
