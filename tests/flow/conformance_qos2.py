@@ -101,7 +101,8 @@ def test_a_client_receives_exactly_once():
             p.put("t", "2", 2, 2), release(p, 2)
             p.put("t", "3", 1, 3), p.put("t/1", "4", 2, 4), release(p, 4)
             got = [s.expect(PUBLISH) for _ in range(4)]
-            assert [(m.payload, m.qos, m.packet_id) for m in got] == [(b"1", 2, 1), (b"2", 2, 2), (b"3", 1, 3), (b"4", 1, 4)], got
+            said = [(m.payload, m.qos, m.packet_id) for m in got]
+            assert said == [(b"1", 2, 1), (b"2", 2, 2), (b"3", 1, 3), (b"4", 1, 4)], got
             s.send(ack(PUBACK, 3) + ack(PUBACK, 4))
             s.send(ack(PUBREC, 1))
             assert s.expect(PUBREL).packet_id == 1

@@ -223,7 +223,8 @@ def unsubscribe(filters, packet_id=1, version=4, **props):
 
 
 def ack(kind, packet_id, reason=None):
-    return packet(kind << 4 | (2 if kind == PUBREL else 0), struct.pack(">H", packet_id) + (b"" if reason is None else bytes([reason])))
+    body = struct.pack(">H", packet_id) + (b"" if reason is None else bytes([reason]))
+    return packet(kind << 4 | (2 if kind == PUBREL else 0), body)
 
 
 def disconnect(reason=None, **props):
