@@ -521,6 +521,56 @@ START_TEST(texts_in_every_field)
 }
 END_TEST
 
+/* A client of 5.0 that takes packets of at most so many bytes. */
+static struct mqtt_conn *
+small(uint8_t most)
+{
+	struct mqtt_conn *c = mqtt_conn_new(&b, true);
+	uint8_t body[] = "\0\4MQTT\5\2\0\x3c\5\x27\0\0\0?\0\1a";
+
+	body[15] = most;
+	put_packet(&in, 0x10, body, sizeof(body) - 1);
+	feed(c);
+	return c;
+}
+
+/* MQTT-3.1.2-24, MQTT-3.14.2-3: what does not fit is left out, or the connection ends. */
+START_TEST(clients_that_take_little)
+{
+	struct mqtt_conn *c = small(2);
+
+	ck_assert_int_eq(c->state, MQTT_ENDED);
+	CHECK_OUT(c, "");
+	gone(c);
+	c = small(36);
+	ck_assert_int_eq(c->state, MQTT_UP);
+	ignore_out(c);
+	put_packet(&in, 0x30, "\0\1#\0x", 5);
+	feed(c);
+	CHECK_OUT(c, "\xe0\1\x81");
+	gone(c);
+	for (unsigned filters = 31; filters <= 32; filters++) {
+		struct buf body = { 0 };
+
+		c = small(36);
+		ignore_out(c);
+		b.config.subscriptions_max = 100;
+		buf_add(&body, "\0\1\0", 3);
+		for (unsigned i = 0; i < filters; i++)
+			buf_add(&body, "\0\1a\0", 4);
+		put_packet(&in, 0x82, body.data, body.len);
+		feed(c);
+		ck_assert_uint_eq(c->io.out->len, filters == 31 ? 36 : 3);
+		if (filters == 32) {
+			CHECK_OUT(c, "\xe0\1\x95");
+			ck_assert_uint_eq(b.router.sub_count, 0);
+		}
+		gone(c);
+		buf_fini(&body);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -533,6 +583,7 @@ main(void)
 		properties_in_every_place,
 		unknown_properties,
 		texts_in_every_field,
+		clients_that_take_little,
 	};
 
 	return session_tests("mqtt_malformed", tests, COUNT_OF(tests));
