@@ -222,6 +222,8 @@ START_TEST(what_servers_send)
 	CHECK_PUT(&out, "\x62\x09\0\7\x92\5\x1f\0\2no");
 	mqtt_put_suback(&out, MQTT_V311, MQTT_SUBACK, 7, bytes_of("\1\x8f", 2));
 	CHECK_PUT(&out, "\x90\4\0\7\1\x80");
+	mqtt_put_suback(&out, MQTT_V31, MQTT_SUBACK, 7, bytes_of("\1\x8f", 2));
+	CHECK_PUT(&out, "\x90\4\0\7\1\0"); /* 3.1 cannot say no */
 	mqtt_put_suback(&out, MQTT_V5, MQTT_SUBACK, 7, bytes_of("\1\x8f", 2));
 	CHECK_PUT(&out, "\x90\5\0\7\0\1\x8f");
 	ck_assert_uint_eq(mqtt_suback_size(MQTT_V311, MQTT_SUBACK, 125), 129);
