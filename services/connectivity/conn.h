@@ -34,6 +34,7 @@ struct conn {
 	bool touched;
 	bool hungry;			/* the protocol has more to send: it is told when output was sent */
 	bool lingering;			/* from here: the listener's own */
+	bool counted;			/* in the listener's counts of addresses */
 	bool waits;			/* the protocol left what is kept because it is paused */
 	int fd;
 	uint32_t events;		/* what epoll waits for */

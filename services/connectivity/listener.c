@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -59,10 +60,14 @@ listener_new(struct worker *w, const struct listener_protocol *protocol,
 {
 	struct listener *l = xcalloc(1, sizeof(*l));
 	const int on = 1;
+	uint64_t seed;
 
 	l->loop = w->loop;
 	l->protocol = *protocol;
 	l->doors = doors;
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint64_t)loop_now_us(l->loop);
+	per_address_init(&l->per_address, protocol->connections_per_address, seed);
 	l->set = set;
 	l->shared = xmalloc(SMALL_REST + LISTENER_READ_BYTES);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -102,6 +107,7 @@ listener_free(struct listener **p_l)
 	loop_timer_clear(l->loop, &l->accept_timer);
 	loop_fd_del(l->loop, &l->lfd);
 	close(l->epoll_fd);
+	per_address_fini(&l->per_address);
 	free(l->shared);
 	free(l);
 }
@@ -285,6 +291,8 @@ after_transport(struct listener *l, struct conn *c, bool awaited_proxy, bool was
 	if (awaited_proxy && !transport_awaits_proxy(c->transport)) {
 		metric_add(M_PROXY_ACCEPTED, 1);
 		l->protocol.announced(c, peer_is_loopback(&c->peer));
+		if (!listener_count_address(l, c))
+			lost(c);
 	}
 	if (!was_open && transport_is_open(c->transport))
 		metric_add(M_MQTT_WS_OPENED, 1);
@@ -484,6 +492,7 @@ finish(struct listener *l, struct conn *c)
 	count_unsent(l, c);
 	close(c->fd);
 	transport_free(&c->transport);
+	listener_forget_address(l, c);
 	l->conn_count--;
 	l->protocol.gone(c);
 }

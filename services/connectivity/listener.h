@@ -22,6 +22,7 @@ struct listener;
 /* What a protocol does. Connections begin with struct conn; fd, events, timer are the listener's. */
 struct listener_protocol {
 	size_t connections_max;
+	uint32_t connections_per_address;	/* 0: no limit */
 	struct conn *(*open)(void *arg, bool loopback);
 	/* As mqtt_conn_input(). */
 	size_t (*input)(struct conn *c, struct bytes in, size_t *ret_need);

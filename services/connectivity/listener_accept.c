@@ -63,6 +63,28 @@ is_welcome(const struct listener *l, const struct socket *s, const struct peer *
 	return true;
 }
 
+bool
+listener_count_address(struct listener *l, struct conn *c)
+{
+	char text[PEER_TEXT_MAX];
+
+	c->counted = per_address_take(&l->per_address, &c->peer);
+	if (c->counted)
+		return true;
+	metric_add(M_MQTT_OVER_ADDRESS_LIMIT, 1);
+	log_warn("listener.address_limit", LS("peer", peer_text(&c->peer, text)),
+	    LS("why", "mqtt.connections_per_address are open"));
+	return false;
+}
+
+void
+listener_forget_address(struct listener *l, struct conn *c)
+{
+	if (c->counted)
+		per_address_give(&l->per_address, &c->peer);
+	c->counted = false;
+}
+
 static void
 admit(struct listener *l, const struct socket *s, int fd, const struct peer *peer)
 {
@@ -75,11 +97,16 @@ admit(struct listener *l, const struct socket *s, int fd, const struct peer *pee
 	c->peer = *peer;
 	c->transport = transport_new(s->door);
 	ev.data.ptr = c;
-	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0) {
-		l->conn_count++;
-		return;
+	/* Behind a proxy it is counted when the proxy has said who it is. */
+	if (s->door->proxy != PROXY_OFF || listener_count_address(l, c)) {
+		if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0) {
+			l->conn_count++;
+			return;
+		}
+		log_warn("listener.accept", LS("fault", strerror(errno)),
+		    LU("connections", l->conn_count));
+		listener_forget_address(l, c);
 	}
-	log_warn("listener.accept", LS("fault", strerror(errno)), LU("connections", l->conn_count));
 	close(fd);
 	transport_free(&c->transport);
 	l->protocol.gone(c);

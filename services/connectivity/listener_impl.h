@@ -3,6 +3,7 @@
 #define ROOST_LISTENER_IMPL_H
 
 #include "listener.h"
+#include "per_address.h"
 
 struct socket { /* a listening one */
 	const struct transport_door *door;
@@ -20,6 +21,7 @@ struct listener {
 	struct socket sockets[LISTENER_SOCKETS_MAX];
 	size_t socket_count;
 	size_t conn_count;
+	struct per_address per_address;
 	size_t kept;	    /* bytes of input kept */
 	size_t kept_paused; /* ... of these by connections that are paused */
 	size_t unsent;	    /* bytes of output that peers have not taken */
@@ -33,5 +35,8 @@ struct listener {
 /* listener_accept.c */
 void listener_watch_sockets(struct listener *l, bool on);
 void listener_accept(struct listener *l, const struct socket *s);
+/* Who it is, is known: false if there are too many from there. */
+bool listener_count_address(struct listener *l, struct conn *c);
+void listener_forget_address(struct listener *l, struct conn *c);
 
 #endif

@@ -230,6 +230,8 @@ connectivity_start(struct worker *w)
 	const struct mqtt_config config = mqtt_config_of(w->settings);
 	const struct listener_protocol mqtt = {
 		.connections_max = (size_t)settings_int(w->settings, SET_MQTT_CONNECTIONS_MAX),
+		.connections_per_address =
+		    (uint32_t)settings_int(w->settings, SET_MQTT_CONNECTIONS_PER_ADDRESS),
 		.open = mqtt_open,
 		.input = mqtt_input,
 		.announced = mqtt_announced,

@@ -136,5 +136,31 @@ def test_only_trusted_proxies_are_let_in():
         assert connack(r.port, b"") == 0
 
 
+def test_each_address_has_its_limit():
+    with Roost({"mqtt.listen": "127.0.0.1:0,127.0.0.1:0", "mqtt.proxy_protocol": "off,v1", "mqtt.connections_per_address": "2",
+                "auth.anonymous": "true"}) as r:
+        direct, behind = r.port_of("mqtt"), r.port_of("mqtt", 1)
+
+        def client(port, name, header=b""):
+            c = mqtt.Client(port)
+            c.send(header + mqtt.connect(name))
+            try:
+                return c if c.receive()[1][1] == 0 else None
+            except (mqtt.Closed, ConnectionError):
+                return None
+
+        def header(last):
+            return b"PROXY TCP4 192.0.2.%d 127.0.0.1 40000 1883\r\n" % last
+        first, second = client(direct, "a"), client(direct, "b")
+        assert first and second and not client(direct, "c")
+        for last in (1, 2, 3):  # the proxy is one address, its clients are many
+            mine = [client(behind, "p-%d-%d" % (last, n), header(last)) for n in range(3)]
+            assert mine[0] and mine[1] and not mine[2], (last, mine)
+        assert client(behind, "unknown", b"PROXY UNKNOWN\r\n")
+        r.wait_log(r"listener.address_limit peer=192\.0\.2\.3:40000 ", 10)
+        first.close()
+        r.wait_for(lambda: client(direct, "c"), 10, "room for another")
+
+
 if __name__ == "__main__":
     roost.main(globals())
