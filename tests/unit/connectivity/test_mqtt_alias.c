@@ -36,7 +36,7 @@ START_TEST(the_longest_unused_makes_room)
 {
 	a = mqtt_alias_out_new(3);
 	for (int i = 1; i <= 3; i++) {
-		char topic[16];
+		char topic[24];
 
 		snprintf(topic, sizeof(topic), "topic/%d", i);
 		alias_of(topic);
