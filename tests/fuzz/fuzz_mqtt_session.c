@@ -53,6 +53,31 @@ reoffer(void *arg, struct bytes record, uint64_t token)
 	return 0;
 }
 
+/* Answered like an offer. */
+static int
+release(void *arg, struct bytes client, uint16_t packet_id, int32_t partition, uint64_t token)
+{
+	(void)arg;
+	(void)client;
+	(void)partition;
+	if (packet_id % 7 == 0)
+		return ERR_AGAIN;
+	if (token && token_count < TOKENS_MAX)
+		tokens[token_count++] = token;
+	return 0;
+}
+
+/* Sessions that are kept are told of; ROOM says that all of it is written. */
+static uint64_t told;
+
+static uint64_t
+change(void *arg, const struct mqtt_change *c)
+{
+	(void)arg;
+	(void)c;
+	return ++told;
+}
+
 static const struct mqtt_config config = {
 	.packet_max = 65536,
 	.receive_maximum = 8,
@@ -124,7 +149,8 @@ check(const struct mqtt_broker *b, struct client *clients)
 
 		if (!c)
 			continue;
-		ASSERT(c->ring_tail - c->ring_head <= config.receive_maximum);
+		ASSERT(c->ring_tail - c->ring_head <= MQTT_RING_MAX);
+		ASSERT(c->out_unacked <= c->out_receive_max || c->state != MQTT_UP);
 		ASSERT(!c->session || c->session->queued_bytes <= config.queue_bytes_max);
 		conn_buf_give(c->io.set, &c->io.out);
 	}
@@ -135,7 +161,9 @@ check(const struct mqtt_broker *b, struct client *clients)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct mqtt_ops ops = { .offer = offer, .reoffer = reoffer };
+	const struct mqtt_ops ops = {
+		.offer = offer, .reoffer = reoffer, .release = release, .change = change
+	};
 	struct client clients[CLIENTS] = { 0 };
 	struct mqtt_broker b;
 
@@ -143,6 +171,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mqtt_broker_init(&b, &config, &ops);
 	b.now_us = 1000 * SECOND;
 	token_count = 0;
+	told = 0;
 	while (size >= 3) {
 		struct client *c = &clients[data[0] % CLIENTS];
 		enum step step = (enum step)(data[0] / CLIENTS % STEP_COUNT);
@@ -173,6 +202,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			wait_seconds(&b, clients, number);
 			break;
 		case ROOM:
+			mqtt_broker_written(&b, told);
 			mqtt_broker_room(&b);
 			for (size_t i = 0; i < CLIENTS; i++)
 				give(&clients[i]);
@@ -187,6 +217,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		buf_fini(&clients[i].unsent);
 	}
 	mqtt_broker_fini(&b);
-	ASSERT(b.held_bytes == 0 && b.queued_bytes == 0);
+	ASSERT(b.held_bytes == 0 && b.queued_bytes == 0 && b.queued_count == 0);
 	return 0;
 }
