@@ -34,6 +34,12 @@ mqtt_broker_fini(struct mqtt_broker *b)
 		mqtt_will_free(&will);
 	}
 	mqtt_writes_fini(&b->writes);
+	while (b->spare) {
+		struct mqtt_delivery *d = b->spare;
+
+		b->spare = d->next;
+		free(d);
+	}
 	mqtt_sys_free(&b->sys);
 	mqtt_router_fini(&b->router);
 	mqtt_retained_fini(&b->retained);

@@ -12,14 +12,16 @@
 void
 mqtt_router_init(struct mqtt_router *r)
 {
-	*r = (struct mqtt_router){ .sub_count = 0 };
+	*r = (struct mqtt_router){ .version = 1 };
 	mqtt_tree_init(&r->tree);
+	r->cache = xcalloc(MQTT_CACHE_SIZE, sizeof(r->cache[0]));
 }
 
 void
 mqtt_router_fini(struct mqtt_router *r)
 {
 	mqtt_tree_fini(&r->tree);
+	free(r->cache);
 	free(r->table);
 	free(r->matches);
 	free(r->groups);
@@ -273,6 +275,7 @@ mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session,
 	slot = slot_of(r, session, node, sub->group);
 	sub->hash_next = *slot;
 	*slot = sub;
+	r->version++;
 	return sub;
 }
 
@@ -290,8 +293,9 @@ leave_table(struct mqtt_router *r, struct mqtt_sub *sub)
 }
 
 void
-mqtt_router_set(struct mqtt_sub *sub, const struct mqtt_sub_options *options)
+mqtt_router_set(struct mqtt_router *r, struct mqtt_sub *sub, const struct mqtt_sub_options *options)
 {
+	r->version++;
 	sub->options = *options;
 	if (!sub->group)
 		((struct leaf *)sub->node->value)->list[sub->at].options = *options;
@@ -301,6 +305,7 @@ void
 mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub)
 {
 	leave_table(r, sub);
+	r->version++;
 	if (sub->group) {
 		group_leave(sub);
 		r->shared_count--;
@@ -450,19 +455,54 @@ walk(struct mqtt_router *r, struct bytes topic)
 	}
 }
 
-size_t
-mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match **ret)
+static void
+match(struct mqtt_router *r, struct bytes topic)
 {
 	r->match_count = 0;
 	r->group_count = 0;
 	r->end_count = 0;
-	if (r->sub_count && topic.len)
-		walk(r, topic);
+	walk(r, topic);
 	for (size_t i = 0; i < r->end_count; i++)
 		if (r->ends[i]->value)
 			__builtin_prefetch(r->ends[i]->value);
 	for (size_t i = 0; i < r->end_count; i++)
 		collect(r, r->ends[i]);
+}
+
+/* Few matches of a short topic. */
+static void
+remember(struct mqtt_router *r, struct mqtt_cached *e, uint64_t hash, struct bytes topic)
+{
+	if (topic.len > MQTT_CACHE_TOPIC || r->match_count > MQTT_CACHE_MATCHES || r->group_count)
+		return;
+	e->hash = hash;
+	e->version = r->version;
+	e->topic_len = (uint16_t)topic.len;
+	e->count = (uint16_t)r->match_count;
+	memcpy(e->topic, topic.data, topic.len);
+	if (r->match_count)
+		memcpy(e->matches, r->matches, r->match_count * sizeof(e->matches[0]));
+}
+
+size_t
+mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match **ret)
+{
+	struct mqtt_cached *e;
+	uint64_t hash;
+
+	r->group_count = 0;
+	*ret = r->matches;
+	if (r->sub_count == 0 || topic.len == 0)
+		return 0;
+	hash = mqtt_tree_hash(&r->tree, topic);
+	e = &r->cache[hash & (MQTT_CACHE_SIZE - 1)];
+	if (e->hash == hash && e->version == r->version && e->topic_len == topic.len &&
+	    memcmp(e->topic, topic.data, topic.len) == 0) {
+		*ret = e->matches;
+		return e->count;
+	}
+	match(r, topic);
+	remember(r, e, hash, topic);
 	*ret = r->matches;
 	return r->match_count;
 }

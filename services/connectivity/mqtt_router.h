@@ -52,8 +52,24 @@ struct mqtt_group {
 	char name[];
 };
 
+#define MQTT_CACHE_SIZE 512	/* topics; a power of two */
+#define MQTT_CACHE_MATCHES 4
+#define MQTT_CACHE_TOPIC 64
+
+/* What a topic matched when it was asked for last, while no subscription has changed since. */
+struct mqtt_cached {
+	uint64_t hash;
+	uint64_t version;		/* 0: free */
+	uint16_t topic_len;
+	uint16_t count;
+	struct mqtt_match matches[MQTT_CACHE_MATCHES];
+	uint8_t topic[MQTT_CACHE_TOPIC];
+};
+
 struct mqtt_router {
 	struct mqtt_tree tree;
+	struct mqtt_cached *cache;	/* by hash of the topic */
+	uint64_t version;		/* counts changes */
 	struct mqtt_sub **table;	/* by session, node and group */
 	size_t table_size;		/* a power of two, or 0 */
 	size_t sub_count;
@@ -78,7 +94,7 @@ struct mqtt_sub *mqtt_router_find(const struct mqtt_router *r, const struct mqtt
 /* Adds one (the caller has seen that there is none) to the front of *session_list. filter is valid. */
 struct mqtt_sub *mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session, struct mqtt_sub **session_list,
     struct bytes filter);
-void mqtt_router_set(struct mqtt_sub *sub, const struct mqtt_sub_options *options);
+void mqtt_router_set(struct mqtt_router *r, struct mqtt_sub *sub, const struct mqtt_sub_options *options);
 void mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub);
 /* All subscriptions whose filter matches the topic (section 4.7), in ret: good until the next call. Returns how many; r->groups
  * are the groups that match. */

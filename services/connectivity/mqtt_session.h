@@ -30,7 +30,8 @@
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
 #define MQTT_WORK_MAX 200000		/* nodes visited for all clients' SUBSCRIBEs in a turn; a packet ends it */
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client */
-#define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL */
+#define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL, or mqtt.receive_maximum if that is more */
+#define MQTT_SPARE_MAX 4096		/* deliveries kept to be used again */
 #define MQTT_RING_MAX 131071		/* answers that one connection waits for; a token has 17 bits for them */
 
 /* Why input waits: bits of conn.paused. */
@@ -252,6 +253,8 @@ struct mqtt_broker {
 	uint64_t match_serial;
 	uint64_t ids_assigned;
 	struct mqtt_writes writes;	/* what waits until changes are written */
+	struct mqtt_delivery *spare;	/* deliveries without identifiers, to be used again */
+	size_t spare_count;
 	struct mqtt_session *stalled;	/* sessions that have something to send and cannot yet */
 	size_t held_bytes;
 	size_t queued_bytes;		/* of all sessions */

@@ -64,7 +64,31 @@ mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_de
 {
 	mqtt_delivery_forget(b, s, d);
 	mqtt_group_unref(&d->group);
-	free(d);
+	if (d->id_count || b->spare_count >= MQTT_SPARE_MAX) {
+		free(d);
+		return;
+	}
+	d->next = b->spare;
+	b->spare = d;
+	b->spare_count++;
+}
+
+struct mqtt_delivery *
+mqtt_delivery_new(struct mqtt_broker *b, const uint32_t *ids, size_t id_count)
+{
+	struct mqtt_delivery *d = b->spare;
+
+	if (d && !id_count) {
+		b->spare = d->next;
+		b->spare_count--;
+		*d = (struct mqtt_delivery){ .id_count = 0 };
+		return d;
+	}
+	d = xcalloc(1, sizeof(*d) + id_count * sizeof(ids[0]));
+	d->id_count = (uint8_t)id_count;
+	for (size_t i = 0; i < id_count; i++)
+		d->ids[i] = ids[i];
+	return d;
 }
 
 /* Beyond its connection, or it was until it came back to end with this one. */
@@ -363,14 +387,11 @@ enqueue(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
 		drop(b, s, M_MQTT_DROPPED);
 		return false;
 	}
-	d = xmalloc(sizeof(*d) + how->id_count * sizeof(how->ids[0]));
-	*d = (struct mqtt_delivery){ .message = mqtt_message_ref(mqtt_arrival_keep(a)),
-		.group = how->group ? mqtt_group_ref(how->group) : NULL,
-		.qos = (uint8_t)how->qos,
-		.retain = how->retain,
-		.id_count = (uint8_t)how->id_count };
-	for (size_t i = 0; i < how->id_count; i++)
-		d->ids[i] = how->ids[i];
+	d = mqtt_delivery_new(b, how->ids, how->id_count);
+	d->message = mqtt_message_ref(mqtt_arrival_keep(a));
+	d->group = how->group ? mqtt_group_ref(how->group) : NULL;
+	d->qos = (uint8_t)how->qos;
+	d->retain = how->retain;
 	s->queued_bytes += bytes;
 	b->queued_bytes += bytes;
 	b->queued_count++;
@@ -411,7 +432,7 @@ send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *
 	if (!out_has_room(b, c, size))
 		return false;
 	if (how->qos) {
-		struct mqtt_delivery *d = xcalloc(1, sizeof(*d));
+		struct mqtt_delivery *d = mqtt_delivery_new(b, NULL, 0);
 
 		count_in(s, d);
 		d->qos = (uint8_t)how->qos;

@@ -240,6 +240,13 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return MQTT_TAKEN;
 }
 
+static enum mqtt_done
+on_new_message(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	mqtt_source_learn_message(&c->source, p->topic);
+	return on_message(c, p);
+}
+
 static bool
 too_deep(struct bytes topic)
 {
@@ -262,7 +269,7 @@ on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 	if (err == ERR_NOT_FOUND && too_deep(p->topic))
 		refuse(c, p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
 	else if (err == ERR_NOT_FOUND)
-		return on_message(c, p);
+		return on_new_message(c, p);
 	else if (err)
 		refuse(
 		    c, p, err == ERR_REFUSED ? MQTT_NOT_AUTHORIZED : MQTT_BAD_TOPIC, target.reason);
@@ -300,5 +307,8 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 		return MQTT_TAKEN;
 	}
 	source = mqtt_source_of(&c->source, p.topic);
-	return source ? on_reading(c, &p, &source->target, &source->origin) : on_topic(c, &p);
+	if (!source)
+		return on_topic(c, &p);
+	return source->is_reading ? on_reading(c, &p, &source->target, &source->origin)
+				  : on_message(c, &p);
 }

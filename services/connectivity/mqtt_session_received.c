@@ -20,7 +20,8 @@ mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p)
 	struct mqtt_id_entry *e = mqtt_ids_find(received, p->packet_id);
 
 	if (!e) {
-		if (received->count < MQTT_RECEIVED_MAX)
+		if (received->count < MQTT_RECEIVED_MAX ||
+		    received->count < c->broker->config.receive_maximum)
 			return false;
 		mqtt_conn_fail(c, MQTT_QUOTA_EXCEEDED, "too many QoS 2 messages without PUBREL");
 		return true;

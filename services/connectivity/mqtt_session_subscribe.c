@@ -31,10 +31,11 @@ subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 		is_new = REASON_NEW;
 	}
 	/* An existing one is replaced, nothing of its messages is lost (MQTT-3.8.4-3). */
-	mqtt_router_set(sub, &(struct mqtt_sub_options){ .id = id,
-				 .qos = (uint8_t)(f->qos & 3),
-				 .no_local = f->no_local,
-				 .retain_as_published = f->retain_as_published });
+	mqtt_router_set(&b->router, sub,
+	    &(struct mqtt_sub_options){ .id = id,
+		.qos = (uint8_t)(f->qos & 3),
+		.no_local = f->no_local,
+		.retain_as_published = f->retain_as_published });
 	mqtt_change(
 	    b, &(struct mqtt_change){
 		   .kind = MQTT_CHANGE_SUB, .session = s, .sub = sub, .filter = f->filter });

@@ -218,10 +218,11 @@ mqtt_load_sub(
 		sub = mqtt_router_subscribe(&b->router, s, &s->subs, filter->filter);
 		s->sub_count++;
 	}
-	mqtt_router_set(sub, &(struct mqtt_sub_options){ .id = id,
-				 .qos = (uint8_t)(filter->qos & 3),
-				 .no_local = filter->no_local,
-				 .retain_as_published = filter->retain_as_published });
+	mqtt_router_set(&b->router, sub,
+	    &(struct mqtt_sub_options){ .id = id,
+		.qos = (uint8_t)(filter->qos & 3),
+		.no_local = filter->no_local,
+		.retain_as_published = filter->retain_as_published });
 	return 0;
 }
 
@@ -237,17 +238,14 @@ mqtt_load_delivery(
 
 	if (l->n <= last || l->qos < 1 || l->qos > 2 || (!l->message && l->qos != 2))
 		return ERR_MALFORMED;
-	d = xmalloc(sizeof(*d) + l->id_count * sizeof(l->ids[0]));
-	*d = (struct mqtt_delivery){ .message = l->message ? mqtt_message_ref(l->message) : NULL,
-		.n = l->n,
-		.packet_id = mqtt_packet_id_of(l->n),
-		.state = l->message ? (l->sent ? MQTT_SENT : MQTT_QUEUED) : MQTT_RELEASED,
-		.qos = l->qos,
-		.retain = l->retain,
-		.dup = l->sent,
-		.id_count = l->id_count };
-	for (size_t i = 0; i < l->id_count; i++)
-		d->ids[i] = l->ids[i];
+	d = mqtt_delivery_new(b, l->ids, l->id_count);
+	d->message = l->message ? mqtt_message_ref(l->message) : NULL;
+	d->n = l->n;
+	d->packet_id = mqtt_packet_id_of(l->n);
+	d->state = l->message ? (l->sent ? MQTT_SENT : MQTT_QUEUED) : MQTT_RELEASED;
+	d->qos = l->qos;
+	d->retain = l->retain;
+	d->dup = l->sent;
 	if (l->n > s->n)
 		s->n = l->n;
 	s->queued_bytes += bytes;
@@ -262,8 +260,7 @@ mqtt_load_received(struct mqtt_session *s, uint16_t packet_id, int32_t partition
 {
 	struct mqtt_id_entry *e;
 
-	if (packet_id == 0 || mqtt_ids_find(&s->received, packet_id) ||
-	    s->received.count >= MQTT_RECEIVED_MAX)
+	if (packet_id == 0 || mqtt_ids_find(&s->received, packet_id))
 		return;
 	e = mqtt_ids_add(&s->received, packet_id);
 	e->value = (uint32_t)partition;

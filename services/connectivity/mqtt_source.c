@@ -24,18 +24,17 @@ mqtt_source_of(struct mqtt_source **source, struct bytes topic)
 	return s;
 }
 
-void
-mqtt_source_learn(
-    struct mqtt_source **source, struct bytes topic, struct bytes identity, struct bytes client_id)
+/* NULL: the topic is not worth it, or another one has been asked for since. */
+static struct mqtt_source *
+take_place(struct mqtt_source **source, struct bytes topic)
 {
 	struct mqtt_source *s = *source;
-	int err;
 
 	if (topic.len == 0 || topic.len > MQTT_SOURCE_TOPIC_MAX)
-		return;
+		return NULL;
 	if (s && s->used) {
 		s->used = false;
-		return;
+		return NULL;
 	}
 	if (!s || s->topic_len < topic.len)
 		s = xrealloc(s, sizeof(*s) + topic.len);
@@ -43,8 +42,30 @@ mqtt_source_learn(
 	s->used = false;
 	s->topic_len = (uint16_t)topic.len;
 	memcpy(s->topic, topic.data, topic.len);
+	return s;
+}
+
+void
+mqtt_source_learn(
+    struct mqtt_source **source, struct bytes topic, struct bytes identity, struct bytes client_id)
+{
+	struct mqtt_source *s = take_place(source, topic);
+	int err;
+
+	if (!s)
+		return;
 	/* Once more, so that it borrows from what is kept. */
 	err = dialect_match(mqtt_source_topic(s), identity, &s->target);
 	ASSERT(err == 0);
 	s->origin = ingest_origin_of(s->target.device, topic, client_id);
+	s->is_reading = true;
+}
+
+void
+mqtt_source_learn_message(struct mqtt_source **source, struct bytes topic)
+{
+	struct mqtt_source *s = take_place(source, topic);
+
+	if (s)
+		s->is_reading = false;
 }

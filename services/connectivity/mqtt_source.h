@@ -12,8 +12,9 @@
 #define MQTT_SOURCE_TOPIC_MAX 256 /* longer topics are not kept */
 
 struct mqtt_source {
-	struct dialect_target target; /* borrows from topic, or from the client's identity */
+	struct dialect_target target; /* of readings; borrows from topic, or from the client's identity */
 	struct ingest_origin origin;
+	bool is_reading;
 	bool used; /* since another topic was asked for */
 	uint16_t topic_len;
 	uint8_t topic[];
@@ -25,6 +26,8 @@ const struct mqtt_source *mqtt_source_of(struct mqtt_source **source, struct byt
  * several topics in turn keep one that comes again. identity outlives the source. */
 void mqtt_source_learn(struct mqtt_source **source, struct bytes topic, struct bytes identity,
     struct bytes client_id);
+/* The client may publish messages that are no readings to this topic. */
+void mqtt_source_learn_message(struct mqtt_source **source, struct bytes topic);
 /* NULL and empty if there is none. */
 struct bytes mqtt_source_topic(const struct mqtt_source *source);
 

@@ -170,6 +170,36 @@ START_TEST(limits_hold)
 }
 END_TEST
 
+/* A topic that is no reading's is known too; it becomes no reading by that, nor a reading a message. */
+START_TEST(messages_have_a_source)
+{
+	struct mqtt_conn *c = connected(4, 1, "client");
+
+	put_subscribe(&in, 4, 1, "plain/+", 0);
+	feed(c);
+	ignore_out(c);
+	for (unsigned i = 0; i < 3; i++)
+		put_publish(&in, 4, 0, 0, "plain/1", "x");
+	feed(c);
+	CHECK_OUT(c, "\x30\x0a\0\7plain/1x\x30\x0a\0\7plain/1x\x30\x0a\0\7plain/1x");
+	ck_assert(!c->source->is_reading);
+	ck_assert_uint_eq(fake.count, 0);
+	for (unsigned i = 0; i < 4; i++)
+		put_publish(&in, 4, 0, 0, "roost/d1/telemetry", "{}");
+	put_publish(&in, 4, 0, 0, "plain/1", "y");
+	feed(c);
+	ck_assert_uint_eq(fake.count, 4);
+	ck_assert(c->source->is_reading);
+	CHECK_OUT(c, "\x30\x0a\0\7plain/1y");
+	/* What is checked each time still is. */
+	put_publish(&in, 4, 0, 0, "$SYS/x", "z");
+	put_publish(&in, 4, 0, 0, "$SYS/x", "z");
+	feed(c);
+	ck_assert_int_eq(c->state, MQTT_UP);
+	gone(c);
+}
+END_TEST
+
 int
 main(void)
 {
