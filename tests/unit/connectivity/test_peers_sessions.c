@@ -215,7 +215,8 @@ live_with(const struct mqtt_config *cfg)
 /* FlashMQ CVE-2026-42209: a packet that divides by a setting. Each setting at the ends of its range, with every packet. */
 START_TEST(settings_at_the_ends_of_their_ranges)
 {
-	struct mqtt_config cfg = config;
+	struct mqtt_config cfg;
+
 #define WITH(field, value) (cfg = config, cfg.field = (value), live_with(&cfg))
 
 	WITH(packet_max, 1024);

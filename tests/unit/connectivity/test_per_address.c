@@ -35,7 +35,8 @@ START_TEST(as_many_as_allowed)
 	per_address_give(&a, &v4);
 	per_address_give(&a, &unknown);
 	v4.port = 9;
-	ck_assert(per_address_take(&a, &v4) && !per_address_take(&a, &v4));
+	ck_assert(per_address_take(&a, &v4));
+	ck_assert(!per_address_take(&a, &v4));
 	ck_assert_uint_eq(a.used, 2);
 	per_address_fini(&a);
 	per_address_init(&a, 0, 1);
