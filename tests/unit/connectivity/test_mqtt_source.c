@@ -204,7 +204,7 @@ int
 main(void)
 {
 	const TTest *const tests[] = { topics_that_change, one_that_comes_again_stays,
-		too_long_to_keep, aliases, takeover, limits_hold };
+		too_long_to_keep, aliases, takeover, limits_hold, messages_have_a_source };
 
 	return session_tests("mqtt_source", tests, COUNT_OF(tests));
 }
