@@ -30,6 +30,7 @@ teardown(void)
 	DIR *d = opendir(dir);
 	const struct dirent *e;
 
+	ASSERT(d);
 	while ((e = readdir(d)) != NULL)
 		if (e->d_name[0] != '.')
 			ck_assert_int_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
@@ -271,6 +272,7 @@ files(const char *begin)
 	const struct dirent *e;
 	int n = 0;
 
+	ASSERT(d);
 	while ((e = readdir(d)) != NULL)
 		n += strncmp(e->d_name, begin, strlen(begin)) == 0;
 	closedir(d);
