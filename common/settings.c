@@ -22,6 +22,7 @@ const struct setting_info setting_infos[SETTING_COUNT] = {
 static const char *const env_known[] = {
 	"ROOST_NAME",
 	"ROOST_LIFE",
+	"ROOST_STARVED",
 	"ROOST_CONTROL_FD",
 	"ROOST_SETTINGS_FD",
 	"ROOST_LISTEN",

@@ -242,9 +242,21 @@ worker_fini(struct worker *w)
 	w->listeners = NULL;
 }
 
+/* Whoever was taken for hung does not wait for others any more: where other programs leave nothing of the processors, that
+ * is all that a process of SCHED_IDLE may have been. */
+static struct priority
+priority_of(const struct worker *w)
+{
+	struct priority p = w->spec->priority;
+
+	p.idle_only = p.idle_only && env_number("ROOST_STARVED") <= 0;
+	return p;
+}
+
 static int
 run(struct worker *w)
 {
+	struct priority priority = priority_of(w);
 	struct ticker ticker = { .w = w };
 	struct quiet quiet = { .w = w, .seconds = QUIET_SECONDS }; /* a start is a burst */
 	char run_dir[128];
@@ -267,7 +279,7 @@ run(struct worker *w)
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
 		/* Not before: a start is no work to wait with. */
-		priority_take(&w->spec->priority);
+		priority_take(&priority);
 		loop_run(w->loop);
 	}
 	if (w->spec->stop)

@@ -234,6 +234,8 @@ make_env(const struct child *c, int control_fd, size_t *ret_own)
 		env[n++] = xasprintf("ROOST_LIFE=%" PRIu64, c->life);
 		env[n++] = xasprintf("ROOST_CONTROL_FD=%d", control_fd);
 		env[n++] = xasprintf("ROOST_SETTINGS_FD=%d", c->env->settings_fd);
+		/* Maybe it did not hang, but found no time to run. */
+		env[n++] = xasprintf("ROOST_STARVED=%d", c->last_death.cause != NULL);
 	}
 	if (c->plan->listens) {
 		listeners_text(c->env->listeners, &listen);

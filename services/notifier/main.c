@@ -143,6 +143,7 @@ owe(struct notifier *n, const struct msg_alert *a, size_t receiver)
 static void
 take_alert(struct notifier *n, uint32_t shard, const struct block_view *v, struct bytes body)
 {
+	int64_t rebuilt_at = outbox_rebuilt_at(n->outbox);
 	union msg_any any;
 	enum msg_type type;
 	bool unknown;
@@ -155,8 +156,8 @@ take_alert(struct notifier *n, uint32_t shard, const struct block_view *v, struc
 	}
 	if (!route_is_told(&any.alert))
 		return;
-	/* Read again because the outbox was lost: by now it is delivered or dead. */
-	if (outbox_was_rebuilt(n->outbox) && any.alert.at < clock_wall_us() - DELIVERY_AGE_MAX_US)
+	/* Read again because the outbox was lost: by then it was delivered or dead. */
+	if (rebuilt_at != 0 && any.alert.at < rebuilt_at - DELIVERY_AGE_MAX_US)
 		return;
 	if (!route_id_is_good(any.alert.id)) {
 		log_error("notifier.alert", LU("shard", shard), LU("offset", v->offset),

@@ -21,6 +21,7 @@
 #define OUTBOX_VERSION 1
 #define BUSY_MS 2000
 #define PATH_LEN 512
+#define MINUTE_US 60000000ll
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS owed(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, "
@@ -70,7 +71,7 @@ struct outbox {
 	uint64_t *cursors;
 	size_t owed;
 	size_t owed_before; /* of the open transaction */
-	bool rebuilt;
+	int64_t rebuilt_at; /* 0: never */
 };
 
 static void
@@ -182,7 +183,7 @@ load_cursors(struct outbox *o)
 static int
 open_db(struct outbox *o)
 {
-	int64_t version = 0, owed = 0;
+	int64_t version = 0, owed = 0, rebuilt = 0;
 	int err;
 
 	if (sqlite3_open_v2(o->path, &o->db,
@@ -209,6 +210,9 @@ open_db(struct outbox *o)
 	if ((err = read_int(o, "SELECT count(*) FROM owed WHERE state=0", &owed)) != 0)
 		return err;
 	o->owed = (size_t)owed;
+	if ((err = read_int(o, "PRAGMA application_id", &rebuilt)) != 0)
+		return err;
+	o->rebuilt_at = rebuilt * MINUTE_US;
 	return load_cursors(o);
 }
 
@@ -241,7 +245,7 @@ row_is_sound(sqlite3_stmt *row)
 }
 
 /* Rows from one end, as far as the file can be read. */
-static void
+static int
 save_rows(struct outbox *o, sqlite3 *from, const char *order, uint64_t *ret_rows)
 {
 	char *sql =
@@ -249,59 +253,96 @@ save_rows(struct outbox *o, sqlite3 *from, const char *order, uint64_t *ret_rows
 		      "FROM owed NOT INDEXED ORDER BY seq %s",
 		order);
 	sqlite3_stmt *row = NULL, *put = NULL;
+	int err = 0;
 
-	if (sqlite3_prepare_v2(from, sql, -1, &row, NULL) == SQLITE_OK &&
-	    sqlite3_prepare_v2(o->db,
+	if (sqlite3_prepare_v2(o->db,
 		"INSERT OR IGNORE INTO owed VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)", -1, &put,
-		NULL) == SQLITE_OK) {
-		while (sqlite3_step(row) == SQLITE_ROW) {
-			if (!row_is_sound(row))
-				continue;
-			for (int i = 0; i < 9; i++)
-				sqlite3_bind_value(put, i + 1, sqlite3_column_value(row, i));
-			if (sqlite3_step(put) == SQLITE_DONE)
-				*ret_rows += (uint64_t)sqlite3_changes(o->db);
-			sqlite3_reset(put);
-		}
+		NULL) != SQLITE_OK)
+		err = fail(o, "saving rows");
+	else
+		(void)sqlite3_prepare_v2(from, sql, -1, &row, NULL);
+	while (row != NULL && err == 0 && sqlite3_step(row) == SQLITE_ROW) {
+		if (!row_is_sound(row))
+			continue;
+		for (int i = 0; i < 9; i++)
+			sqlite3_bind_value(put, i + 1, sqlite3_column_value(row, i));
+		if (sqlite3_step(put) == SQLITE_DONE)
+			*ret_rows += (uint64_t)sqlite3_changes(o->db);
+		else
+			err = fail(o, "saving rows");
+		sqlite3_reset(put);
 	}
 	sqlite3_finalize(row);
 	sqlite3_finalize(put);
 	free(sql);
+	return err;
 }
 
-static void
-save_what_can_be_read(struct outbox *o, const char *damaged)
+static int
+save_what_can_be_read(struct outbox *o, uint64_t *ret_rows)
 {
 	sqlite3 *from = NULL;
-	uint64_t rows = 0;
-
-	if (sqlite3_open_v2(damaged, &from, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
-		/* It stays as it was found. */
-		sqlite3_db_config(from, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-		if (run(o, BEGIN) == 0) {
-			save_rows(o, from, "ASC", &rows);
-			save_rows(o, from, "DESC", &rows);
-			(void)run(o, COMMIT);
-		}
-	}
-	sqlite3_close(from);
-	log_warn("outbox.rebuilt", LU("rows", rows),
-	    LS("effect",
-		"the journal is read from its oldest record; what was not in these rows is "
-		"told again, under the same key"));
-}
-
-/* The cursors go with it: whatever is owed and cannot be read any more is in the journal. */
-static int
-begin_anew(struct outbox *o)
-{
-	static const char *const ends[] = { "", "-wal", "-shm" };
-	char mark[PATH_LEN + 16];
-	char *aside = xasprintf("%s.damaged-%lld", o->path, (long long)clock_wall_us());
-	int64_t owed = 0;
 	int err = 0;
 
+	if (sqlite3_open_v2(o->path, &from, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
+		/* It stays as it was found. */
+		sqlite3_db_config(from, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+		if ((err = save_rows(o, from, "ASC", ret_rows)) == 0)
+			err = save_rows(o, from, "DESC", ret_rows);
+	}
+	sqlite3_close(from);
+	return err;
+}
+
+static int
+exec(struct outbox *o, const char *sql)
+{
+	return sqlite3_exec(o->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(o, sql);
+}
+
+/* A new outbox with the rows of the damaged one, which is not touched; whole under its name, or not there. No cursors: whatever
+ * is owed and cannot be read any more is in the journal. */
+static int
+build(struct outbox *o, const char *rebuilt)
+{
+	char *path = xasprintf("%s.rebuild", o->path), *journal = xasprintf("%s-journal", path),
+	     *mark =
+		 xasprintf("PRAGMA application_id=%lld", (long long)(clock_wall_us() / MINUTE_US));
+	uint64_t rows = 0;
+	int err = 0;
+
+	(void)unlink(path);
+	(void)unlink(journal);
+	if (sqlite3_open_v2(path, &o->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+	    SQLITE_OK)
+		err = fail(o, "rebuilding");
+	if (err == 0 && (err = exec(o, "PRAGMA synchronous=FULL; BEGIN IMMEDIATE")) == 0 &&
+	    (err = exec(o, schema)) == 0 && (err = exec(o, mark)) == 0 &&
+	    (err = save_what_can_be_read(o, &rows)) == 0)
+		err = exec(o, "COMMIT");
 	close_db(o);
+	if (err == 0 && rename(path, rebuilt) != 0)
+		err = room_is_lacking(errno) ? ERR_NO_ROOM : ERR_IO;
+	if (err == 0)
+		log_warn("outbox.rebuilt", LU("rows", rows),
+		    LS("effect",
+			"the journal is read from its oldest record; what was not in these rows is "
+			"told again, under the same key"));
+	free(path);
+	free(journal);
+	free(mark);
+	return err;
+}
+
+/* The damaged one is set aside and the rebuilt one takes its place: wherever this is interrupted, the next start goes on. */
+static int
+put_in_place(struct outbox *o, const char *rebuilt)
+{
+	static const char *const ends[] = { "-wal", "-shm", "" };
+	char mark[PATH_LEN + 16];
+	char *aside = xasprintf("%s.damaged-%lld", o->path, (long long)clock_wall_us());
+	int err = 0;
+
 	for (size_t i = 0; i < COUNT_OF(ends) && err == 0; i++) {
 		char *from = xasprintf("%s%s", o->path, ends[i]),
 		     *to = xasprintf("%s%s", aside, ends[i]);
@@ -313,18 +354,14 @@ begin_anew(struct outbox *o)
 	}
 	mark_path(o, mark);
 	if (err == 0) {
+		(void)unlink(mark);
+		if (rename(rebuilt, o->path) != 0)
+			err = room_is_lacking(errno) ? ERR_NO_ROOM : ERR_IO;
+	}
+	if (err == 0) {
 		log_error("outbox.damaged", LS("file", o->path), LS("now", aside),
 		    LS("remedy", "none is needed; sqlite3's .recover may show what it held"));
 		metric_add(M_NOTIFIER_SET_ASIDE, 1);
-		(void)unlink(mark);
-		memset(o->cursors, 0, o->shards * sizeof(o->cursors[0]));
-		err = open_db(o);
-	}
-	if (err == 0) {
-		save_what_can_be_read(o, aside);
-		o->rebuilt = true;
-		err = read_int(o, "SELECT count(*) FROM owed WHERE state=0", &owed);
-		o->owed = (size_t)owed;
 	}
 	free(aside);
 	return err;
@@ -337,6 +374,27 @@ is_marked(const struct outbox *o)
 
 	mark_path(o, path);
 	return access(path, F_OK) == 0;
+}
+
+static int
+open_or_rebuild(struct outbox *o)
+{
+	char *rebuilt = xasprintf("%s.rebuilt", o->path);
+	int err = 0;
+
+	/* The last start did not come to the end of it. */
+	if (access(rebuilt, F_OK) == 0)
+		err = put_in_place(o, rebuilt);
+	if (err == 0)
+		err = is_marked(o) ? ERR_DAMAGED : open_db(o);
+	if (err == ERR_DAMAGED) {
+		close_db(o);
+		memset(o->cursors, 0, o->shards * sizeof(o->cursors[0]));
+		if ((err = build(o, rebuilt)) == 0 && (err = put_in_place(o, rebuilt)) == 0)
+			err = open_db(o);
+	}
+	free(rebuilt);
+	return err;
 }
 
 int
@@ -357,9 +415,7 @@ outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox)
 	snprintf(o->path, sizeof(o->path), "%s/outbox.db", dir);
 	err = take_lock(o, dir);
 	if (err == 0)
-		err = is_marked(o) ? ERR_DAMAGED : open_db(o);
-	if (err == ERR_DAMAGED)
-		err = begin_anew(o);
+		err = open_or_rebuild(o);
 	if (err != 0) {
 		outbox_close(&o);
 		return err;
@@ -383,10 +439,10 @@ outbox_close(struct outbox **p_o)
 	free(o);
 }
 
-bool
-outbox_was_rebuilt(const struct outbox *o)
+int64_t
+outbox_rebuilt_at(const struct outbox *o)
 {
-	return o->rebuilt;
+	return o->rebuilt_at;
 }
 
 uint64_t

@@ -32,14 +32,15 @@ struct outbox_item {
 	int64_t next_at;
 };
 
-/* A damaged file is renamed to outbox.db.damaged-<time>, logged and counted; the new one has what could be read of it, and no cursors,
- * so that the journal is read from its oldest record: nothing owed is forgotten, and what is known to be delivered is not repeated.
- * Damage that shows later (ERR_DAMAGED, logged) leaves a mark for the next outbox_open(). dir is created. Only one process at a time: ERR_AGAIN while another has it. ERR_IO, ERR_UNSUPPORTED: logged;
- * ERR_NO_ROOM, here and below, is the caller's to say: the disk is full, and what was to be written is to be tried again. */
+/* A damaged file is renamed to outbox.db.damaged-<time>, logged and counted, as soon as there is a new one with what could be read
+ * of it, and without cursors, so that the journal is read from its oldest record: nothing owed is forgotten, and what is known
+ * to be delivered is not repeated. Damage that shows later (ERR_DAMAGED, logged) leaves a mark for the next outbox_open().
+ * dir is created. Only one process at a time: ERR_AGAIN while another has it. ERR_IO, ERR_UNSUPPORTED: logged; ERR_NO_ROOM, here
+ * and below, is the caller's to say: the disk is full, and what was to be written is to be tried again. */
 int outbox_open(const char *dir, uint32_t shards, struct outbox **ret_outbox);
 void outbox_close(struct outbox **o);
-/* It was damaged when it was opened. */
-bool outbox_was_rebuilt(const struct outbox *o);
+/* When it was rebuilt last, because it was damaged (wall clock, us); 0: never. */
+int64_t outbox_rebuilt_at(const struct outbox *o);
 uint64_t outbox_cursor(const struct outbox *o, uint32_t shard);
 size_t outbox_owed(const struct outbox *o);
 

@@ -34,7 +34,7 @@ struct history {
 	int64_t flush_at;
 	int64_t cursor_at;
 	int64_t retain_at;
-	int64_t retained; /* when last; 0: not yet */
+	int64_t retained; /* from when on time counts that retention's clock has not; 0: not yet */
 	int64_t pack_at;
 	bool failed;
 };
@@ -47,6 +47,9 @@ fail(struct history *h, int err)
 		worker_exit(h->w, EXIT_DEPENDENCY);
 		return;
 	}
+	/* What retention may remove makes room: it has its turn at once, and after that as often as ever. */
+	if (h->room.state == ROOM_THERE)
+		h->retain_at = 0;
 	room_lost(&h->room, loop_now_us(h->w->loop));
 	for (uint32_t i = 0; h->store != NULL && i < h->shards; i++)
 		h->cursors[i] = history_store_cursor(h->store, i);
@@ -72,7 +75,7 @@ open_store(struct history *h)
 	return 0;
 }
 
-/* There seems to be room again: on from what is durable. */
+/* There seems to be room again, or retention is to look for some: on from what is durable. */
 static void
 go_on(struct history *h, int64_t now)
 {
@@ -81,6 +84,8 @@ go_on(struct history *h, int64_t now)
 	if (err != 0) {
 		if (err != ERR_NO_ROOM)
 			fail(h, err);
+		else if (now >= h->retain_at)
+			h->retain_at = now + RETAIN_US;
 		return;
 	}
 	h->flush_at = now + ROOM_RETRY_US;
@@ -223,7 +228,8 @@ tick(struct worker *w)
 	struct history *h = w->state;
 	int64_t now = loop_now_us(w->loop);
 
-	if (h->store == NULL && !h->failed && room_may_write(&h->room, now))
+	if (h->store == NULL && !h->failed &&
+	    (now >= h->retain_at || room_may_write(&h->room, now)))
 		go_on(h, now);
 	if (h->store != NULL && now >= h->flush_at)
 		flush(h);
@@ -240,7 +246,8 @@ tick(struct worker *w)
 		    history_store_clock(
 			h->store, clock_wall_us(), h->retained != 0 ? now - h->retained : 0),
 		    settings_int(w->settings, SET_HISTORY_RETENTION_DAYS));
-		h->retained = now;
+		if (h->retained == 0 || history_store_clock_is_kept(h->store))
+			h->retained = now;
 	}
 }
 

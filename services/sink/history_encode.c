@@ -212,7 +212,7 @@ static void
 put_decimals(struct body *to, size_t n, unsigned scale)
 {
 	struct history_codec *c = to->c;
-	struct numbers_plan plan = { NUMBERS_DELTAS, 0, 0 };
+	struct numbers_plan plan;
 	size_t exceptions = 0, count = 0;
 	int64_t m, beside;
 
@@ -223,12 +223,11 @@ put_decimals(struct body *to, size_t n, unsigned scale)
 		if (fit != FIT_NOT)
 			c->numbers[count++] = (uint64_t)m;
 	}
-	if (count > 0)
-		plan = plan_numbers(to, c->numbers, count);
+	ASSERT(count > 0); /* choose_scale() takes a scale that is a value's own */
+	plan = plan_numbers(to, c->numbers, count);
 	buf_add_u8(to->b, (uint8_t)(scale | (unsigned)plan.coding << 4));
 	put_exceptions(c, n, scale, exceptions, to->b);
-	if (count > 0)
-		history_numbers_put(c->numbers, count, &plan, to->b);
+	history_numbers_put(c->numbers, count, &plan, to->b);
 }
 
 static void

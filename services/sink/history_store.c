@@ -42,6 +42,7 @@ struct history_store {
 	size_t waiting;
 	int64_t believed; /* retention's time (history_clock.h) */
 	bool believes;	  /* it is known */
+	bool kept;	  /* what was told last is in meta.sqlite */
 };
 
 /* --- meta.sqlite --- */
@@ -518,16 +519,23 @@ history_store_clock(struct history_store *s, int64_t wall, int64_t elapsed_us)
 		log_warn("history.clock", LI("ahead_s", (wall - believed) / 1000000),
 		    LS("why", "the clock leapt, or Roost was off for long"),
 		    LS("effect", "retention follows it, a day an hour"));
-	if (s->believes && believed == s->believed)
+	s->kept = s->believes && believed == s->believed;
+	if (s->kept)
 		return believed < wall ? believed : wall;
 	sql = xasprintf("REPLACE INTO clock VALUES(1, %lld)", (long long)believed);
-	/* What could not be written is believed again, a little later. */
+	/* What could not be written is believed again: the caller counts the time once more. */
 	if (sql_exec(s->meta, s->meta_path, sql) == 0) {
-		s->believes = true;
+		s->believes = s->kept = true;
 		s->believed = believed;
 	}
 	free(sql);
 	return believed < wall ? believed : wall;
+}
+
+bool
+history_store_clock_is_kept(const struct history_store *s)
+{
+	return s->kept;
 }
 
 size_t

@@ -43,6 +43,8 @@ void history_store_quiet(struct history_store *s);
 /* The time that retention may believe (history_clock.h): elapsed_us of measured time went by since it was asked last. Kept in
  * meta.sqlite. */
 int64_t history_store_clock(struct history_store *s, int64_t wall, int64_t elapsed_us);
+/* Whether what it said last could be written; if not, the next elapsed_us has to hold the same time again. */
+bool history_store_clock_is_kept(const struct history_store *s);
 /* Removes days, in files or packs, that lie with their last change more than days before now (history_store_clock()). Returns how many. */
 size_t history_store_retain(struct history_store *s, int64_t now, int64_t days);
 

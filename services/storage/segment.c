@@ -96,12 +96,13 @@ is_zero(struct bytes b)
 	return b.data[0] == 0 && memcmp(b.data, b.data + 1, b.len - 1) == 0;
 }
 
+/* Of bytes that are not all zero. */
 static size_t
 last_nonzero(struct bytes b)
 {
 	size_t n = b.len;
 
-	while (n > 0 && b.data[n - 1] == 0)
+	while (b.data[n - 1] == 0)
 		n--;
 	return n;
 }

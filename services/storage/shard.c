@@ -211,7 +211,8 @@ answer_one(struct shard *s, struct stream *st)
 			.window = window,
 			.window_bytes = window_bytes,
 			.verdicts = stream_rx_refusals(&st->rx),
-			.time = shard_now(s) > 0 ? (uint64_t)shard_now(s) : 0,
+			.time = (uint64_t)shard_now(
+			    s), /* never before 1970: the journal's begins there */
 		};
 
 		(void)s->config.send(s->config.arg, st->owner->name, MSG_WELCOME, &m);
@@ -249,8 +250,7 @@ shard_commit(struct shard *s)
 		stream_rx_synced(&st->rx);
 		answer_one(s, st);
 	}
-	if (s->config.answered)
-		s->config.answered(s->config.arg);
+	s->config.answered(s->config.arg);
 }
 
 void

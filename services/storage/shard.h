@@ -31,8 +31,8 @@ struct shard_config {
 	int64_t unreleased_age_us; /* no session of a client becomes older without it */
 	const char *mandatory; /* follower groups that hold retention back, comma separated */
 	followers_send_fn send;
-	void (*answered)(void
-		*arg); /* or NULL; what was sent should go now: more work of this turn is to come */
+	void (*answered)(
+	    void *arg); /* what was sent should go now: more work of this turn is to come */
 	void (*busy)(void *arg, uint64_t ms); /* may be NULL */
 	void *arg;			      /* for send, answered and busy */
 };

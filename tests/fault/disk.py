@@ -146,6 +146,30 @@ def test_followers_without_room():
         disk.close()
 
 
+def test_retention_makes_room():
+    """A disk that is full while history has days that are over: retention removes them, and nobody has to free anything."""
+    disk = SmallDisk(128, 160)
+    try:
+        with OnDisk(disk, journal="elsewhere") as r, long_load(r, 1) as load:
+            flowing(r, load)
+            history = os.path.join(r.data_dir, "history")
+            r.wait_for(lambda: any(name.endswith(".db") for name in os.listdir(history)), 30, "a day file")
+            over = os.path.join(history, "2001-01-01.db")
+            with open(over, "wb") as f:
+                f.write(bytes(16 << 20))
+            os.utime(over, (1e9, 1e9))
+            lives = restarts(r)
+            disk.fill(r.data_dir)
+            r.wait_for(lambda: not os.path.exists(over), 60, "retention to remove a day that is over")
+            r.wait_for(lambda: "sink-history" not in without_room(r), 20, "history to have room")
+            assert restarts(r) == lives, "a full disk is no reason to die: %r, then %r" % (lives, restarts(r))
+            disk.free()
+            result = finish(r, load)
+            assert result["lost"] == 0, result
+    finally:
+        disk.close()
+
+
 def drop_page_cache(r, disk):
     """What only the page cache held is gone after this."""
     r.stop()

@@ -234,6 +234,28 @@ def test_a_machine_that_stood_still_kills_nobody():
         r.wait_for(lambda: sum(p["restarts"] for p in r.status()["processes"]) == 1, 10, "its replacement")
 
 
+def test_who_was_starved_steps_aside_less():
+    """A worker that runs in idle time only, and gets none, looks hung; the next one takes its share."""
+    def policies(r):
+        return {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/%d/task" % r.pid_of("sink-history"))}
+
+    def lives(r):
+        return r.process_of(r.status(), "sink-history")["restarts"]
+
+    with Roost({"supervisor.watchdog": "500ms"}) as r:
+        r.wait_for(lambda: policies(r) == {os.SCHED_IDLE}, 5, "history to step aside")
+        os.kill(r.pid_of("sink-history"), signal.SIGSTOP)
+        r.wait_for(lambda: lives(r) == 1, 20, "its replacement")
+        r.wait_up()
+        r.wait_for(lambda: os.getpriority(os.PRIO_PROCESS, r.pid_of("sink-history")) == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19),
+                   5, "its priority")
+        assert policies(r) == {os.SCHED_OTHER}, policies(r)
+        os.kill(r.pid_of("sink-history"), signal.SIGKILL)  # another death: as at first
+        r.wait_for(lambda: lives(r) == 2, 20, "its replacement")
+        r.wait_up()
+        r.wait_for(lambda: policies(r) == {os.SCHED_IDLE}, 5, "history to step aside")
+
+
 def test_killed_supervisor_leaves_nothing_even_of_stopped_or_starting_workers():
     with Fake(behaviour={"rules-0": "silent", "notifier-0": "stubborn"}, workers=["connectivity-0"]) as r:
         for _ in range(5):

@@ -66,6 +66,12 @@ wrong(const char *what, uint64_t at)
 	}
 }
 
+static void
+on_answered(void *arg)
+{
+	(void)arg; /* it went at once */
+}
+
 static int
 on_send(void *arg, const char *peer, enum msg_type type, const void *msg)
 {
@@ -93,6 +99,7 @@ open_shard(void)
 		.dedup_window_us = 120 * SECOND,
 		.mandatory = "history",
 		.send = on_send,
+		.answered = on_answered,
 	};
 
 	ASSERT(shard_open(&c, wall, mono, &sh) == 0);

@@ -75,6 +75,12 @@ answered(uint64_t stream, uint64_t id, uint64_t upto)
 	disk_note(OP_ACK, stream, upto, 0);
 }
 
+static void
+on_answered(void *arg)
+{
+	(void)arg; /* it went at once */
+}
+
 static int
 on_send(void *arg, const char *peer, enum msg_type type, const void *msg)
 {
@@ -135,6 +141,7 @@ open_work(void)
 		.dedup_window_us = 120 * WORK_SECOND,
 		.mandatory = "history",
 		.send = on_send,
+		.answered = on_answered,
 	};
 	struct msg_subscribe sub = { .group = bytes_of_str("history"),
 		.kinds = 1ull << ENTRY_READINGS,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ teardown(void)
 	DIR *d = opendir(dir);
 	const struct dirent *e;
 
+	ASSERT(d);
 	while ((e = readdir(d)) != NULL)
 		if (e->d_name[0] != '.')
 			ck_assert_int_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
@@ -241,6 +243,28 @@ damage(size_t at, size_t n)
 	free(path);
 }
 
+static void
+damage_new(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_ge(fputs("no database", f), 0);
+	fclose(f);
+}
+
+/* As the notifier does when it meets the damage. */
+static void
+mark(void)
+{
+	char *path = xasprintf("%s/outbox.db.is-damaged", dir);
+	FILE *f = fopen(path, "w");
+
+	ck_assert_ptr_nonnull(f);
+	fclose(f);
+	free(path);
+}
+
 static int
 files(const char *begin)
 {
@@ -248,6 +272,7 @@ files(const char *begin)
 	const struct dirent *e;
 	int n = 0;
 
+	ASSERT(d);
 	while ((e = readdir(d)) != NULL)
 		n += strncmp(e->d_name, begin, strlen(begin)) == 0;
 	closedir(d);
@@ -285,7 +310,7 @@ read_journal_again(struct outbox *o, int *ret_again)
 	struct outbox_item item = { 0 };
 	char id[16];
 
-	ck_assert(outbox_was_rebuilt(o));
+	ck_assert_int_ne(outbox_rebuilt_at(o), 0);
 	ck_assert_uint_eq(outbox_cursor(o, 0), 0);
 	ck_assert_int_eq(outbox_begin(o), 0);
 	for (int i = 0; i < 1000; i++) {
@@ -325,7 +350,7 @@ START_TEST(a_damaged_file_is_set_aside_and_rebuilt)
 
 		fill_outbox();
 		damage(cases[i].at, cases[i].n);
-		if (outbox_open(dir, 2, &o) == 0 && !outbox_was_rebuilt(o)) {
+		if (outbox_open(dir, 2, &o) == 0 && outbox_rebuilt_at(o) == 0) {
 			/* It shows only when it is met: that leaves a mark. */
 			while (outbox_next(o, "b", &item) == 0 &&
 			       outbox_delivered(o, item.seq, 1) == 0)
@@ -344,7 +369,8 @@ START_TEST(a_damaged_file_is_set_aside_and_rebuilt)
 		outbox_item_fini(&item);
 		outbox_close(&o);
 		o = open_outbox(); /* whole again */
-		ck_assert(!outbox_was_rebuilt(o));
+		ck_assert_int_ne(
+		    outbox_rebuilt_at(o), 0); /* for those alerts that are still read again */
 		ck_assert_uint_eq(outbox_cursor(o, 0), 700);
 		outbox_close(&o);
 		teardown();
@@ -353,5 +379,120 @@ START_TEST(a_damaged_file_is_set_aside_and_rebuilt)
 }
 END_TEST
 
+/* Into an empty buffer, or out of one. */
+static void
+copy_file(const char *path, struct buf *b)
+{
+	FILE *f = fopen(path, b->len == 0 ? "r" : "w");
+	int c;
+
+	ck_assert_ptr_nonnull(f);
+	if (b->len > 0)
+		ck_assert_uint_eq(fwrite(b->data, 1, b->len, f), b->len);
+	else
+		while ((c = fgetc(f)) != EOF)
+			buf_add_u8(b, (uint8_t)c);
+	fclose(f);
+}
+
+/* In a process that ends when a file would be longer than that: how long it became says how far it got. */
+static int
+open_within(size_t bytes)
+{
+	const struct rlimit limit = { bytes, bytes };
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct outbox *o;
+
+		setrlimit(RLIMIT_FSIZE, &limit);
+		_exit(outbox_open(dir, 2, &o) != 0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+START_TEST(a_rebuild_may_be_interrupted)
+{
+	const uint64_t cursors[2] = { 700, 8 };
+	char *path = xasprintf("%s/outbox.db", dir);
+	struct outbox *o = open_outbox();
+	struct buf damaged = { 0 };
+	int status = -1;
+	size_t pages;
+
+	ck_assert_int_eq(outbox_begin(o), 0);
+	for (int i = 0; i < 300; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "t%d", i);
+		ck_assert_int_eq(owe(o, id, "a"), 0);
+	}
+	ck_assert_int_eq(outbox_commit(o, cursors), 0);
+	outbox_close(&o);
+	damage(5 * 4096, 4096);
+	copy_file(path, &damaged);
+	for (pages = 0; status != 0; pages++) {
+		teardown();
+		setup();
+		free(path);
+		path = xasprintf("%s/outbox.db", dir);
+		copy_file(path, &damaged);
+		mark();
+		status = open_within(pages * 4096);
+		o = open_outbox();
+		ck_assert_msg(
+		    outbox_owed(o) >= 100, "ended at page %zu: %zu", pages, outbox_owed(o));
+		ck_assert_int_ne(outbox_rebuilt_at(o), 0);
+		ck_assert_int_eq(files("outbox.db.is-damaged") + files("outbox.db.rebuil"), 0);
+		outbox_close(&o);
+		ck_assert_uint_lt(pages, 100);
+	}
+	ck_assert_uint_gt(pages, 5);
+	buf_fini(&damaged);
+	free(path);
+}
+END_TEST
+
+/* The new one is there, and the damaged one too, or a part of it. */
+START_TEST(a_rebuilt_file_takes_its_place_at_the_next_start)
+{
+	char *path = xasprintf("%s/outbox.db", dir), *rebuilt = xasprintf("%s.rebuilt", path);
+
+	for (int i = 0; i < 3; i++) {
+		struct outbox *o;
+
+		const uint64_t cursors[2] = { 700, 8 };
+
+		o = open_outbox();
+		ck_assert_int_eq(outbox_begin(o), 0);
+		ck_assert_int_eq(owe(o, "t1", "a"), 0);
+		ck_assert_int_eq(outbox_commit(o, cursors), 0);
+		outbox_close(&o);
+		ck_assert_int_eq(rename(path, rebuilt), 0);
+		if (i > 0)
+			mark();
+		if (i > 1)
+			damage_new(path);
+		o = open_outbox();
+		ck_assert_uint_eq(outbox_owed(o), 1);
+		ck_assert_uint_eq(outbox_cursor(o, 0), 700);
+		ck_assert_int_eq(files("outbox.db.is-damaged") + files("outbox.db.rebuil"), 0);
+		ck_assert_int_eq(files("outbox.db.damaged-"), i > 1);
+		outbox_close(&o);
+		teardown();
+		setup();
+		free(path);
+		free(rebuilt);
+		path = xasprintf("%s/outbox.db", dir);
+		rebuilt = xasprintf("%s.rebuilt", path);
+	}
+	free(path);
+	free(rebuilt);
+}
+END_TEST
+
 UNIT_MAIN_IN("outbox", setup, teardown, owes_with_the_cursor, in_order_per_receiver,
-    is_listed_for_people, killed_at_any_moment, a_damaged_file_is_set_aside_and_rebuilt)
+    is_listed_for_people, killed_at_any_moment, a_damaged_file_is_set_aside_and_rebuilt,
+    a_rebuild_may_be_interrupted, a_rebuilt_file_takes_its_place_at_the_next_start)

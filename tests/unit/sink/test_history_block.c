@@ -329,6 +329,11 @@ START_TEST(neighbours_of_decimals)
 	for (int i = 0; i < 1000; i++)
 		add_int(&p, i * 60000000ll, (int64_t)(rnd() % 4) * 1000000007);
 	ck_assert_uint_lt(round_trip(c, &p), 1000);
+	/* times that go back */
+	history_points_clear(&p);
+	for (int i = 0; i < 300; i++)
+		add_int(&p, (1000 - i) * 420000000ll, 7);
+	ck_assert_uint_lt(round_trip(c, &p), 24);
 	history_points_fini(&p);
 	history_codec_free(&c);
 }
@@ -399,6 +404,7 @@ START_TEST(hostile_lengths)
 		{ "endless varint", { 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 },
 		    13, ERR_MALFORMED },
 		{ "256 MiB of body", { 1, 1, 1, 0x80, 0x80, 0x80, 0x80, 1, 0 }, 9, ERR_TOO_BIG },
+		{ "more points than bytes", { 1, 0, 9, 0, 0, 0, 0 }, 7, ERR_MALFORMED },
 		{ "no zstd", { 1, 1, 1, 20, 1, 2, 3 }, 7, ERR_MALFORMED },
 		{ "unknown unit", { 1, 0, 1, 3, 0, 0, 0 }, 7, ERR_MALFORMED },
 		{ "unknown kinds", { 1, 0, 1, 0, 6, 0, 0 }, 7, ERR_MALFORMED },
@@ -452,6 +458,7 @@ START_TEST(hostile_lengths)
 			0 },
 		    16, ERR_MALFORMED },
 	};
+	static const uint8_t alone[] = { 2, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f };
 	struct history_codec *c = history_codec_new();
 	struct history_points back = { 0 };
 	uint8_t block[36];
@@ -464,6 +471,12 @@ START_TEST(hostile_lengths)
 		    "%s", cases[i].label);
 	}
 	ck_assert_uint_eq(back.n, 0);
+	/* Nothing but an exception, which the encoder never writes, is one point all the same. */
+	memcpy(block, alone, sizeof(alone));
+	fix_check(block, sizeof(alone) + 4);
+	ck_assert_int_eq(history_block_decode(c, bytes_of(block, sizeof(alone) + 4), &back), 0);
+	ck_assert_uint_eq(back.n, 1);
+	ck_assert(back.at[0].kind == VALUE_DOUBLE);
 	history_points_fini(&back);
 	history_codec_free(&c);
 }

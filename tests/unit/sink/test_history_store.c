@@ -2,6 +2,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -353,6 +354,19 @@ START_TEST(retention_wants_old_days_that_rest)
 END_TEST
 
 /* A clock that is ten years ahead of what there is: followed a day an hour, over restarts, and not when it was put back. */
+/* Nothing can be written to it from then on. */
+static void
+drop_clock(const char *dir)
+{
+	char *path = xasprintf("%s/meta.sqlite", dir);
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "DROP TABLE clock", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	free(path);
+}
+
 START_TEST(retention_does_not_believe_a_leap_of_the_clock)
 {
 	const int64_t hour = 3600 * SECOND, leap = 3650 * HISTORY_DAY_US;
@@ -382,6 +396,10 @@ START_TEST(retention_does_not_believe_a_leap_of_the_clock)
 	dir = make_dir();
 	s = open_store(dir);
 	ck_assert_int_eq(history_store_clock(s, DAY0, 0), DAY0); /* there is nothing to lose */
+	ck_assert(history_store_clock_is_kept(s));
+	drop_clock(dir);
+	ck_assert_int_eq(history_store_clock(s, DAY0 + hour, hour), DAY0 + hour);
+	ck_assert(!history_store_clock_is_kept(s));
 	history_store_close(&s);
 	remove_dir(&dir);
 }

@@ -23,6 +23,12 @@ keep(struct sent *s, struct bytes b)
 	return buf_bytes(&s->bytes);
 }
 
+static void
+on_answered(void *arg)
+{
+	(void)arg; /* it went at once */
+}
+
 static int
 on_send(void *arg, const char *peer, enum msg_type type, const void *msg)
 {
@@ -105,6 +111,7 @@ shard_setup(void)
 		.dedup_window_us = 120 * SECOND,
 		.mandatory = "rules,sink-history",
 		.send = on_send,
+		.answered = on_answered,
 	};
 	open_shard();
 }
