@@ -203,6 +203,8 @@ void session_state_retained_expired(struct session_state *ss, struct bytes topic
 /* In the unit of what the forward caused: FORWARDED after done. */
 void session_state_forward_taken(struct session_state *ss, struct bytes peer, uint64_t life, uint64_t seq);
 void session_state_origin(struct session_state *ss, struct bytes origin, int64_t now_ms);
+/* That the session has it: under its epoch, in the unit that puts the message into its queue. */
+void session_state_session_origin(struct session_state *ss, struct bytes id, uint64_t epoch, struct bytes origin, int64_t now_ms);
 void session_state_origin_released(struct session_state *ss, struct bytes origin);
 
 #endif

@@ -34,6 +34,7 @@ enum session_begin { BEGIN_NEW, BEGIN_SAME, BEGIN_LOST, BEGIN_FENCED };
 #define OP_UNRETAIN "D"		/* topic */
 #define OP_EXPIRED "V"		/* topic, seq */
 #define OP_FORWARD "F"		/* peer, life:seq */
+#define OP_SESSION_ORIGIN "o"	/* id, epoch, origin, now in ms */
 #define OP_ORIGIN "O"		/* origin, now in ms */
 #define OP_RELEASED "P"		/* origin */
 

@@ -221,6 +221,16 @@ session_state_origin(struct session_state *ss, struct bytes origin, int64_t now_
 }
 
 void
+session_state_session_origin(
+    struct session_state *ss, struct bytes id, uint64_t epoch, struct bytes origin, int64_t now_ms)
+{
+	struct session_batch *b = session_op(ss, OP_SESSION_ORIGIN, id, epoch, 0);
+
+	put(b, origin);
+	put_int(b, now_ms);
+}
+
+void
 session_state_origin_released(struct session_state *ss, struct bytes origin)
 {
 	(void)op(ss, OP_RELEASED, origin, 0, 0);

@@ -9,6 +9,7 @@
 #include "listener.h"
 #include "log.h"
 #include "mem.h"
+#include "mqtt_cluster.h"
 #include "mqtt_copy.h"
 #include "mqtt_session.h"
 #include "worker.h"
@@ -20,6 +21,7 @@ struct connectivity {
 	struct ingest *ingest;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
+	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
 	struct listener *mqtt_listener;
 	struct transport_doors doors;
 	bool told_to_go;
@@ -99,6 +101,30 @@ claim(void *arg, const struct mqtt_claim *what, uint64_t token)
 	struct connectivity *s = arg;
 
 	return mqtt_copy_claim(s->copy, what, token);
+}
+
+static uint64_t
+forward(void *arg, const struct mqtt_arrival *a, struct mqtt_group *const *groups, size_t count)
+{
+	struct connectivity *s = arg;
+
+	return mqtt_cluster_forward(s->cluster, a, groups, count);
+}
+
+static void
+direct(void *arg, const struct mqtt_session *to, struct mqtt_arrival *a, const struct mqtt_how *how)
+{
+	struct connectivity *s = arg;
+
+	mqtt_cluster_direct(s->cluster, to, a, how);
+}
+
+static bool
+is_new(void *arg, const struct mqtt_session *to, uint64_t route)
+{
+	struct connectivity *s = arg;
+
+	return mqtt_cluster_is_new(s->cluster, to, route);
 }
 
 static void
@@ -204,7 +230,8 @@ copy_new(struct connectivity *s, struct worker *w)
 		.life = w->life,
 		.packet_max = (size_t)settings_int(st, SET_MQTT_PACKET_MAX),
 		.queue_max = (size_t)settings_int(st, SET_MQTT_REDIS_QUEUE_MIB) * MIB,
-		.alone = settings_int(st, SET_CONNECTIVITY_REPLICAS) <= 1,
+		.hooks = mqtt_cluster_hooks(s->cluster),
+		.alone = !s->cluster,
 		.wait_us = settings_ms(st, SET_MQTT_REDIS_WAIT) * 1000,
 		.will_grace_us = settings_ms(st, SET_MQTT_WILL_GRACE) * 1000,
 		.fenced = on_newer_life,
@@ -247,7 +274,13 @@ connectivity_start(struct worker *w)
 	s->loop = w->loop;
 	mqtt_broker_init(&s->mqtt, &config, &ops);
 	mqtt_now(s, loop_now_us(w->loop));
-	if (copy_new(s, w) != 0)
+	s->cluster = mqtt_cluster_new(w, &s->mqtt);
+	if (s->cluster) {
+		s->mqtt.ops.forward = forward;
+		s->mqtt.ops.direct = direct;
+		s->mqtt.ops.is_new = is_new;
+	}
+	if (copy_new(s, w) != 0 || mqtt_cluster_start(s->cluster, s->copy) != 0)
 		return ERR_CONFIG;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
 	transport_doors_init(&s->doors, w);
@@ -267,6 +300,7 @@ connectivity_stop(struct worker *w)
 		return;
 	mqtt_broker_fini(&s->mqtt);
 	mqtt_copy_free(&s->copy);
+	mqtt_cluster_free(&s->cluster);
 	listener_free(&s->mqtt_listener);
 	transport_doors_fini(&s->doors);
 	ingest_free(&s->ingest);
@@ -289,6 +323,7 @@ connectivity_turn(struct worker *w)
 		s->told_to_go = true;
 		listener_turn(s->mqtt_listener);
 	}
+	mqtt_cluster_turn(s->cluster);
 	/* Last, so that what this turn changed leaves with it. */
 	mqtt_copy_turn(s->copy);
 }
@@ -300,6 +335,7 @@ connectivity_tick(struct worker *w)
 
 	mqtt_now(s, loop_now_us(w->loop));
 	mqtt_broker_tick(&s->mqtt);
+	mqtt_cluster_tick(s->cluster);
 	mqtt_copy_tick(s->copy);
 }
 
@@ -346,8 +382,21 @@ on_gap(struct worker *w, struct bus_msg *m)
 }
 
 static void
+on_forward(struct worker *w, struct bus_msg *m)
+{
+	mqtt_cluster_on_forward(((struct connectivity *)w->state)->cluster, m);
+}
+
+static void
+on_forwarded(struct worker *w, struct bus_msg *m)
+{
+	mqtt_cluster_on_forwarded(((struct connectivity *)w->state)->cluster, m);
+}
+
+static void
 on_link(struct worker *w, struct bus_link *link, bool up)
 {
+	mqtt_cluster_on_link(((struct connectivity *)w->state)->cluster, link, up);
 	ingest_on_link(((struct connectivity *)w->state)->ingest, link, up);
 }
 
@@ -372,6 +421,8 @@ static const struct worker_spec spec = {
 		[MSG_FENCED] = on_fenced,
 		[MSG_COMMIT] = on_commit,
 		[MSG_GAP] = on_gap,
+		[MSG_FORWARD] = on_forward,
+		[MSG_FORWARDED] = on_forwarded,
 	},
 	.on_link = on_link,
 };

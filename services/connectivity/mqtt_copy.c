@@ -1,5 +1,6 @@
 /* mqtt_copy.c - the copy of MQTT sessions in Redis: claims, answers, what is written anew */
 #include <stdlib.h>
+#include <string.h>
 
 #include "err.h"
 #include "log.h"
@@ -7,6 +8,7 @@
 #include "metrics.h"
 #include "mqtt_copy_impl.h"
 
+#define FENCED_US 5000000
 #define WAIT_STEP_US 50000
 #define STALE_RETRY_US 1000000
 #define RETAINED_SWEEP_US 600000000ll
@@ -173,9 +175,14 @@ on_claimed(void *arg, uint64_t token, int err, const struct session_state_claim 
 	c->asked = false;
 	k->asked--;
 	k->broker->now_us = loop_now_us(k->loop);
+	copy_unfence(k, c);
 	/* What another worker had meanwhile is not what is here. */
-	if (err == 0 && claim->owner.len && !bytes_equal_str(claim->owner, k->worker))
+	if (err == 0 && claim->owner.len && !bytes_equal_str(claim->owner, k->worker)) {
 		mqtt_broker_fenced(k->broker, copy_id(c));
+		if (k->options.hooks)
+			k->options.hooks->claimed(
+			    k->options.hooks->arg, copy_id(c), claim->owner, claim->epoch);
+	}
 	if (err)
 		claim_failed(k, c, err);
 	else if (c->over)
@@ -235,6 +242,15 @@ do_some(struct mqtt_copy *k, const struct copy_todo *list)
 	}
 }
 
+static void
+say_loading(struct mqtt_copy *k)
+{
+	const struct mqtt_copy_hooks *hooks = k->options.hooks;
+
+	mqtt_broker_loading(
+	    k->broker, !mqtt_copy_is_loaded(k) || (hooks && !hooks->ready(hooks->arg)));
+}
+
 /* Sessions to be written anew, or to be loaded, as many at a time as may be. */
 void
 copy_go_on(struct mqtt_copy *k)
@@ -251,7 +267,7 @@ copy_go_on(struct mqtt_copy *k)
 			hold_is_over(k);
 		}
 	}
-	mqtt_broker_loading(k->broker, !mqtt_copy_is_loaded(k));
+	say_loading(k);
 }
 
 static void
@@ -271,7 +287,7 @@ waited(void *arg)
 		if (is_idle(c))
 			copy_client_free(k, c);
 	}
-	mqtt_broker_loading(k->broker, !mqtt_copy_is_loaded(k));
+	say_loading(k);
 	if (k->waiting > 0 || !mqtt_copy_is_loaded(k))
 		loop_timer_set(k->loop, &k->timer, WAIT_STEP_US, waited, k);
 }
@@ -368,12 +384,20 @@ on_refused(void *arg, uint64_t token, const struct session_state_refusal *r)
 	struct mqtt_copy *k = arg;
 	struct copy_client *c = copy_find(k, r->id);
 
-	(void)token;
 	k->broker->now_us = loop_now_us(k->loop);
 	if (r->err == ERR_FULL) {
 		copy_stale(k, "Redis is out of memory");
 	} else if (r->epoch == 0) {
 		log_error("mqtt.copy_refused", LB("what", r->id), LS("why", err_name(r->err)));
+	} else if (r->err == ERR_FENCED && k->options.hooks) {
+		/* Its new owner says so to us, and gets what it did not. */
+		if (c && c->epoch == r->epoch && !c->fenced) {
+			c->fenced = true;
+			c->fenced_us = loop_now_us(k->loop);
+			k->fenced++;
+		}
+		if (r->n)
+			k->options.hooks->refused(k->options.hooks->arg, r->id, r->n, token);
 	} else if (c && c->epoch == r->epoch && r->err == ERR_FENCED) {
 		copy_drop(k, c);
 		mqtt_broker_fenced(k->broker, r->id);
@@ -385,19 +409,123 @@ on_refused(void *arg, uint64_t token, const struct session_state_refusal *r)
 }
 
 static void
+retained_is_numbered(struct mqtt_copy *k, uint64_t token, uint64_t seq)
+{
+	while (k->retained && k->retained->number <= token) {
+		struct copy_retained *r = k->retained;
+
+		k->retained = r->next;
+		if (!k->retained)
+			k->retained_end = &k->retained;
+		if (r->number == token && seq)
+			k->options.hooks->retained(k->options.hooks->arg, r->message, seq);
+		mqtt_message_unref(&r->message);
+		free(r);
+	}
+}
+
+void
+mqtt_copy_look(struct mqtt_copy *k)
+{
+	const struct mqtt_copy_hooks *hooks = k->options.hooks;
+	/* What Redis was not given is done with what was before it. */
+	uint64_t upto = k->done >= k->last ? k->issued : k->done;
+
+	if (k->hold || upto < k->barrier)
+		return;
+	if (hooks) {
+		uint64_t waits = hooks->waits_for(hooks->arg);
+
+		hooks->written(hooks->arg, upto);
+		if (upto >= waits)
+			upto = waits - 1;
+	}
+	if (upto <= k->said)
+		return;
+	k->said = upto;
+	mqtt_broker_written(k->broker, upto);
+}
+
+uint64_t
+mqtt_copy_number(struct mqtt_copy *k)
+{
+	/* One that is not said to be done yet. */
+	if (!k->open && k->issued <= k->said)
+		k->issued++;
+	return k->issued;
+}
+
+void
+mqtt_copy_taken(struct mqtt_copy *k, struct bytes peer, uint64_t life, uint64_t seq)
+{
+	if (k->open)
+		session_state_forward_taken(k->ss, peer, life, seq);
+}
+
+void
+mqtt_copy_origin(struct mqtt_copy *k, struct bytes session, struct bytes origin)
+{
+	const struct copy_client *c = copy_find(k, session);
+
+	if (c && c->epoch && !c->fresh && copy_unit(k))
+		session_state_session_origin(k->ss, session, c->epoch, origin, copy_wall_ms());
+}
+
+void
+mqtt_copy_origin_released(struct mqtt_copy *k, struct bytes origin)
+{
+	if (copy_unit(k))
+		session_state_origin_released(k->ss, origin);
+}
+
+void
+mqtt_copy_list_origins(struct mqtt_copy *k, struct bytes worker)
+{
+	char name[SESSION_STATE_WORKER_MAX + 1];
+
+	memcpy(name, worker.data, worker.len);
+	name[worker.len] = 0;
+	/* If Redis goes away, so does the load that follows. */
+	(void)session_state_list(k->ss, SESSION_STATE_ORIGIN, name, COPY_SWEEP);
+}
+
+void
+mqtt_copy_moved(struct mqtt_copy *k, struct bytes client)
+{
+	struct copy_client *c = copy_find(k, client);
+
+	if (!c)
+		return;
+	/* It may be on its way back: what is asked about it holds. */
+	copy_unfence(k, c);
+	c->epoch = 0;
+	c->has_will = false;
+	if (!c->asked && !c->requests)
+		copy_client_free(k, c);
+}
+
+uint64_t
+mqtt_copy_epoch(const struct mqtt_copy *k, struct bytes client)
+{
+	const struct copy_client *c = copy_find(k, client);
+
+	return c ? c->epoch : 0;
+}
+
+static void
 on_done(void *arg, uint64_t token, int err, uint64_t retained_seq)
 {
 	struct mqtt_copy *k = arg;
 
-	(void)retained_seq;
 	k->broker->now_us = loop_now_us(k->loop);
 	k->done = token;
+	retained_is_numbered(k, token, retained_seq);
 	if (err && !k->losing)
 		copy_stale(k, "Redis does not have what it had");
 	if (err)
 		k->losing = true;
-	else if (!k->hold && token >= k->barrier)
-		mqtt_broker_written(k->broker, token);
+	else
+		mqtt_copy_look(k);
 }
 
 static void
@@ -442,6 +570,7 @@ mqtt_copy_new(const struct mqtt_copy_options *o, struct mqtt_copy **ret_copy)
 	k->worker = xstrdup(o->worker);
 	k->load.end = &k->load.first;
 	k->anew.end = &k->anew.first;
+	k->retained_end = &k->retained;
 	k->started_us = loop_now_us(o->loop);
 	k->swept_us = k->started_us;
 	if (session_state_new(o->loop, &options, &events, k, &k->ss) != 0) {
@@ -467,6 +596,7 @@ mqtt_copy_free(struct mqtt_copy **p_copy)
 	while (k->first)
 		copy_client_free(k, k->first);
 	copy_wills_fini(k);
+	retained_is_numbered(k, UINT64_MAX, 0);
 	mqtt_message_unref(&k->message);
 	free(k->table);
 	free(k->worker);
@@ -479,6 +609,7 @@ mqtt_copy_turn(struct mqtt_copy *k)
 {
 	copy_unit_end(k);
 	session_state_flush(k->ss);
+	mqtt_copy_look(k);
 }
 
 /* Claimed clean for a connection that ended before it was told: the session before ends all the same. */
@@ -494,6 +625,20 @@ end_fresh(struct mqtt_copy *k, struct copy_client *c)
 	copy_drop(k, c);
 }
 
+/* Whoever has it has not said so in time. */
+static void
+end_fenced(struct mqtt_copy *k, struct copy_client *c)
+{
+	struct mqtt_session *s = mqtt_store_find(k->broker, copy_id(c));
+	uint8_t id[AUTH_NAME_MAX];
+	size_t len = c->id_len < sizeof(id) ? c->id_len : sizeof(id);
+
+	memcpy(id, c->id, len);
+	copy_drop(k, c);
+	if (s)
+		mqtt_broker_fenced(k->broker, bytes_of(id, len));
+}
+
 void
 mqtt_copy_tick(struct mqtt_copy *k)
 {
@@ -504,6 +649,12 @@ mqtt_copy_tick(struct mqtt_copy *k)
 		next = c->next;
 		if (c->fresh && !c->asked && !c->requests)
 			end_fresh(k, c);
+	}
+	for (struct copy_client *c = k->first; c && k->fenced > 0; c = next) {
+		next = c->next;
+		if (c->fenced && !c->asked && !c->requests &&
+		    k->broker->now_us - c->fenced_us > FENCED_US)
+			end_fenced(k, c);
 	}
 	copy_wills_tick(k);
 	if (k->listed && loop_now_us(k->loop) - k->swept_us >= RETAINED_SWEEP_US &&
@@ -527,5 +678,5 @@ mqtt_copy_is_loaded(const struct mqtt_copy *k)
 bool
 mqtt_copy_is_idle(const struct mqtt_copy *k)
 {
-	return k->done == k->issued && !k->hold;
+	return k->done >= k->last && !k->hold;
 }

@@ -14,10 +14,34 @@
 
 #include "loop.h"
 #include "mqtt_session.h"
+#include "session_state.h"
 
 #define MQTT_COPY_LOADS_MAX 32	/* sessions claimed and loaded at a time without anybody waiting for them */
 
 struct mqtt_copy;
+
+/* What several workers need to know of each other's copies. */
+struct mqtt_copy_hooks {
+	/* No number from this one on is done. */
+	uint64_t (*waits_for)(void *arg);
+	/* Everything up to this number is written. */
+	void (*written)(void *arg, uint64_t number);
+	/* No more is taken from clients: not all peers are known. */
+	bool (*ready)(void *arg);
+	/* A client's session was another worker's until now; and it is loaded (s). */
+	void (*claimed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
+	void (*loaded)(void *arg, struct mqtt_session *s);
+	/* Delivery n, of the write of that number, was not written, for the session is another worker's. */
+	void (*refused)(void *arg, struct bytes client, uint64_t n, uint64_t number);
+	/* The packet id of a QoS 2 PUBLISH is free again. */
+	void (*forgotten)(void *arg, struct bytes client, uint16_t packet_id);
+	/* A retained message has its number; an empty payload: it is none any more. */
+	void (*retained)(void *arg, struct mqtt_message *m, uint64_t seq);
+	/* From the lists. */
+	void (*item)(void *arg, const struct session_state_item *item);
+	void (*listed)(void *arg);
+	void *arg;
+};
 
 struct mqtt_copy_options {
 	struct loop *loop;
@@ -28,6 +52,7 @@ struct mqtt_copy_options {
 	uint64_t life;
 	size_t packet_max;
 	size_t queue_max;	/* bytes of writes that wait for Redis */
+	const struct mqtt_copy_hooks *hooks;	/* NULL: it is alone */
 	bool alone;		/* no other worker has clients: who is not kept needs no claim */
 	int64_t wait_us;	/* a client that is to be kept waits this long for Redis */
 	int64_t will_grace_us;
@@ -42,6 +67,22 @@ void mqtt_copy_free(struct mqtt_copy **copy);
 /* mqtt_ops.change and .claim; arg is the copy. */
 uint64_t mqtt_copy_change(void *arg, const struct mqtt_change *change);
 bool mqtt_copy_claim(void *arg, const struct mqtt_claim *claim, uint64_t token);
+
+/* The number of what is being done now, though nothing of it is written. */
+uint64_t mqtt_copy_number(struct mqtt_copy *copy);
+/* What the hooks say may have changed. */
+void mqtt_copy_look(struct mqtt_copy *copy);
+/* In the unit of what it caused, if that is written: an item of that peer's life was taken. */
+void mqtt_copy_taken(struct mqtt_copy *copy, struct bytes peer, uint64_t life, uint64_t seq);
+/* Which QoS 2 message a session has, until it is released; in the unit that puts it into its queue. */
+void mqtt_copy_origin(struct mqtt_copy *copy, struct bytes session, struct bytes origin);
+/* What that worker had written of them; tells items. */
+void mqtt_copy_list_origins(struct mqtt_copy *copy, struct bytes worker);
+void mqtt_copy_origin_released(struct mqtt_copy *copy, struct bytes origin);
+/* Its session is another worker's: nothing is written any more. */
+void mqtt_copy_moved(struct mqtt_copy *copy, struct bytes client);
+/* Of the session that is here, 0 if it is not claimed. */
+uint64_t mqtt_copy_epoch(const struct mqtt_copy *copy, struct bytes client);
 
 /* At the end of each turn: what was changed leaves. */
 void mqtt_copy_turn(struct mqtt_copy *copy);

@@ -89,6 +89,13 @@ copy_fresh(struct mqtt_copy *k, struct copy_client *c, bool fresh)
 }
 
 void
+copy_unfence(struct mqtt_copy *k, struct copy_client *c)
+{
+	k->fenced -= c->fenced;
+	c->fenced = false;
+}
+
+void
 copy_client_free(struct mqtt_copy *k, struct copy_client *c)
 {
 	struct copy_client **slot = slot_of(k, copy_id(c));
@@ -110,6 +117,7 @@ copy_client_free(struct mqtt_copy *k, struct copy_client *c)
 	}
 	copy_load_free(c);
 	copy_fresh(k, c, false);
+	copy_unfence(k, c);
 	free(c);
 }
 
@@ -121,6 +129,7 @@ copy_drop(struct mqtt_copy *k, struct copy_client *c)
 		c->over = c->asked;
 		c->epoch = 0;
 		c->has_will = false;
+		copy_unfence(k, c);
 		copy_todo_done(k, c);
 		return;
 	}

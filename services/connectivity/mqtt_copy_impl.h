@@ -29,6 +29,8 @@ struct copy_client {
 	uint64_t epoch;	   /* 0: not claimed */
 	bool asked;	   /* a claim or load is under way: what it is, it stays until that is over */
 	bool anew;	   /* that claim is to write it anew */
+	bool fenced;	   /* a write was refused: somebody else has it */
+	int64_t fenced_us; /* since then */
 	bool fresh;	   /* claimed clean: what is still told is of the session before */
 	bool over;	   /* the session ended meanwhile */
 	bool has_will;	   /* in Redis */
@@ -53,7 +55,22 @@ struct copy_todo {
 	struct copy_client **end;
 };
 
-enum copy_list { COPY_WILLS = 1, COPY_RETAINED, COPY_OWNED, COPY_SWEEP, COPY_LISTS };
+enum copy_list {
+	COPY_WILLS = 1,
+	COPY_RETAINED,
+	COPY_OWNED,
+	COPY_FORWARDS,
+	COPY_ORIGINS,
+	COPY_SWEEP,
+	COPY_LISTS
+};
+
+/* A retained message that has no number yet. */
+struct copy_retained {
+	struct copy_retained *next;
+	uint64_t number;	/* of the unit */
+	struct mqtt_message *message;
+};
 
 struct mqtt_copy {
 	struct mqtt_copy_options options;
@@ -71,6 +88,10 @@ struct mqtt_copy {
 	struct mqtt_message *message; /* what the open unit's enqueues are of; a reference */
 	uint64_t issued;	      /* units */
 	uint64_t done;		      /* answered */
+	uint64_t last;		      /* unit that Redis was given */
+	uint64_t said;		      /* to the broker */
+	struct copy_retained *retained;
+	struct copy_retained **retained_end;
 	uint64_t barrier;	      /* nothing is written before this one is done */
 	bool open;		      /* a unit is */
 	bool retained_in_unit;
@@ -80,6 +101,7 @@ struct mqtt_copy {
 	bool listed;
 	unsigned lists_left; /* that are asked for */
 	size_t fresh;	/* clients that are */
+	size_t fenced;	/* clients that are */
 	size_t to_load; /* owned ones that are not loaded */
 	size_t asked;	/* claims and loads under way */
 	size_t waiting; /* requests */
@@ -96,6 +118,7 @@ struct copy_client *copy_find(const struct mqtt_copy *k, struct bytes id);
 struct copy_client *copy_get(struct mqtt_copy *k, struct bytes id);	/* made if it is not there */
 void copy_client_free(struct mqtt_copy *k, struct copy_client *c);
 void copy_drop(struct mqtt_copy *k, struct copy_client *c);	/* unless it is asked about */
+void copy_unfence(struct mqtt_copy *k, struct copy_client *c);
 void copy_fresh(struct mqtt_copy *k, struct copy_client *c, bool fresh);
 void copy_todo(struct copy_todo *list, struct copy_client *c);
 void copy_todo_done(struct mqtt_copy *k, struct copy_client *c);	/* if it is on one */
@@ -132,6 +155,5 @@ struct mqtt_message *copy_message_get(const struct msg_mqtt_message *m, int64_t 
 struct mqtt_will *copy_will_get(const struct msg_mqtt_will *w, const struct msg_mqtt_message *m);
 /* In the unit; id's. */
 void copy_will_put(struct mqtt_copy *k, struct bytes id, uint64_t epoch, const struct mqtt_will *will, int64_t since_ms);
-void copy_filter_put(struct buf *out, const struct mqtt_sub *sub);
 
 #endif

@@ -243,6 +243,8 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 		s->will_us = w->due_us;
 		free(w);
 	}
+	if (k->options.hooks)
+		k->options.hooks->loaded(k->options.hooks->arg, s);
 	/* CONNECT that waits for it says the rest. */
 	if (!c->requests && copy_unit(k))
 		copy_write_life(k, c, s);
@@ -371,6 +373,7 @@ add_retained(struct mqtt_copy *k, const struct session_state_item *item, bool ta
 	if (!take || !mqtt_topic_valid(item->key))
 		return;
 	m = copy_message_get(item->message, copy_wall_ms(), k->broker->now_us);
+	m->seq = item->n;
 	if (bytes_equal(m->topic, item->key) && mqtt_retained_set(&k->broker->retained, m) != 0)
 		metric_add(M_MQTT_NOT_RETAINED, 1);
 	mqtt_message_unref(&m);
@@ -390,6 +393,8 @@ copy_on_item(void *arg, uint64_t token, const struct session_state_item *item)
 		add_owned(k, item);
 	else if (item->kind == SESSION_STATE_RETAINED)
 		add_retained(k, item, token == COPY_RETAINED);
+	else if (k->options.hooks)
+		k->options.hooks->item(k->options.hooks->arg, item);
 }
 
 void
@@ -400,6 +405,12 @@ copy_list(struct mqtt_copy *k)
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_WILL, k->worker, COPY_WILLS) == 0;
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_RETAINED, "", COPY_RETAINED) == 0;
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_OWNED, k->worker, COPY_OWNED) == 0;
+	if (!k->options.hooks)
+		return;
+	k->lists_left +=
+	    session_state_list(k->ss, SESSION_STATE_FORWARD, k->worker, COPY_FORWARDS) == 0;
+	k->lists_left +=
+	    session_state_list(k->ss, SESSION_STATE_ORIGIN, k->worker, COPY_ORIGINS) == 0;
 }
 
 /* All of them before the first session is claimed, for a claim forgets its will. */
@@ -418,6 +429,8 @@ copy_on_list_end(struct mqtt_copy *k, enum copy_list list, int err)
 	if (k->lists_left == 0 || --k->lists_left > 0)
 		return;
 	k->listed = true;
+	if (k->options.hooks)
+		k->options.hooks->listed(k->options.hooks->arg);
 	log_info("mqtt.copy_listed", LU("sessions", k->to_load));
 	copy_go_on(k);
 }

@@ -70,25 +70,3 @@ copy_will_put(struct mqtt_copy *k, struct bytes id, uint64_t epoch, const struct
 	w.message = buf_bytes(&k->scratch);
 	session_state_will(k->ss, id, epoch, &w);
 }
-
-static void
-put_levels(struct buf *out, const struct mqtt_node *node)
-{
-	if (!node->parent)
-		return;
-	put_levels(out, node->parent);
-	if (node->parent->parent)
-		buf_add_u8(out, '/');
-	buf_add(out, node->level, node->len);
-}
-
-void
-copy_filter_put(struct buf *out, const struct mqtt_sub *sub)
-{
-	if (sub->group) {
-		buf_add_str(out, "$share/");
-		buf_add(out, sub->group->name, sub->group->name_len);
-		buf_add_u8(out, '/');
-	}
-	put_levels(out, sub->node);
-}

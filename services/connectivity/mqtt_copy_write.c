@@ -22,7 +22,7 @@ copy_unit(struct mqtt_copy *k)
 		copy_stale(k, "Redis is further behind than mqtt.redis_queue_mib");
 		return false;
 	}
-	k->issued++;
+	k->last = ++k->issued;
 	k->open = true;
 	return true;
 }
@@ -131,7 +131,7 @@ copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt
 		return;
 	for (const struct mqtt_sub *sub = s->subs; sub; sub = sub->session_next) {
 		buf_clear(&filter);
-		copy_filter_put(&filter, sub);
+		mqtt_router_key(&filter, sub->node, sub->group);
 		session_state_subscribe(k->ss, copy_id(c), c->epoch, buf_bytes(&filter),
 		    options_of(sub), sub->options.id);
 	}
@@ -159,6 +159,8 @@ session_change(struct mqtt_copy *k, const struct mqtt_change *ch)
 	const struct mqtt_session *s = ch->session;
 	struct copy_client *c = copy_find(k, session_id(s));
 
+	if (s->moved_to)
+		return;
 	if (s->conn)
 		copy_will_forget(k, session_id(s));
 	if (!c) {
@@ -181,8 +183,8 @@ session_end(struct mqtt_copy *k, const struct mqtt_change *ch)
 {
 	struct copy_client *c = copy_find(k, session_id(ch->session));
 
-	/* Claimed clean, it is gone there already. */
-	if (!c || c->fresh)
+	/* Claimed clean, it is gone there already; or it is another worker's. */
+	if (!c || c->fresh || ch->session->moved_to)
 		return;
 	if (copy_unit(k)) {
 		if (c->epoch)
@@ -205,6 +207,14 @@ retain(struct mqtt_copy *k, const struct mqtt_message *m)
 		return;
 	}
 	k->retained_in_unit = true;
+	if (k->options.hooks) {
+		struct copy_retained *r = xcalloc(1, sizeof(*r));
+
+		r->number = k->issued;
+		r->message = mqtt_message_new(m);
+		*k->retained_end = r;
+		k->retained_end = &r->next;
+	}
 	if (m->payload.len == 0) {
 		session_state_unretain(k->ss, m->topic);
 		return;
@@ -249,6 +259,8 @@ subscription_change(struct mqtt_copy *k, const struct copy_client *c, const stru
 static void
 received_change(struct mqtt_copy *k, const struct copy_client *c, const struct mqtt_change *ch)
 {
+	if (ch->kind == MQTT_CHANGE_FORGOTTEN && k->options.hooks)
+		k->options.hooks->forgotten(k->options.hooks->arg, copy_id(c), ch->packet_id);
 	if (ch->kind == MQTT_CHANGE_FORGOTTEN)
 		session_state_incoming_done(k->ss, copy_id(c), c->epoch, ch->packet_id);
 	else if (ch->partition < 0)

@@ -147,6 +147,15 @@ mqtt_retained_has(struct mqtt_retained *r, struct bytes topic)
 	return node && node->value;
 }
 
+uint64_t
+mqtt_retained_seq(struct mqtt_retained *r, struct bytes topic)
+{
+	const struct mqtt_node *node = mqtt_tree_find(&r->tree, topic);
+	const struct mqtt_message *m = node ? node->value : NULL;
+
+	return m ? m->seq : 0;
+}
+
 struct match {
 	const struct mqtt_retained *r;
 	int64_t now_us;

@@ -12,6 +12,7 @@ struct mqtt_message {
 	bool has_expiry;
 	bool own;			/* of the server itself, which has few: no maximum counts them */
 	int64_t expires_us;		/* monotonic */
+	uint64_t seq;			/* retained: number of the change, among those of all workers; 0: not known */
 	struct bytes topic;		/* these four lie behind the struct */
 	struct bytes payload;
 	struct bytes props;		/* as mqtt_props_forward() makes them */
@@ -45,6 +46,8 @@ int mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m);
 int mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
     mqtt_retained_fn fn, void *arg);
 bool mqtt_retained_has(struct mqtt_retained *r, struct bytes topic);
+/* Of the message of that topic; 0: there is none, or it has none. */
+uint64_t mqtt_retained_seq(struct mqtt_retained *r, struct bytes topic);
 /* Frees what has expired. */
 void mqtt_retained_expire(struct mqtt_retained *r, int64_t now_us);
 

@@ -227,6 +227,14 @@ leaf_remove(struct mqtt_sub *sub)
 
 /* --- subscriptions --- */
 
+static void
+tell(struct mqtt_router *r, const struct mqtt_node *node, const struct mqtt_group *group,
+    uint32_t count)
+{
+	if (r->changed)
+		r->changed(r->changed_arg, node, group, count);
+}
+
 struct mqtt_sub *
 mqtt_router_find(
     const struct mqtt_router *r, const struct mqtt_session *session, struct bytes filter)
@@ -264,7 +272,10 @@ mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session,
 		sub->group->count++;
 		group_join(sub);
 		r->shared_count++;
+		tell(r, node, sub->group, sub->group->count);
 	} else {
+		if (!node->value)
+			tell(r, node, NULL, 1);
 		leaf_add(sub);
 	}
 	if (sub->session_next)
@@ -307,10 +318,13 @@ mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub)
 	leave_table(r, sub);
 	r->version++;
 	if (sub->group) {
+		tell(r, sub->node, sub->group, sub->group->count - 1);
 		group_leave(sub);
 		r->shared_count--;
 	} else {
 		leaf_remove(sub);
+		if (!sub->node->value)
+			tell(r, sub->node, NULL, 0);
 	}
 	*sub->session_link = sub->session_next;
 	if (sub->session_next)
@@ -453,6 +467,54 @@ walk(struct mqtt_router *r, struct bytes topic)
 		if (node->hash)
 			add_end(r, node->hash);
 	}
+}
+
+struct mqtt_group *
+mqtt_router_group(const struct mqtt_router *r, struct bytes key)
+{
+	struct bytes name = take_share(&key);
+	const struct mqtt_node *node = mqtt_tree_find(&r->tree, key);
+
+	return node && name.len ? group_find(node, name) : NULL;
+}
+
+static void
+filter_put(struct buf *out, const struct mqtt_node *node)
+{
+	if (!node->parent)
+		return;
+	filter_put(out, node->parent);
+	if (node->parent->parent)
+		buf_add_u8(out, '/');
+	buf_add(out, node->level, node->len);
+}
+
+void
+mqtt_router_key(struct buf *out, const struct mqtt_node *node, const struct mqtt_group *group)
+{
+	if (group) {
+		buf_add_str(out, "$share/");
+		buf_add(out, group->name, group->name_len);
+		buf_add_u8(out, '/');
+	}
+	filter_put(out, node);
+}
+
+static void
+tell_under(struct mqtt_router *r, const struct mqtt_node *node)
+{
+	if (node->value)
+		tell(r, node, NULL, 1);
+	for (const struct mqtt_group *g = node->shared; g; g = g->next)
+		tell(r, node, g, g->count);
+	for (const struct mqtt_node *child = node->children; child; child = child->next)
+		tell_under(r, child);
+}
+
+void
+mqtt_router_tell_all(struct mqtt_router *r)
+{
+	tell_under(r, r->tree.root);
 }
 
 static void

@@ -52,6 +52,9 @@ struct mqtt_group {
 	char name[];
 };
 
+/* How many subscribers a filter (group NULL: some or none) or a group has, when that has changed. */
+typedef void (*mqtt_router_fn)(void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t count);
+
 #define MQTT_CACHE_SIZE 512	/* topics; a power of two */
 #define MQTT_CACHE_MATCHES 4
 #define MQTT_CACHE_TOPIC 64
@@ -70,6 +73,8 @@ struct mqtt_router {
 	struct mqtt_tree tree;
 	struct mqtt_cached *cache;	/* by hash of the topic */
 	uint64_t version;		/* counts changes */
+	mqtt_router_fn changed;		/* may be NULL */
+	void *changed_arg;
 	struct mqtt_sub **table;	/* by session, node and group */
 	size_t table_size;		/* a power of two, or 0 */
 	size_t sub_count;
@@ -99,6 +104,12 @@ void mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub);
 /* All subscriptions whose filter matches the topic (section 4.7), in ret: good until the next call. Returns how many; r->groups
  * are the groups that match. */
 size_t mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match **ret);
+/* changed, for all there is. */
+void mqtt_router_tell_all(struct mqtt_router *r);
+/* The filter as it was subscribed to, with $share/{name}/ if it is a group's. */
+void mqtt_router_key(struct buf *out, const struct mqtt_node *node, const struct mqtt_group *group);
+/* NULL if there is none of this key. */
+struct mqtt_group *mqtt_router_group(const struct mqtt_router *r, struct bytes key);
 /* Whose turn it was comes last. */
 void mqtt_group_turn(struct mqtt_sub *sub);
 struct mqtt_group *mqtt_group_ref(struct mqtt_group *g);

@@ -70,6 +70,7 @@ enum mqtt_received_flag {
 	MQTT_RECEIVED_WAITS = 1,	/* not committed yet: no PUBREC was sent */
 	MQTT_RECEIVED_COUNTS = 2,	/* among the connection's unacked */
 	MQTT_RECEIVED_READING = 4,	/* storage remembers it */
+	MQTT_RECEIVED_LOADED = 8,	/* in an earlier life: other workers may not have heard of it */
 };
 
 /* A refused record of a 3.1.1 client, to be offered again. */
@@ -137,6 +138,7 @@ struct mqtt_delivery {
 	struct mqtt_message *message;	/* NULL: in flight, and never sent again */
 	struct mqtt_group *group;	/* the shared subscription that chose this session, or NULL */
 	uint64_t n;			/* counts what was for this session; gives packet_id; 0: not counted yet */
+	uint64_t route;			/* which message it is, among those of all workers; 0: not known */
 	uint64_t write;			/* QoS 2: sent when this is written */
 	uint16_t packet_id;
 	uint8_t state;			/* enum mqtt_delivery_state */
@@ -175,6 +177,8 @@ struct mqtt_session {
 	bool match_retain;		/* ... and whether one wants retain as published */
 	bool drop_logged;		/* since its queue was empty last */
 	bool shared;			/* a copy of it is kept elsewhere: changes are told */
+	uint8_t moved_to;		/* worker + 1 that has it now: what comes for it here goes there */
+	bool arriving;			/* the same may come by two ways: what is for it is asked about */
 	bool stalled;			/* on the broker's list of those whose output is full or not written */
 	struct mqtt_session *stalled_next;
 	uint32_t expiry_s;		/* 0: ends with the connection; UINT32_MAX: as long as allowed */
@@ -215,6 +219,8 @@ struct mqtt_passed {
 };
 
 /* What a connection needs of the others. */
+struct mqtt_arrival;
+struct mqtt_how;
 struct mqtt_ops {
 	/* Where readings go; ingest.h. */
 	int (*offer)(void *arg, const struct ingest_message *m, uint64_t token, struct buf *reason);
@@ -226,10 +232,20 @@ struct mqtt_ops {
 	/* The copy of sessions elsewhere; mqtt_shared.h. NULL: there is none. */
 	uint64_t (*change)(void *arg, const struct mqtt_change *change);
 	bool (*claim)(void *arg, const struct mqtt_claim *claim, uint64_t token);
+	/* Other workers, NULL: there are none. forward: a message that came from a client here is for their subscribers too; of the
+	 * groups that match here those whose bit is set in the result are served there. */
+	uint64_t (*forward)(void *arg, const struct mqtt_arrival *a, struct mqtt_group *const *groups, size_t count);
+	/* What is for a session that has moved. */
+	void (*direct)(void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
+	/* Of a session that arrives, or a QoS 2 message whose origin is known. False: the session has had it. */
+	bool (*is_new)(void *arg, const struct mqtt_session *s, uint64_t route);
 	/* May this identity (of whoever published or subscribes) still do that? NULL: everything. */
 	bool (*may)(void *arg, struct bytes identity, enum mqtt_right right, struct bytes topic);
 	void *arg;
 };
+
+/* Numbers messages that come from clients here; the worker's number stands in the highest bits. */
+#define MQTT_ROUTE_WORKER_SHIFT 48
 
 struct mqtt_broker {
 	struct mqtt_config config;
@@ -251,6 +267,9 @@ struct mqtt_broker {
 	size_t conn_count;
 	struct mqtt_conn *room_first;
 	uint64_t match_serial;
+	uint64_t route;			/* of the message that is routed now */
+	const struct mqtt_arrival *origin;	/* the same, if it is QoS 2 and its packet id is known */
+	uint64_t routed;		/* of the last that came from a client here */
 	uint64_t ids_assigned;
 	struct mqtt_writes writes;	/* what waits until changes are written */
 	struct mqtt_delivery *spare;	/* deliveries without identifiers, to be used again */

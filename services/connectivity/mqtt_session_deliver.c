@@ -392,6 +392,7 @@ enqueue(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
 	d->group = how->group ? mqtt_group_ref(how->group) : NULL;
 	d->qos = (uint8_t)how->qos;
 	d->retain = how->retain;
+	d->route = b->route;
 	s->queued_bytes += bytes;
 	b->queued_bytes += bytes;
 	b->queued_count++;
@@ -450,6 +451,12 @@ bool
 mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
     const struct mqtt_how *how)
 {
+	if (s->moved_to) {
+		b->ops.direct(b->ops.arg, s, a, how);
+		return true;
+	}
+	if ((s->arriving || b->origin) && b->ops.is_new && !b->ops.is_new(b->ops.arg, s, b->route))
+		return true;
 	if (!mqtt_may_receive(b, s, a->view.topic))
 		return true;
 	if (how->qos == 0) {

@@ -45,6 +45,9 @@ void mqtt_wait_for_room(struct mqtt_conn *c);
 /* mqtt_session_publish.c */
 enum mqtt_done mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f);
 
+/* To those who have not had it, here and elsewhere. */
+void mqtt_publish_again(struct mqtt_conn *c, const struct mqtt_publish *p);
+
 /* mqtt_session_received.c: QoS 2 from the client */
 enum mqtt_done mqtt_on_pubrel(struct mqtt_conn *c, const struct mqtt_ack *a);
 /* true: it was taken before, and is answered here. */
@@ -60,6 +63,11 @@ struct mqtt_arrival {			/* a message to be routed */
 	struct mqtt_message view;	/* borrows; mqtt_message_new() copies it when it has to be kept */
 	bool retain;
 	const struct mqtt_session *from;	/* for no_local; NULL: nobody */
+	uint64_t route;			/* which message it is, if it came from another worker */
+	/* QoS 2 from a client whose session is kept: its PUBLISH; repeat: some of the sessions may have had it. */
+	struct bytes client;
+	uint16_t packet_id;
+	bool repeat;
 	struct mqtt_message *kept;	/* the copy, once there is one; mqtt_arrival_fini() lets go of it */
 };
 enum mqtt_routed {			/* bits */
@@ -70,6 +78,8 @@ void mqtt_arrival_fini(struct mqtt_arrival *a);
 struct mqtt_message *mqtt_arrival_keep(struct mqtt_arrival *a);	/* borrowed */
 /* To all subscribers, and into the retained store. */
 unsigned mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a);
+/* To the subscribers among the sessions that arrive. */
+void mqtt_route_arriving(struct mqtt_broker *b, struct mqtt_arrival *a);
 /* To one member of a group; false: it was not taken. */
 bool mqtt_route_shared(struct mqtt_broker *b, struct mqtt_group *g, struct mqtt_arrival *a);
 

@@ -105,20 +105,13 @@ take_window(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return MQTT_LATER;
 }
 
-static unsigned
-route(struct mqtt_conn *c, const struct mqtt_publish *p)
+static struct mqtt_arrival
+arrival_of(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct mqtt_broker *b = c->broker;
 	bool expires = mqtt_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY);
-	struct mqtt_arrival a;
-	unsigned lost;
 
-	b->passed.publish_in++;
-	b->passed.publish_bytes_in += p->payload.len;
-	/* The usual case: nobody listens. */
-	if (!p->retain && b->router.sub_count == 0)
-		return 0;
-	a = (struct mqtt_arrival){
+	return (struct mqtt_arrival){
 		.view = {
 			.qos = (uint8_t)p->qos,
 			.has_expiry = expires,
@@ -126,12 +119,43 @@ route(struct mqtt_conn *c, const struct mqtt_publish *p)
 			.topic = p->topic,
 			.payload = p->payload,
 			.props = mqtt_props_forward(&p->props, &b->props),
+			.source = p->retain ? mqtt_conn_identity(c) : bytes_of(NULL, 0),
 		},
 		.retain = p->retain,
 		.from = c->session,
+		.client = mqtt_session_id(c->session),
+		.packet_id = p->qos == 2 && c->session->shared ? p->packet_id : 0,
+		.repeat = p->dup,
 	};
-	if (p->retain)
-		a.view.source = mqtt_conn_identity(c);
+}
+
+void
+mqtt_publish_again(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	struct mqtt_broker *b = c->broker;
+	struct mqtt_arrival a;
+
+	if (!b->ops.forward)
+		return;
+	a = arrival_of(c, p);
+	a.repeat = true;
+	(void)mqtt_route(b, &a);
+	mqtt_arrival_fini(&a);
+}
+
+static unsigned
+route(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	struct mqtt_broker *b = c->broker;
+	struct mqtt_arrival a;
+	unsigned lost;
+
+	b->passed.publish_in++;
+	b->passed.publish_bytes_in += p->payload.len;
+	/* The usual case: nobody listens. */
+	if (!p->retain && b->router.sub_count == 0 && !b->ops.forward)
+		return 0;
+	a = arrival_of(c, p);
 	lost = mqtt_route(b, &a);
 	mqtt_arrival_fini(&a);
 	return lost;

@@ -36,6 +36,8 @@ mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p)
 		e->flags |= MQTT_RECEIVED_COUNTS;
 		c->unacked++;
 	}
+	if (e->flags & MQTT_RECEIVED_LOADED)
+		mqtt_publish_again(c, p);
 	/* Behind the first one, if that still waits; and its writes may not be done yet. */
 	c->broker->writes.unit = c->broker->writes.issued;
 	mqtt_pending_push_written(c, p->packet_id, MQTT_OWES_PUBREC_AGAIN);

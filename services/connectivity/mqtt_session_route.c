@@ -138,9 +138,14 @@ mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 {
 	struct mqtt_match *matches;
 	size_t n = mqtt_router_match(&b->router, a->view.topic, &matches);
+	uint64_t elsewhere = 0;
 	unsigned lost = 0;
 
 	b->match_serial++;
+	b->route = a->route ? a->route : ++b->routed;
+	b->origin = a->packet_id ? a : NULL;
+	if (b->ops.forward && !a->route && !a->view.own)
+		elsewhere = b->ops.forward(b->ops.arg, a, b->router.groups, b->router.group_count);
 	for (size_t i = 0; i < n; i++)
 		if (!is_own(&matches[i], a))
 			stamp(b, matches, (uint32_t)i);
@@ -148,8 +153,31 @@ mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 		if (matches[i].session->match_stamp == b->match_serial &&
 		    !deliver_match(b, a, matches, matches[i].session))
 			lost |= MQTT_NOT_QUEUED;
-	for (size_t i = 0; i < b->router.group_count; i++)
-		if (!mqtt_route_shared(b, b->router.groups[i], a))
+	/* A message from another worker names the group that it is for. */
+	for (size_t i = 0; i < b->router.group_count && !a->route; i++)
+		if (!(i < 64 && elsewhere >> i & 1) &&
+		    !mqtt_route_shared(b, b->router.groups[i], a))
 			lost |= MQTT_NOT_QUEUED;
-	return a->retain ? lost | retain(b, a) : lost;
+	b->route = 0;
+	b->origin = NULL;
+	return a->retain && !a->route ? lost | retain(b, a) : lost;
+}
+
+void
+mqtt_route_arriving(struct mqtt_broker *b, struct mqtt_arrival *a)
+{
+	struct mqtt_match *matches;
+	size_t n = mqtt_router_match(&b->router, a->view.topic, &matches);
+
+	b->match_serial++;
+	b->route = a->route;
+	b->origin = a->packet_id ? a : NULL;
+	for (size_t i = 0; i < n; i++)
+		if (matches[i].session->arriving)
+			stamp(b, matches, (uint32_t)i);
+	for (size_t i = 0; i < n; i++)
+		if (matches[i].session->match_stamp == b->match_serial)
+			(void)deliver_match(b, a, matches, matches[i].session);
+	b->route = 0;
+	b->origin = NULL;
 }

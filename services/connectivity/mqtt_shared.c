@@ -22,15 +22,21 @@ mqtt_unit_is_written(const struct mqtt_broker *b)
 	return b->writes.unit <= b->writes.written;
 }
 
+void
+mqtt_unit_needs(struct mqtt_broker *b, uint64_t write)
+{
+	if (write > b->writes.issued)
+		b->writes.issued = write;
+	if (write > b->writes.unit)
+		b->writes.unit = write;
+}
+
 static uint64_t
 tell(struct mqtt_broker *b, const struct mqtt_change *change)
 {
 	uint64_t write = b->ops.change(b->ops.arg, change);
 
-	if (write > b->writes.issued)
-		b->writes.issued = write;
-	if (write > b->writes.unit)
-		b->writes.unit = write;
+	mqtt_unit_needs(b, write);
 	return write;
 }
 
@@ -177,6 +183,28 @@ mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client)
 	}
 }
 
+#define MOVED_US 5000000 /* others know by then where it is */
+
+void
+mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker)
+{
+	struct bytes id = mqtt_session_id(s);
+	struct mqtt_conn *c = s->conn;
+
+	s->shared = false;
+	log_info("mqtt.moved", LB("client", id), LU("worker", worker));
+	if (c) {
+		if (mqtt_is_v5(c))
+			mqtt_put_disconnect(conn_out(&c->io), MQTT_TAKEN_OVER, bytes_of("", 0));
+		/* It is to be here a little longer. */
+		s->expiry_s = 1;
+		mqtt_conn_end(c, MQTT_END_ABRUPT);
+	}
+	mqtt_will_free(&s->will);
+	s->moved_to = (uint8_t)(worker + 1);
+	s->expires_us = b->now_us + MOVED_US;
+}
+
 /* --- loading --- */
 
 void
@@ -264,5 +292,5 @@ mqtt_load_received(struct mqtt_session *s, uint16_t packet_id, int32_t partition
 		return;
 	e = mqtt_ids_add(&s->received, packet_id);
 	e->value = (uint32_t)partition;
-	e->flags = partition >= 0 ? MQTT_RECEIVED_READING : 0;
+	e->flags = partition >= 0 ? MQTT_RECEIVED_READING : MQTT_RECEIVED_LOADED;
 }

@@ -60,6 +60,11 @@ struct mqtt_claim {
 /* reason: MQTT_SUCCESS, or why the client cannot be served. */
 void mqtt_broker_claimed(struct mqtt_broker *b, uint64_t token, uint8_t reason);
 
+/* What is being done is not done before this write. */
+void mqtt_unit_needs(struct mqtt_broker *b, uint64_t write);
+/* The session is another worker's now: its connection is closed (0x8E), and what is still for it goes there (mqtt_ops.direct) for a
+ * while. */
+void mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker);
 /* All writes up to this number are done. */
 void mqtt_broker_written(struct mqtt_broker *b, uint64_t upto);
 /* Somebody else owns the client's session now: its connection is closed (0x8E), it is dropped without a change told. */

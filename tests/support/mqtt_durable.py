@@ -16,6 +16,13 @@ from mqtt import connect, packet, remaining, string
 RETRY_S = 0.02
 
 
+def connect_with(client, clean, will):
+    if not will:
+        return connect(client, 4, clean)
+    body = string("MQTT") + bytes([4, (2 if clean else 0) | 4]) + struct.pack(">H", 0)
+    return packet(0x10, body + string(client) + string(will[0]) + string(will[1]))
+
+
 class Durable:
     def __init__(self, port, client, subscribe=(), clean=False, quota=20):
         self.port = port
@@ -24,6 +31,8 @@ class Durable:
         self.wanted = list(subscribe)
         self.subscribed = not self.wanted
         self.quota = quota
+        self.will = None  # (topic, payload)
+        self.pick = None  # pick(socket) says whether this connection will do: another worker may be wanted
         self.sock = None
         self.up = False
         self.data = b""
@@ -63,8 +72,11 @@ class Durable:
             self.sock.connect(("127.0.0.1", self.port))
         except BlockingIOError:
             pass
+        if self.pick and not self.pick(self.sock):
+            self.drop()
+            return
         self.connects += 1
-        self.pending = connect(self.client, 4, self.clean)
+        self.pending = connect_with(self.client, self.clean, self.will)
 
     def send(self, data):
         self.pending += data

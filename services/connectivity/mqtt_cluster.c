@@ -1,0 +1,613 @@
+/* mqtt_cluster.c - several connectivity workers as one broker: what is passed on, and what comes */
+#include "mqtt_cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "clock.h"
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+#include "metrics.h"
+#include "mqtt_cluster_impl.h"
+#include "mqtt_copy_impl.h"
+
+#define READY_WAIT_US                                                                              \
+	5000000 /* for what others want, after the start: they may be dead for longer */
+#define ORIGIN_SWEEP_US 600000000ll
+
+static const char prefix[] = "connectivity-";
+
+static bool
+number_of(struct bytes name, unsigned *ret_number)
+{
+	size_t len = sizeof(prefix) - 1;
+	unsigned n = 0;
+
+	if (name.len <= len || name.len > len + 3 || memcmp(name.data, prefix, len) != 0)
+		return false;
+	for (size_t i = len; i < name.len; i++) {
+		if (name.data[i] < '0' || name.data[i] > '9')
+			return false;
+		n = n * 10 + (unsigned)(name.data[i] - '0');
+	}
+	*ret_number = n;
+	return true;
+}
+
+bool
+cluster_worker(const struct mqtt_cluster *k, struct bytes name, unsigned *ret_worker)
+{
+	unsigned n;
+
+	if (!number_of(name, &n) || n >= k->peers.count || n == k->peers.self)
+		return false;
+	*ret_worker = n;
+	return true;
+}
+
+/* --- out --- */
+
+void
+cluster_push(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
+{
+	uint64_t number = mqtt_copy_number(k->copy);
+
+	mqtt_peers_push(&k->peers, peer, f, number);
+	mqtt_unit_needs(k->broker, number);
+	metric_add(M_MQTT_FORWARDED, 1);
+}
+
+static struct bytes
+encoded(struct mqtt_cluster *k, const struct mqtt_message *m, bool retain)
+{
+	buf_clear(&k->frame);
+	copy_message_put(&k->frame, m, retain, copy_wall_ms(), k->broker->now_us);
+	return buf_bytes(&k->frame);
+}
+
+static void
+pass_on(struct mqtt_cluster *k, unsigned peer, struct msg_forward *f, unsigned qos)
+{
+	if (qos > 0)
+		cluster_push(k, peer, f);
+	else
+		mqtt_peers_aside(&k->peers, peer, f);
+}
+
+/* Whose turn it is: a worker by how many members it has; our own number if it is here. */
+static unsigned
+choose(struct mqtt_cluster *k, const struct mqtt_interest_group *g, uint32_t here)
+{
+	uint32_t total = here, at;
+
+	for (unsigned i = 0; g && i < k->peers.count; i++)
+		total += g->members[i];
+	if (total == 0)
+		return k->peers.self;
+	at = k->turn++ % total;
+	for (unsigned i = 0; g && i < k->peers.count; i++) {
+		if (at < g->members[i])
+			return i;
+		at -= g->members[i];
+	}
+	return k->peers.self;
+}
+
+static void
+pass_to_group(
+    struct mqtt_cluster *k, struct msg_forward f, struct bytes key, unsigned peer, unsigned qos)
+{
+	f.kind = MQTT_PEER_SHARED;
+	f.key = key;
+	f.packet_id = 0;
+	pass_on(k, peer, &f, qos);
+}
+
+/* Groups with members here: those served elsewhere, as bits. */
+static uint64_t
+forward_groups(struct mqtt_cluster *k, const struct msg_forward *f, unsigned qos,
+    struct mqtt_group *const *groups, size_t count)
+{
+	uint64_t elsewhere = 0;
+
+	for (size_t i = 0; i < count && i < 64; i++) {
+		const struct mqtt_interest_group *g;
+		unsigned worker;
+
+		buf_clear(&k->scratch);
+		mqtt_router_key(&k->scratch, groups[i]->node, groups[i]);
+		g = mqtt_interest_find(&k->interest, buf_bytes(&k->scratch));
+		worker = g ? choose(k, g, groups[i]->count) : k->peers.self;
+		if (worker == k->peers.self)
+			continue;
+		elsewhere |= 1ull << i;
+		pass_to_group(k, *f, buf_bytes(&k->scratch), worker, qos);
+	}
+	return elsewhere;
+}
+
+uint64_t
+mqtt_cluster_forward(
+    void *arg, const struct mqtt_arrival *a, struct mqtt_group *const *groups, size_t count)
+{
+	struct mqtt_cluster *k = arg;
+	uint64_t workers = mqtt_interest_match(&k->interest, a->view.topic);
+	struct msg_forward f = { .kind = MQTT_PEER_MESSAGE, .number = k->broker->route };
+	uint64_t elsewhere = 0;
+
+	if (!workers && !k->interest.group_count)
+		return 0;
+	f.message = encoded(k, &a->view, a->retain);
+	if (a->packet_id) {
+		f.key = a->client;
+		f.packet_id = a->packet_id;
+		f.repeat = a->repeat;
+	}
+	for (unsigned i = 0; i < k->peers.count; i++)
+		if (workers >> i & 1)
+			pass_on(k, i, &f, a->view.qos);
+	if (count)
+		elsewhere = forward_groups(k, &f, a->view.qos, groups, count);
+	for (size_t i = 0; i < k->interest.group_count; i++) {
+		const struct mqtt_interest_group *g = k->interest.groups[i];
+		struct bytes key = bytes_of(g->key, g->key_len);
+		unsigned worker;
+
+		if (mqtt_router_group(&k->broker->router, key))
+			continue;
+		worker = choose(k, g, 0);
+		if (worker != k->peers.self)
+			pass_to_group(k, f, key, worker, a->view.qos);
+	}
+	return elsewhere;
+}
+
+/* Subscribers here, of a filter or a group, came or went. */
+static void
+on_changed(
+    void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t members)
+{
+	struct mqtt_cluster *k = arg;
+	struct msg_forward f = { .kind = members ? MQTT_PEER_WANTS : MQTT_PEER_WANTS_NOT,
+		.number = members };
+
+	buf_clear(&k->scratch);
+	mqtt_router_key(&k->scratch, node, group);
+	f.key = buf_bytes(&k->scratch);
+	for (unsigned i = 0; i < k->peers.count; i++) {
+		if (i == k->peers.self)
+			continue;
+		/* One that is dead learns it when it begins: SUBACK does not wait for it. */
+		if (k->peers.peer[i].up)
+			cluster_push(k, i, &f);
+		else
+			mqtt_peers_push(&k->peers, i, &f, 0);
+	}
+}
+
+struct telling {
+	struct mqtt_cluster *cluster;
+	unsigned peer;
+};
+
+static void
+tell_one(void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t members)
+{
+	const struct telling *to = arg;
+	struct mqtt_cluster *k = to->cluster;
+
+	buf_clear(&k->scratch);
+	mqtt_router_key(&k->scratch, node, group);
+	mqtt_peers_push(&k->peers, to->peer,
+	    &(struct msg_forward){
+		.kind = MQTT_PEER_WANTS, .key = buf_bytes(&k->scratch), .number = members },
+	    0);
+}
+
+static void
+tell_all(struct mqtt_cluster *k, unsigned peer)
+{
+	struct mqtt_router *r = &k->broker->router;
+	struct telling to = { .cluster = k, .peer = peer };
+
+	r->changed = tell_one;
+	r->changed_arg = &to;
+	mqtt_router_tell_all(r);
+	r->changed = on_changed;
+	r->changed_arg = k;
+	mqtt_peers_push(&k->peers, peer, &(struct msg_forward){ .kind = MQTT_PEER_KNOWN }, 0);
+}
+
+static void
+on_begun(void *arg, unsigned peer)
+{
+	struct mqtt_cluster *k = arg;
+
+	log_info("mqtt.peer_begun", LU("worker", peer));
+	mqtt_interest_clear(&k->interest, peer);
+	tell_all(k, peer);
+}
+
+static int
+send(void *arg, unsigned peer, enum msg_type type, const void *msg)
+{
+	struct mqtt_cluster *k = arg;
+
+	return bus_send(k->links[peer], NULL, type, msg);
+}
+
+/* --- in --- */
+
+static bool
+message_of(const struct msg_forward *f, struct mqtt_message *ret_view, bool *ret_retain,
+    struct mqtt_message **ret_message, int64_t now_us)
+{
+	union msg_any any;
+	enum msg_type type;
+
+	if (codec_decode(f->message, &type, &any) != 0 || type != MSG_MQTT_MESSAGE)
+		return false;
+	*ret_message = copy_message_get(&any.mqtt_message, copy_wall_ms(), now_us);
+	*ret_view = **ret_message;
+	*ret_retain = any.mqtt_message.retain;
+	return true;
+}
+
+static void
+on_message(struct mqtt_cluster *k, const struct msg_forward *f)
+{
+	struct mqtt_arrival a = { .route = f->number };
+	struct mqtt_group *g;
+
+	if (!message_of(f, &a.view, &a.retain, &a.kept, k->broker->now_us))
+		return;
+	if (!a.route)
+		a.route = UINT64_MAX;
+	if (f->kind == MQTT_PEER_SHARED) {
+		g = mqtt_router_group(&k->broker->router, f->key);
+		k->broker->route = a.route;
+		if (!g || !mqtt_route_shared(k->broker, g, &a))
+			metric_add(M_MQTT_DROPPED, 1);
+		k->broker->route = 0;
+	} else {
+		a.client = f->key;
+		a.packet_id = (uint16_t)f->packet_id;
+		a.repeat = f->repeat;
+		(void)mqtt_route(k->broker, &a);
+	}
+	mqtt_arrival_fini(&a);
+}
+
+/* --- retained --- */
+
+static uint64_t
+removed_seq(const struct mqtt_cluster *k, uint64_t topic)
+{
+	uint64_t seq = 0;
+
+	for (size_t i = 0; i < CLUSTER_REMOVED_MAX; i++)
+		if (k->removed[i].topic == topic && k->removed[i].seq > seq)
+			seq = k->removed[i].seq;
+	return seq;
+}
+
+/* The change of the highest number counts, wherever it came from. */
+static void
+retain_numbered(struct mqtt_cluster *k, struct mqtt_message *m, uint64_t seq)
+{
+	struct mqtt_retained *r = &k->broker->retained;
+	uint64_t topic = XXH3_64bits(m->topic.data, m->topic.len);
+
+	if (mqtt_retained_seq(r, m->topic) > seq || removed_seq(k, topic) > seq)
+		return;
+	m->seq = seq;
+	if (m->payload.len == 0)
+		k->removed[k->removed_next++ % CLUSTER_REMOVED_MAX] =
+		    (struct cluster_removed){ .topic = topic, .seq = seq };
+	if (mqtt_retained_set(r, m) != 0)
+		metric_add(M_MQTT_NOT_RETAINED, 1);
+}
+
+static void
+on_retained(void *arg, struct mqtt_message *m, uint64_t seq)
+{
+	struct mqtt_cluster *k = arg;
+	struct msg_forward f = { .kind = MQTT_PEER_RETAIN, .number = seq };
+
+	retain_numbered(k, m, seq);
+	f.message = encoded(k, m, true);
+	for (unsigned i = 0; i < k->peers.count; i++)
+		if (i != k->peers.self)
+			mqtt_peers_push(&k->peers, i, &f, 0);
+}
+
+static void
+on_retain(struct mqtt_cluster *k, const struct msg_forward *f)
+{
+	struct mqtt_message view, *m;
+	bool retain;
+
+	if (!message_of(f, &view, &retain, &m, k->broker->now_us))
+		return;
+	retain_numbered(k, m, f->number);
+	mqtt_message_unref(&m);
+}
+
+static uint64_t
+take(void *arg, unsigned peer, const struct msg_forward *f)
+{
+	struct mqtt_cluster *k = arg;
+	const char *name = bus_link_endpoint(k->links[peer]);
+
+	k->broker->now_us = loop_now_us(k->w->loop);
+	switch ((enum mqtt_peer_kind)f->kind) {
+	case MQTT_PEER_WANTS:
+		mqtt_interest_set(&k->interest, peer, f->key, (uint32_t)f->number);
+		return 0;
+	case MQTT_PEER_WANTS_NOT:
+		mqtt_interest_set(&k->interest, peer, f->key, 0);
+		return 0;
+	case MQTT_PEER_KNOWN:
+		log_info("mqtt.peer_known", LU("worker", peer), LU("wanted", k->interest.count));
+		return 0;
+	case MQTT_PEER_MESSAGE:
+	case MQTT_PEER_SHARED:
+		on_message(k, f);
+		break;
+	case MQTT_PEER_RETAIN:
+		on_retain(k, f);
+		return 0;
+	case MQTT_PEER_RELEASE:
+		cluster_origin_release(k, f->key, f->packet_id);
+		break;
+	case MQTT_PEER_TAKEOVER:
+		cluster_on_takeover(k, peer, f);
+		break;
+	case MQTT_PEER_DIRECT:
+		cluster_on_direct(k, f);
+		break;
+	case MQTT_PEER_ARRIVED:
+		cluster_on_arrived(k, peer, f);
+		return 0;
+	case MQTT_PEER_LATE:
+		cluster_on_late(k, f);
+		break;
+	}
+	if (f->seq == 0)
+		return 0;
+	mqtt_copy_taken(k->copy, bytes_of_str(name), f->life, f->seq);
+	return mqtt_copy_number(k->copy);
+}
+
+void
+mqtt_cluster_on_forward(struct mqtt_cluster *k, struct bus_msg *m)
+{
+	unsigned peer;
+
+	if (k && cluster_worker(k, bytes_of_str(m->from), &peer))
+		mqtt_peers_on_forward(&k->peers, peer, &m->any->forward);
+}
+
+void
+mqtt_cluster_on_forwarded(struct mqtt_cluster *k, struct bus_msg *m)
+{
+	unsigned peer;
+
+	if (!k || !cluster_worker(k, bytes_of_str(m->from), &peer))
+		return;
+	k->broker->now_us = loop_now_us(k->w->loop);
+	mqtt_peers_on_forwarded(&k->peers, peer, &m->any->forwarded);
+	mqtt_copy_look(k->copy);
+}
+
+void
+mqtt_cluster_on_link(struct mqtt_cluster *k, struct bus_link *link, bool up)
+{
+	for (unsigned i = 0; k && i < k->peers.count; i++)
+		if (k->links[i] == link)
+			mqtt_peers_on_link(&k->peers, i, up);
+}
+
+/* --- what the copy tells and asks --- */
+
+static uint64_t
+waits_for(void *arg)
+{
+	const struct mqtt_cluster *k = arg;
+	uint64_t peers = mqtt_peers_waits_for(&k->peers), limbo = cluster_limbo_waits_for(k);
+
+	return peers < limbo ? peers : limbo;
+}
+
+static void
+on_written(void *arg, uint64_t number)
+{
+	struct mqtt_cluster *k = arg;
+
+	mqtt_peers_written(&k->peers, number);
+}
+
+static bool
+is_ready(void *arg)
+{
+	const struct mqtt_cluster *k = arg;
+	bool late = loop_now_us(k->w->loop) - k->started_us >= READY_WAIT_US;
+
+	if (mqtt_peers_is_full(&k->peers))
+		return false;
+	for (unsigned i = 0; i < k->peers.count && !late; i++)
+		if (i != k->peers.self && !k->peers.peer[i].known)
+			return false;
+	return true;
+}
+
+static void
+on_forgotten(void *arg, struct bytes client, uint16_t packet_id)
+{
+	struct mqtt_cluster *k = arg;
+	struct msg_forward f = { .kind = MQTT_PEER_RELEASE, .key = client, .packet_id = packet_id };
+
+	cluster_origin_release(k, client, packet_id);
+	for (unsigned i = 0; i < k->peers.count; i++)
+		if (i != k->peers.self)
+			mqtt_peers_push(&k->peers, i, &f, 0);
+}
+
+static void
+on_item(void *arg, const struct session_state_item *item)
+{
+	struct mqtt_cluster *k = arg;
+	unsigned peer;
+
+	if (item->kind == SESSION_STATE_ORIGIN)
+		cluster_origin_load(k, item->key, item->since_ms, !k->peers.open);
+	else if (item->kind == SESSION_STATE_FORWARD && cluster_worker(k, item->key, &peer))
+		mqtt_peers_restore(&k->peers, peer, item->life, item->n);
+}
+
+static void
+on_listed(void *arg)
+{
+	struct mqtt_cluster *k = arg;
+
+	mqtt_peers_open(&k->peers);
+}
+
+const struct mqtt_copy_hooks *
+mqtt_cluster_hooks(struct mqtt_cluster *k)
+{
+	return k ? &k->hooks : NULL;
+}
+
+/* --- life --- */
+
+struct mqtt_cluster *
+mqtt_cluster_new(struct worker *w, struct mqtt_broker *broker)
+{
+	int64_t replicas = settings_int(w->settings, SET_CONNECTIVITY_REPLICAS);
+	const struct mqtt_peers_ops ops = { .send = send, .take = take, .begun = on_begun };
+	struct mqtt_peers_ops mine = ops;
+	struct mqtt_cluster *k;
+	unsigned self = 0;
+
+	if (replicas < 2 || !number_of(bytes_of_str(w->name), &self) || self >= replicas)
+		return NULL;
+	k = xcalloc(1, sizeof(*k));
+	k->w = w;
+	k->broker = broker;
+	k->started_us = loop_now_us(w->loop);
+	k->expiry_ms = settings_ms(w->settings, SET_MQTT_SESSION_EXPIRY_MAX);
+	mine.arg = k;
+	mqtt_peers_init(&k->peers, self, (unsigned)replicas, w->life,
+	    (size_t)settings_int(w->settings, SET_MQTT_FORWARD_MIB) << 20, &mine);
+	mqtt_interest_init(&k->interest);
+	k->hooks = (struct mqtt_copy_hooks){
+		.waits_for = waits_for,
+		.written = on_written,
+		.ready = is_ready,
+		.claimed = cluster_on_claimed,
+		.loaded = cluster_on_loaded,
+		.refused = cluster_on_refused,
+		.forgotten = on_forgotten,
+		.retained = on_retained,
+		.item = on_item,
+		.listed = on_listed,
+		.arg = k,
+	};
+	broker->routed = (uint64_t)(self + 1) << MQTT_ROUTE_WORKER_SHIFT |
+			 (w->life << 24 & ((1ull << MQTT_ROUTE_WORKER_SHIFT) - 1));
+	return k;
+}
+
+int
+mqtt_cluster_start(struct mqtt_cluster *k, struct mqtt_copy *copy)
+{
+	char name[BUS_NAME_MAX];
+
+	if (!k)
+		return 0;
+	k->copy = copy;
+	if (bus_bind(k->w->bus, k->w->name, &k->in) != 0)
+		return ERR_CONFIG;
+	k->broker->router.changed = on_changed;
+	k->broker->router.changed_arg = k;
+	for (unsigned i = 0; i < k->peers.count; i++) {
+		if (i == k->peers.self)
+			continue;
+		snprintf(name, sizeof(name), "%s%u", prefix, i);
+		if (bus_connect(k->w->bus, name, &k->links[i]) != 0)
+			return ERR_CONFIG;
+		tell_all(k, i);
+	}
+	return 0;
+}
+
+void
+mqtt_cluster_free(struct mqtt_cluster **p_k)
+{
+	struct mqtt_cluster *k = *p_k;
+
+	*p_k = NULL;
+	if (!k)
+		return;
+	loop_timer_clear(k->w->loop, &k->timer);
+	cluster_move_fini(k);
+	mqtt_peers_fini(&k->peers);
+	mqtt_interest_fini(&k->interest);
+	cluster_origin_fini(k);
+	buf_fini(&k->frame);
+	buf_fini(&k->scratch);
+	free(k);
+}
+
+/* The turn that follows does the work. */
+static void
+on_timer(void *arg)
+{
+	struct mqtt_cluster *k = arg;
+
+	k->timer_at_us = 0;
+}
+
+void
+mqtt_cluster_turn(struct mqtt_cluster *k)
+{
+	int64_t now_us, next;
+
+	if (!k)
+		return;
+	now_us = loop_now_us(k->w->loop);
+	next = mqtt_peers_turn(&k->peers, now_us);
+	if (next && next != k->timer_at_us) {
+		k->timer_at_us = next;
+		loop_timer_set(
+		    k->w->loop, &k->timer, next > now_us ? next - now_us : 0, on_timer, k);
+	}
+	if (k->broker->loading || mqtt_peers_is_full(&k->peers))
+		mqtt_broker_loading(k->broker, !mqtt_copy_is_loaded(k->copy) || !is_ready(k));
+}
+
+void
+mqtt_cluster_tick(struct mqtt_cluster *k)
+{
+	size_t bytes = 0;
+
+	if (!k)
+		return;
+	cluster_move_tick(k);
+	/* Redis has been away since the start: what was taken before is not known, and nothing of it is here. */
+	if (mqtt_copy_is_loaded(k->copy))
+		mqtt_peers_open(&k->peers);
+	if (k->broker->now_us - k->swept_us >= ORIGIN_SWEEP_US) {
+		k->swept_us = k->broker->now_us;
+		cluster_origin_expire(k, copy_wall_ms() - k->expiry_ms);
+	}
+	for (unsigned i = 0; i < k->peers.count; i++)
+		bytes += k->peers.peer[i].bytes;
+	metric_set(M_MQTT_FORWARD_BYTES, bytes);
+	metric_set(M_MQTT_INTEREST, k->interest.count);
+	metric_set(M_MQTT_ORIGINS, k->origin_count);
+}
