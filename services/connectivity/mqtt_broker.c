@@ -84,7 +84,6 @@ mqtt_broker_tick(struct mqtt_broker *b)
 {
 	mqtt_store_tick(b);
 	mqtt_owed_wills(b);
-	mqtt_stalled_pump(b);
 	mqtt_sys_tick(b);
 	if (b->now_us - b->swept_us >= RETAINED_SWEEP_US) {
 		mqtt_retained_expire(&b->retained, b->now_us);

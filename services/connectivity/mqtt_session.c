@@ -96,7 +96,7 @@ part(struct mqtt_conn *c, enum mqtt_end how)
 	struct mqtt_session *s = c->session;
 
 	mqtt_received_detach(s);
-	mqtt_deliver_detach(b, s);
+	mqtt_deliver_detach(s);
 	c->session = NULL;
 	s->conn = NULL;
 	b->connected_count--;

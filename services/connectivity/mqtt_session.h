@@ -179,8 +179,8 @@ struct mqtt_session {
 	bool shared;			/* a copy of it is kept elsewhere: changes are told */
 	uint8_t moved_to;		/* worker + 1 that has it now: what comes for it here goes there */
 	bool arriving;			/* the same may come by two ways: what is for it is asked about */
-	bool stalled;			/* on the broker's list of those whose output is full or not written */
-	struct mqtt_session *stalled_next;
+	struct mqtt_session *stalled_next;	/* of those that may send when something is written */
+	struct mqtt_session **stalled_link;	/* NULL: not one of them */
 	uint32_t expiry_s;		/* 0: ends with the connection; UINT32_MAX: as long as allowed */
 	uint32_t sub_count;
 	size_t queued_bytes;		/* of messages that are kept for it */
@@ -274,7 +274,7 @@ struct mqtt_broker {
 	struct mqtt_writes writes;	/* what waits until changes are written */
 	struct mqtt_delivery *spare;	/* deliveries without identifiers, to be used again */
 	size_t spare_count;
-	struct mqtt_session *stalled;	/* sessions that have something to send and cannot yet */
+	struct mqtt_session *stalled;	/* sessions that have something to send when it is written */
 	size_t held_bytes;
 	size_t queued_bytes;		/* of all sessions */
 	size_t queued_count;		/* messages, queued or in flight, that are kept */

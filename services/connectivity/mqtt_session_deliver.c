@@ -198,46 +198,46 @@ put(struct mqtt_broker *b, struct mqtt_conn *c, struct mqtt_outgoing *o)
 	b->passed.publish_bytes_out += o->payload.len;
 }
 
-/* It is sent when there is room, or when its number is written. */
+/* It is sent when its number is written. */
 static void
 stall(struct mqtt_broker *b, struct mqtt_session *s)
 {
-	if (s->conn)
-		s->conn->io.hungry = true;
-	if (s->stalled)
+	if (s->stalled_link)
 		return;
-	s->stalled = true;
 	s->stalled_next = b->stalled;
+	s->stalled_link = &b->stalled;
+	if (s->stalled_next)
+		s->stalled_next->stalled_link = &s->stalled_next;
 	b->stalled = s;
+}
+
+static void
+unstall(struct mqtt_session *s)
+{
+	if (!s->stalled_link)
+		return;
+	*s->stalled_link = s->stalled_next;
+	if (s->stalled_next)
+		s->stalled_next->stalled_link = s->stalled_link;
+	s->stalled_link = NULL;
 }
 
 void
 mqtt_stalled_pump(struct mqtt_broker *b)
 {
-	struct mqtt_session *s = b->stalled;
+	struct mqtt_session *first = b->stalled;
 
+	/* Those that have to wait on come into the list again. */
 	b->stalled = NULL;
-	while (s) {
-		struct mqtt_session *next = s->stalled_next;
+	if (first)
+		first->stalled_link = &first;
+	while (first) {
+		struct mqtt_session *s = first;
 
-		s->stalled = false;
+		unstall(s);
 		if (s->conn)
 			mqtt_pump(b, s);
-		s = next;
 	}
-}
-
-static void
-unstall(struct mqtt_broker *b, struct mqtt_session *s)
-{
-	struct mqtt_session **at = &b->stalled;
-
-	if (!s->stalled)
-		return;
-	while (*at != s)
-		at = &(*at)->stalled_next;
-	*at = s->stalled_next;
-	s->stalled = false;
 }
 
 void
@@ -276,7 +276,7 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 		return NEVER;
 	}
 	if (!out_has_room(b, c, size)) {
-		stall(b, s);
+		c->io.hungry = true;
 		return NOT_NOW;
 	}
 	d->dup = true;
@@ -310,8 +310,12 @@ send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	}
 	if (c->out_unacked >= c->out_receive_max || s->in_flight.count >= MQTT_IN_FLIGHT_MAX)
 		return NOT_NOW;
-	if (d->write > b->writes.written || !out_has_room(b, c, size)) {
+	if (d->write > b->writes.written) {
 		stall(b, s);
+		return NOT_NOW;
+	}
+	if (!out_has_room(b, c, size)) {
+		c->io.hungry = true;
 		return NOT_NOW;
 	}
 	if (!d->n)
@@ -495,9 +499,9 @@ mqtt_deliver_resume(struct mqtt_session *s)
 }
 
 void
-mqtt_deliver_detach(struct mqtt_broker *b, struct mqtt_session *s)
+mqtt_deliver_detach(struct mqtt_session *s)
 {
-	unstall(b, s);
+	unstall(s);
 	s->resend = NULL;
 	s->recent = NULL;
 	for (struct mqtt_delivery *d = s->in_flight.head; d; d = d->next)
@@ -527,7 +531,7 @@ mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s)
 {
 	struct mqtt_deliveries *const lists[] = { &s->in_flight, &s->queue };
 
-	unstall(b, s);
+	unstall(s);
 	s->resend = s->recent = NULL;
 	for (size_t i = 0; i < COUNT_OF(lists); i++) {
 		while (lists[i]->head) {

@@ -98,14 +98,14 @@ bool mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s,
 /* Sends what may be sent. */
 void mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s);
 void mqtt_deliver_resume(struct mqtt_session *s);	/* after CONNACK: in flight again, then the queue */
-void mqtt_deliver_detach(struct mqtt_broker *b, struct mqtt_session *s);	/* its connection is gone */
+void mqtt_deliver_detach(struct mqtt_session *s);	/* its connection is gone */
 void mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s);
 struct mqtt_delivery *mqtt_delivery_new(struct mqtt_broker *b, const uint32_t *ids, size_t id_count);
 void mqtt_delivery_append(struct mqtt_deliveries *list, struct mqtt_delivery *d);
 void mqtt_delivery_take_out(struct mqtt_deliveries *list, struct mqtt_delivery *d);
 void mqtt_delivery_forget(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);	/* its message */
 void mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);
-void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for room or for a write */
+void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for a write */
 uint16_t mqtt_packet_id_of(uint64_t n);
 
 /* mqtt_session_acked.c */

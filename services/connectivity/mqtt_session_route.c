@@ -10,6 +10,7 @@
 #include "metrics.h"
 
 #define SUBSCRIPTION_IDS_MAX 64 /* with one message, where a client's subscriptions overlap */
+#define LOOKS_MAX 64 /* members whose turn is next; more only to find one that is there */
 #define NO_MATCH UINT32_MAX
 #define LOAD_BEHIND                                                                                \
 	1000000u /* of a member whose output is full, or which is away: after all others */
@@ -91,9 +92,13 @@ choose(const struct mqtt_broker *b, const struct mqtt_group *g, struct bytes top
 {
 	struct mqtt_sub *best = NULL;
 	uint32_t least = UINT32_MAX;
+	unsigned looks = 0;
 
 	for (struct mqtt_sub *sub = g->members; sub && least > 0; sub = sub->next) {
 		uint32_t load = load_of(b, sub->session);
+
+		if (looks++ >= LOOKS_MAX && least < LOAD_BEHIND)
+			break;
 
 		if (load < least && mqtt_may_receive(b, sub->session, topic)) {
 			least = load;

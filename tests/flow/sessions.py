@@ -3,6 +3,7 @@ import os
 import subprocess
 import threading
 
+import mqtt
 import roost
 from foreign import paho
 from paho.mqtt.packettypes import PacketTypes
@@ -225,6 +226,22 @@ def test_takeover_and_session_end():
         three = Client(r, "x", expiry=100, clean=False)
         assert not three.present
         three.close()
+
+
+def test_a_reader_that_pauses_gets_all_of_qos_1():
+    """More than its output holds waits in its queue, and follows as it reads, without an acknowledgement."""
+    count, size = 900, 4000
+    with Roost({"mqtt.outbound_max": "65536"}) as r:
+        with mqtt.Client(r.port, "s") as s, mqtt.Client(r.port, "p") as p:
+            s.send(mqtt.packet(0x82, b"\0\1" + mqtt.string("a") + b"\1"))
+            assert s.receive()[0] == mqtt.SUBACK
+            for n in range(count):
+                p.publish("a", b"%06d" % n + b"x" * size, packet_id=n + 1)
+            for n in range(count):
+                assert p.puback() == (n + 1, 0)
+            for n in range(count):
+                first, body = s.receive()
+                assert first == mqtt.PUBLISH | 2 and body[5:11] == b"%06d" % n, (n, first, body[:12])
 
 
 if __name__ == "__main__":
