@@ -95,9 +95,11 @@ add_queued(struct mqtt_copy *k, struct copy_load *l, const struct session_state_
 	d->message = copy_message_get(item->message, copy_wall_ms(), k->broker->now_us);
 	d->qos = (uint8_t)item->delivery->qos;
 	d->retain = item->delivery->retain;
-	d->id_count = (uint8_t)(ids < LOADED_IDS_MAX ? ids : LOADED_IDS_MAX);
-	if (d->id_count == 0)
+	if (ids > LOADED_IDS_MAX)
+		ids = LOADED_IDS_MAX;
+	if (ids == 0)
 		return;
+	d->id_count = (uint8_t)ids;
 	d->ids = xmalloc(d->id_count * sizeof(d->ids[0]));
 	for (size_t i = 0; i < d->id_count; i++)
 		d->ids[i] = (uint32_t)u64s_at(item->delivery->ids, i);
