@@ -172,17 +172,20 @@ on_claimed(void *arg, uint64_t token, int err, const struct session_state_claim 
 	struct mqtt_copy *k = arg;
 	struct copy_client *c = (struct copy_client *)(uintptr_t)token;
 
-	c->asked = false;
 	k->asked--;
 	k->broker->now_us = loop_now_us(k->loop);
 	copy_unfence(k, c);
-	/* What another worker had meanwhile is not what is here. */
+	/* What another worker had meanwhile is not what is here. The end of the session lets go of whoever is not asked about. */
 	if (err == 0 && claim->owner.len && !bytes_equal_str(claim->owner, k->worker)) {
+		bool over = c->over;
+
 		mqtt_broker_fenced(k->broker, copy_id(c));
+		c->over = over;
 		if (k->options.hooks)
 			k->options.hooks->claimed(
 			    k->options.hooks->arg, copy_id(c), claim->owner, claim->epoch);
 	}
+	c->asked = false;
 	if (err)
 		claim_failed(k, c, err);
 	else if (c->over)
@@ -616,13 +619,16 @@ mqtt_copy_turn(struct mqtt_copy *k)
 static void
 end_fresh(struct mqtt_copy *k, struct copy_client *c)
 {
-	struct bytes id = copy_id(c);
+	uint8_t id[AUTH_NAME_MAX];
+	size_t len = c->id_len < sizeof(id) ? c->id_len : sizeof(id);
 
+	memcpy(id, c->id, len);
 	copy_fresh(k, c, false);
 	if (copy_unit(k))
-		session_state_ended(k->ss, id, c->epoch);
-	mqtt_broker_fenced(k->broker, id);
+		session_state_ended(k->ss, copy_id(c), c->epoch);
+	/* Before the session, whose end would let go of c. */
 	copy_drop(k, c);
+	mqtt_broker_fenced(k->broker, bytes_of(id, len));
 }
 
 /* Whoever has it has not said so in time. */
