@@ -95,6 +95,10 @@ void cluster_move_fini(struct mqtt_cluster *k);
 bool cluster_origin_had(struct mqtt_cluster *k, const struct mqtt_arrival *a, const struct mqtt_session *s);
 /* The text of what the session had as that message; empty: it is none, or not known. */
 struct bytes cluster_origin_text(const struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route, char out[CLUSTER_ORIGIN_SIZE]);
+/* The same of what is routed now, whether the session has it or not. */
+struct bytes cluster_origin_make(const struct mqtt_arrival *a, const struct mqtt_session *s, char out[CLUSTER_ORIGIN_SIZE]);
+/* It did not get it after all. */
+void cluster_origin_forget(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route);
 /* The same of one that came from elsewhere. */
 bool cluster_origin_had_text(struct mqtt_cluster *k, struct bytes session, struct bytes text);
 void cluster_origin_release(struct mqtt_cluster *k, struct bytes client, uint64_t packet_id);

@@ -17,21 +17,39 @@
 #define ARRIVING_US 8000000 /* longer than DIRECT goes on there */
 #define LIMBO_US 5000000
 
+static struct cluster_arrival *
+arrival_of(const struct mqtt_cluster *k, struct bytes id)
+{
+	struct cluster_arrival *a = k->arrivals;
+
+	while (a && !bytes_equal(bytes_of(a->id, a->id_len), id))
+		a = a->next;
+	return a;
+}
+
+static void
+unsee(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route)
+{
+	struct cluster_arrival *a = arrival_of(k, bytes_of(s->id, s->id_len));
+
+	for (uint32_t i = 0; a && a->seen && i < CLUSTER_SEEN_MAX; i++)
+		if (a->seen[i] == route)
+			a->seen[i] = 0;
+}
+
 /* --- there: it goes --- */
 
 /* Good until the next call. */
 static struct msg_forward
 direct_of(struct mqtt_cluster *k, const struct mqtt_session *s, const struct mqtt_message *m,
-    const struct mqtt_how *how, uint64_t route)
+    const struct mqtt_how *how, uint64_t route, struct bytes origin)
 {
-	static char origin[CLUSTER_ORIGIN_SIZE];
 	struct buf ids = { 0 };
 	struct msg_mqtt_delivery delivery = { .qos = how->qos, .retain = how->retain };
 	struct msg_forward f = { .kind = MQTT_PEER_DIRECT,
 		.key = mqtt_session_id(s),
 		.number = route,
-		.origin =
-		    how->qos == 2 ? cluster_origin_text(k, s, route, origin) : bytes_of("", 0) };
+		.origin = how->qos == 2 ? origin : bytes_of("", 0) };
 
 	for (size_t i = 0; i < how->id_count; i++)
 		u64s_add(&ids, how->ids[i]);
@@ -51,11 +69,11 @@ mqtt_cluster_direct(
     void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how)
 {
 	struct mqtt_cluster *k = arg;
-	struct msg_forward f;
+	char text[CLUSTER_ORIGIN_SIZE];
+	struct bytes origin =
+	    k->broker->origin ? cluster_origin_make(k->broker->origin, s, text) : bytes_of("", 0);
+	struct msg_forward f = direct_of(k, s, &a->view, how, k->broker->route, origin);
 
-	if (k->broker->origin && cluster_origin_had(k, k->broker->origin, s))
-		return;
-	f = direct_of(k, s, &a->view, how, k->broker->route);
 	if (how->qos == 0)
 		mqtt_peers_aside(&k->peers, (unsigned)s->moved_to - 1, &f);
 	else
@@ -80,6 +98,7 @@ cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number)
 	struct mqtt_cluster *k = arg;
 	struct mqtt_session *s = mqtt_store_find(k->broker, client);
 	struct mqtt_delivery *d = s ? delivery_of(s, n) : NULL;
+	char text[CLUSTER_ORIGIN_SIZE];
 	struct cluster_limbo *l;
 	struct msg_forward f;
 	struct mqtt_how how;
@@ -89,9 +108,12 @@ cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number)
 	how = (struct mqtt_how){
 		.qos = d->qos, .retain = d->retain, .ids = d->ids, .id_count = d->id_count
 	};
-	f = direct_of(k, s, d->message, &how, d->route);
+	f = direct_of(k, s, d->message, &how, d->route, cluster_origin_text(k, s, d->route, text));
 	/* Its number will be another message's with the new owner: the client must not see it from us (MQTT-4.3.3-5). */
 	d->write = UINT64_MAX;
+	/* It may come back to us, with the session. */
+	cluster_origin_forget(k, s, d->route);
+	unsee(k, s, d->route);
 	if (s->moved_to) {
 		mqtt_peers_push(&k->peers, (unsigned)s->moved_to - 1, &f, number);
 		return;
@@ -135,16 +157,6 @@ limbo_free(struct cluster_limbo *l)
 }
 
 /* --- here: a session arrives --- */
-
-static struct cluster_arrival *
-arrival_of(const struct mqtt_cluster *k, struct bytes id)
-{
-	struct cluster_arrival *a = k->arrivals;
-
-	while (a && !bytes_equal(bytes_of(a->id, a->id_len), id))
-		a = a->next;
-	return a;
-}
 
 void
 cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch)

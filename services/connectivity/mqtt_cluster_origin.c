@@ -121,7 +121,9 @@ is_same(const struct cluster_origin *have, const struct cluster_origin *one)
 	bool other_way =
 	    have->route >> MQTT_ROUTE_WORKER_SHIFT != one->route >> MQTT_ROUTE_WORKER_SHIFT;
 
-	return have->what == one->what && (one->repeat || (have->repeat && other_way));
+	bool same_way = have->route && have->route == one->route;
+
+	return have->what == one->what && (one->repeat || same_way || (have->repeat && other_way));
 }
 
 static bool
@@ -169,6 +171,33 @@ cluster_origin_had_text(struct mqtt_cluster *k, struct bytes session, struct byt
 	struct cluster_origin one = { .since_ms = copy_wall_ms(), .repeat = true, .written = true };
 
 	return parse(text, &one) && had(k, &one, session);
+}
+
+struct bytes
+cluster_origin_make(
+    const struct mqtt_arrival *a, const struct mqtt_session *s, char out[CLUSTER_ORIGIN_SIZE])
+{
+	const struct cluster_origin one = {
+		.from = hash_of(a->client, a->packet_id),
+		.what = hash_of(a->view.payload, hash_of(a->view.topic, 0)),
+		.session = hash_of(bytes_of(s->id, s->id_len), 0),
+	};
+
+	return text_of(&one, out);
+}
+
+void
+cluster_origin_forget(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route)
+{
+	uint64_t session = hash_of(bytes_of(s->id, s->id_len), 0);
+
+	for (size_t i = 0; route && i < k->origin_size; i++)
+		for (struct cluster_origin **at = &k->origins[i]; *at;) {
+			if ((*at)->route == route && (*at)->session == session)
+				drop(k, at);
+			else
+				at = &(*at)->next;
+		}
 }
 
 struct bytes

@@ -66,6 +66,45 @@ next_request(struct mqtt_copy *k, struct copy_client *c)
 		copy_client_free(k, c);
 }
 
+/* It is here, unless another worker has claimed it: a write tells. A claim of our own would fence what is under way. */
+static bool
+check(struct mqtt_copy *k, struct copy_client *c)
+{
+	if (k->options.alone || !c->epoch || c->fenced || c->fresh || !session_of(k, c) ||
+	    !copy_unit(k))
+		return false;
+	session_state_back(k->ss, copy_id(c), c->epoch, SESSION_STATE_EXPIRY_NEVER);
+	c->check = k->issued;
+	c->check_next = k->checks;
+	k->checks = c;
+	c->asked = true;
+	k->asked++;
+	return true;
+}
+
+/* After the writes up to this number. */
+static void
+checked(struct mqtt_copy *k, uint64_t number, int err)
+{
+	for (struct copy_client **at = &k->checks; *at;) {
+		struct copy_client *c = *at;
+
+		if (c->check > number) {
+			at = &c->check_next;
+			continue;
+		}
+		*at = c->check_next;
+		c->check = 0;
+		c->asked = false;
+		c->over = false;
+		k->asked--;
+		if (err == 0 && c->epoch && !c->fenced && c->requests)
+			copy_answer(k, c, MQTT_SUCCESS);
+		next_request(k, c);
+		at = &k->checks;
+	}
+}
+
 void
 copy_ask(struct mqtt_copy *k, struct copy_client *c)
 {
@@ -78,6 +117,8 @@ copy_ask(struct mqtt_copy *k, struct copy_client *c)
 		expiry = 0;
 	else if (c->owned)
 		expiry = c->expiry_s;
+	if (r && !r->clean && check(k, c))
+		return;
 	/* What was told before is behind us. */
 	copy_unit_end(k);
 	if (session_state_claim(
@@ -144,6 +185,7 @@ claimed_present(struct mqtt_copy *k, struct copy_client *c, const struct session
 		return;
 	}
 	copy_load_begin(c, claim);
+	copy_unit_end(k); /* a question ends it */
 	if (session_state_load(k->ss, copy_id(c), (uint64_t)(uintptr_t)c) == 0) {
 		c->asked = true;
 		k->asked++;
@@ -399,7 +441,8 @@ on_refused(void *arg, uint64_t token, const struct session_state_refusal *r)
 			c->fenced_us = loop_now_us(k->loop);
 			k->fenced++;
 		}
-		if (r->n)
+		/* One of ours that was claimed clean meanwhile ends. */
+		if (r->n && (!c || !c->epoch || c->epoch == r->epoch))
 			k->options.hooks->refused(k->options.hooks->arg, r->id, r->n, token);
 	} else if (c && c->epoch == r->epoch && r->err == ERR_FENCED) {
 		copy_drop(k, c);
@@ -458,63 +501,6 @@ mqtt_copy_number(struct mqtt_copy *k)
 	return k->issued;
 }
 
-void
-mqtt_copy_taken(struct mqtt_copy *k, struct bytes peer, uint64_t life, uint64_t seq)
-{
-	if (k->open)
-		session_state_forward_taken(k->ss, peer, life, seq);
-}
-
-void
-mqtt_copy_origin(struct mqtt_copy *k, struct bytes session, struct bytes origin)
-{
-	const struct copy_client *c = copy_find(k, session);
-
-	if (c && c->epoch && !c->fresh && copy_unit(k))
-		session_state_session_origin(k->ss, session, c->epoch, origin, copy_wall_ms());
-}
-
-void
-mqtt_copy_origin_released(struct mqtt_copy *k, struct bytes origin)
-{
-	if (copy_unit(k))
-		session_state_origin_released(k->ss, origin);
-}
-
-void
-mqtt_copy_list_origins(struct mqtt_copy *k, struct bytes worker)
-{
-	char name[SESSION_STATE_WORKER_MAX + 1];
-
-	memcpy(name, worker.data, worker.len);
-	name[worker.len] = 0;
-	/* If Redis goes away, so does the load that follows. */
-	(void)session_state_list(k->ss, SESSION_STATE_ORIGIN, name, COPY_SWEEP);
-}
-
-void
-mqtt_copy_moved(struct mqtt_copy *k, struct bytes client)
-{
-	struct copy_client *c = copy_find(k, client);
-
-	if (!c)
-		return;
-	/* It may be on its way back: what is asked about it holds. */
-	copy_unfence(k, c);
-	c->epoch = 0;
-	c->has_will = false;
-	if (!c->asked && !c->requests)
-		copy_client_free(k, c);
-}
-
-uint64_t
-mqtt_copy_epoch(const struct mqtt_copy *k, struct bytes client)
-{
-	const struct copy_client *c = copy_find(k, client);
-
-	return c ? c->epoch : 0;
-}
-
 static void
 on_done(void *arg, uint64_t token, int err, uint64_t retained_seq)
 {
@@ -523,6 +509,7 @@ on_done(void *arg, uint64_t token, int err, uint64_t retained_seq)
 	k->broker->now_us = loop_now_us(k->loop);
 	k->done = token;
 	retained_is_numbered(k, token, retained_seq);
+	checked(k, token, err);
 	if (err && !k->losing)
 		copy_stale(k, "Redis does not have what it had");
 	if (err)
@@ -663,6 +650,7 @@ mqtt_copy_tick(struct mqtt_copy *k)
 			end_fenced(k, c);
 	}
 	copy_wills_tick(k);
+	copy_unit_end(k);
 	if (k->listed && loop_now_us(k->loop) - k->swept_us >= RETAINED_SWEEP_US &&
 	    session_state_list(k->ss, SESSION_STATE_RETAINED, "", COPY_SWEEP) == 0)
 		k->swept_us = loop_now_us(k->loop);

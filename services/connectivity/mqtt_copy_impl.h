@@ -29,6 +29,8 @@ struct copy_client {
 	uint64_t epoch;	   /* 0: not claimed */
 	bool asked;	   /* a claim or load is under way: what it is, it stays until that is over */
 	bool anew;	   /* that claim is to write it anew */
+	struct copy_client *check_next; /* of those whose epoch is asked about ... */
+	uint64_t check;	   /* ... by the write of this number; 0: it is not */
 	bool fenced;	   /* a write was refused: somebody else has it */
 	int64_t fenced_us; /* since then */
 	bool fresh;	   /* claimed clean: what is still told is of the session before */
@@ -82,6 +84,7 @@ struct mqtt_copy {
 	size_t table_size; /* a power of 2 */
 	size_t count;
 	struct copy_client *first;
+	struct copy_client *checks;
 	struct copy_todo load;
 	struct copy_todo anew;
 	struct copy_will *wills;

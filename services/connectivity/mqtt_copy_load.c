@@ -403,6 +403,7 @@ void
 copy_list(struct mqtt_copy *k)
 {
 	copy_wills_fini(k);
+	copy_unit_end(k);
 	k->lists_left = 0;
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_WILL, k->worker, COPY_WILLS) == 0;
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_RETAINED, "", COPY_RETAINED) == 0;

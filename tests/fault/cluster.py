@@ -208,6 +208,10 @@ def test_kill_of_one_worker():
     over(lambda r, s, p: [lambda: kill(r, "connectivity-0"), lambda: kill(r, "connectivity-1")], EVERY, 1)
 
 
+def test_clients_wander():
+    over(lambda r, s, p: [s.drop, p[0].drop, p[1].drop], 0.15, 2)
+
+
 def test_kill_of_both_workers():
     over(lambda r, s, p: [lambda: kill(r, "connectivity-"), s.drop, p[0].drop], EVERY, 3)
 

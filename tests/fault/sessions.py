@@ -147,7 +147,7 @@ def test_retained_and_will_survive():
 
 def readings_over(names, every, seed):
     with Roost() as r:
-        devices = [Durable(r.port, "d%d" % n, quota=10) for n in range(4)]
+        devices = [Durable(r.port, "d%d" % n, quota=3) for n in range(2)]
         assert turn(devices, 10 * roost.SLOW, lambda: all(d.up for d in devices)), "no start"
         nemesis = Nemesis([lambda n=n: kill(r, *n) for n in names], every, seed)
         sent = collections.Counter()
@@ -155,7 +155,7 @@ def readings_over(names, every, seed):
 
         def each():
             for n, d in enumerate(devices):
-                if len(d.waiting) < 5 and roost.time.monotonic() < end:
+                if len(d.waiting) < 2 and roost.time.monotonic() < end:
                     value = sent[n]
                     sent[n] += 1
                     d.publish("roost/d%d/telemetry" % n, '{"level":%d}' % value, 2)
