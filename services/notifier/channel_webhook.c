@@ -39,7 +39,7 @@
 	X(global_cleanup)
 
 static struct {
-#define X(name) __typeof__(curl_##name) *name;
+#define X(name) __typeof__(curl_##name) *(name);
 	CALLS(X)
 #undef X
 } curl;

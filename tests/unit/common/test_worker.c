@@ -13,6 +13,7 @@
 #include "../unit.h"
 #include "codec.h"
 #include "err.h"
+#include "mem.h"
 #include "metrics.h"
 
 #define DEADLINE_MS 5000
@@ -48,10 +49,10 @@ start_with_burst(struct worker *w)
 
 	(void)w;
 	for (size_t i = 0; i < BURST_BLOCKS; i++) {
-		blocks[i] = malloc(BURST_BLOCK);
+		blocks[i] = xmalloc(BURST_BLOCK);
 		memset(blocks[i], 1, BURST_BLOCK);
 	}
-	pinned = malloc(BURST_BLOCK);
+	pinned = xmalloc(BURST_BLOCK);
 	for (size_t i = 0; i < BURST_BLOCKS; i++)
 		free(blocks[i]);
 	return 0;
