@@ -302,12 +302,21 @@ cluster_on_direct(struct mqtt_cluster *k, const struct msg_forward *f)
 		metric_add(M_MQTT_DROPPED, 1);
 }
 
+/* No route is 0. */
+static bool
+has_seen(const struct cluster_arrival *a, uint64_t route)
+{
+	for (uint32_t i = 0; i < CLUSTER_SEEN_MAX; i++)
+		if (a->seen[i] == route)
+			return true;
+	return false;
+}
+
 bool
 mqtt_cluster_is_new(void *arg, const struct mqtt_session *s, uint64_t route)
 {
 	struct mqtt_cluster *k = arg;
 	struct cluster_arrival *a = s->arriving ? arrival_of(k, mqtt_session_id(s)) : NULL;
-	uint32_t have;
 
 	if (k->broker->origin && cluster_origin_had(k, k->broker->origin, s))
 		return false;
@@ -315,10 +324,8 @@ mqtt_cluster_is_new(void *arg, const struct mqtt_session *s, uint64_t route)
 		return true;
 	if (!a->seen)
 		a->seen = xcalloc(CLUSTER_SEEN_MAX, sizeof(a->seen[0]));
-	have = a->seen_count < CLUSTER_SEEN_MAX ? a->seen_count : CLUSTER_SEEN_MAX;
-	for (uint32_t i = 0; i < have; i++)
-		if (a->seen[i] == route)
-			return false;
+	if (has_seen(a, route))
+		return false;
 	a->seen[a->seen_count++ % CLUSTER_SEEN_MAX] = route;
 	return true;
 }

@@ -126,22 +126,33 @@ is_same(const struct cluster_origin *have, const struct cluster_origin *one)
 	return have->what == one->what && (one->repeat || same_way || (have->repeat && other_way));
 }
 
+/* Another message under this packet id goes: the one before was released, or given up. */
+static bool
+find_same(struct mqtt_cluster *k, const struct cluster_origin *one)
+{
+	struct cluster_origin **at;
+
+	if (k->origin_size == 0)
+		return false;
+	at = bucket_of(k, one->from);
+	while (*at) {
+		if ((*at)->from != one->from || (*at)->session != one->session)
+			at = &(*at)->next;
+		else if (is_same(*at, one))
+			return true;
+		else
+			drop(k, at);
+	}
+	return false;
+}
+
 static bool
 had(struct mqtt_cluster *k, const struct cluster_origin *one, struct bytes session)
 {
 	char text[CLUSTER_ORIGIN_SIZE];
 
-	for (struct cluster_origin **at = k->origin_size ? bucket_of(k, one->from) : NULL;
-	     at && *at;) {
-		if ((*at)->from != one->from || (*at)->session != one->session) {
-			at = &(*at)->next;
-			continue;
-		}
-		if (is_same(*at, one))
-			return true;
-		/* Another message under this packet id: the one before was released, or given up. */
-		drop(k, at);
-	}
+	if (find_same(k, one))
+		return true;
 	add(k, one);
 	if (one->written)
 		mqtt_copy_origin(k->copy, session, text_of(one, text));
