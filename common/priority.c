@@ -2,7 +2,6 @@
 #include "priority.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,19 +39,6 @@ take(pid_t tid, const struct priority *p, int nice)
 	(void)syscall(SYS_sched_setattr, tid, &a, 0);
 }
 
-/* Where the kernel groups processes by session, each worker is a group of its own, and only the group's niceness counts against
- * the others. */
-static void
-take_as_group(const struct priority *p)
-{
-	int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	(void)dprintf(fd, "%d", p->idle_only ? 19 : p->nice);
-	close(fd);
-}
-
 void
 priority_take(const struct priority *p)
 {
@@ -68,6 +54,4 @@ priority_take(const struct priority *p)
 	}
 	if (dir)
 		closedir(dir);
-	if (p->nice)
-		take_as_group(p);
 }

@@ -542,7 +542,7 @@ child_reap(struct child *c)
 	if (!c->pid || waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
 	    info.si_pid == 0)
 		return;
-	/* Its number is ours until the next wait: what it left of its session goes with it. */
+	/* Its number is ours until the next wait: what it left of its process group goes with it. */
 	(void)kill(-c->pid, SIGKILL);
 	(void)waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG);
 	/* Its last words: READY may still lie in the channel. */

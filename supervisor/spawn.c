@@ -36,10 +36,12 @@ struct shared {
 CHILD_SIDE static void
 default_signals(const struct shared *sh)
 {
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	struct sigaction dfl = { .sa_handler = SIG_DFL }, ignore = { .sa_handler = SIG_IGN };
 
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)sigaction(sig, &dfl, NULL); /* SIGKILL, SIGSTOP and libc's own refuse */
+	/* On a terminal with `stty tostop` a line on stderr would stop a process group that is not in front. */
+	(void)sigaction(SIGTTOU, &ignore, NULL);
 	(void)sigprocmask(SIG_SETMASK, &sh->mask, NULL);
 }
 
@@ -65,7 +67,7 @@ child_main(void *arg)
 	const struct spawn_spec *spec = sh->spec;
 
 	default_signals(sh);
-	if (setsid() < 0 || only_listed_fds(spec) != 0)
+	if (setpgid(0, 0) != 0 || only_listed_fds(spec) != 0)
 		goto fail;
 	if (spec->chdir && chdir(spec->chdir) != 0)
 		goto fail;

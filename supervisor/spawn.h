@@ -1,8 +1,9 @@
 /* spawn.h - a new process: cheap, clean, and bound to die with its parent
  *
  * clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): no page table is copied, and the parent goes on when the program has been
- * exec'd or could not be, so that a failed exec is an error code here and not a death. The child gets a session of its own
- * (Ctrl-C is for the supervisor), default signals, stdin from /dev/null, stdout and stderr to our stderr, the listed
+ * exec'd or could not be, so that a failed exec is an error code here and not a death. The child gets a process group of its
+ * own (Ctrl-C is for the supervisor) in the supervisor's session (Linux weighs niceness within a session only; sched(7),
+ * "The autogroup feature"), default signals but SIGTTOU, which is ignored, stdin from /dev/null, stdout and stderr to our stderr, the listed
  * descriptors and no others, no new privileges, and SIGKILL when the supervisor dies. */
 #ifndef ROOST_SPAWN_H
 #define ROOST_SPAWN_H

@@ -62,7 +62,7 @@ class Fake(Roost):
 def test_what_a_worker_is_given():
     with Fake() as r:
         given = r.given("connectivity-0")[0]
-        assert given["sid_is_pid"] == given["no_new_privs"] == "1" and given["sigterm_blocked"] == "0", given
+        assert given["pgid_is_pid"] == given["no_new_privs"] == "1" and given["sigterm_blocked"] == "0", given
         assert given["death_signal"] == str(int(signal.SIGKILL)), given
         fds = sorted(int(k[2:]) for k in given if re.fullmatch(r"fd\d+", k))
         listener = int(re.search(r"mqtt=(\d+)", "mqtt=" + given["listen"].split("mqtt=")[-1]).group(1)) \

@@ -71,9 +71,9 @@ write_given(const char *dir, const char *name)
 	prctl(PR_GET_PDEATHSIG, &death);
 	sigprocmask(SIG_SETMASK, NULL, &mask);
 	fprintf(f,
-	    "life=%s listen=%s sid_is_pid=%d death_signal=%d no_new_privs=%d sigterm_blocked=%d",
+	    "life=%s listen=%s pgid_is_pid=%d death_signal=%d no_new_privs=%d sigterm_blocked=%d",
 	    getenv("ROOST_LIFE"), getenv("ROOST_LISTEN") ? getenv("ROOST_LISTEN") : "",
-	    getsid(0) == getpid(), death, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
+	    getpgrp() == getpid(), death, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
 	    sigismember(&mask, SIGTERM));
 	while ((e = readdir(fds))) {
 		ssize_t n;
