@@ -1,4 +1,5 @@
-/* flood.c - a fast MQTT 3.1.1 generator: publishes telemetry, opens connections, holds them; loopback only
+/* flood.c - a fast MQTT generator: publishes telemetry, opens connections, holds them, relays messages from publishers of its
+ * own to subscribers of its own (flood_relay.c); loopback only
  *
  * It shares no code with Roost and asks nothing special of a server, so that every broker gets the same bytes.
  *
@@ -14,7 +15,7 @@
  * --rate makes it an open loop: message k of connection i is due at a moment fixed beforehand, and its latency counts from
  * that moment, however late it could be sent. --rate 0 is a closed loop: latency counts from the send. The last line on
  * standard output is a JSON object of what happened. */
-#include "flood.h"
+#include "flood_relay.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t asked_to_stop;
+volatile sig_atomic_t asked_to_stop;
 
 int64_t
 clock_ns(clockid_t id)
@@ -217,7 +218,10 @@ hold(struct flood *f)
 	struct epoll_event got;
 	char byte;
 
-	printf("{\"up\":%u,\"refused\":%llu}\n", f->up, (unsigned long long)f->refused);
+	printf("{\"up\":%u,\"refused\":%llu,\"subscribed\":%llu,\"seconds\":%.6f}\n", f->up,
+	    (unsigned long long)f->refused,
+	    (unsigned long long)(f->mode == MODE_SUBSCRIBE ? f->acked : 0),
+	    (double)(f->end_ns - f->measure_ns) / (double)NS);
 	fflush(stdout);
 	close(f->epoll);
 	f->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -228,7 +232,7 @@ hold(struct flood *f)
 			break;
 		now = now_ns();
 	}
-	for (uint32_t i = 0; i < f->connections; i++) {
+	for (uint32_t i = 0; f->mode == MODE_IDLE && i < f->connections; i++) {
 		if (f->conns[i].state == CONN_UP &&
 		    send(f->conns[i].fd, "\xe0\0", 2, MSG_NOSIGNAL | MSG_DONTWAIT) != 2)
 			f->lost++;
@@ -247,7 +251,26 @@ static const char usage[] =
     "(pad payloads) --no-time\n"
     "  --from-us N --step-us 1 (device times) --prove (QoS 0: a last message at QoS 1 on each "
     "connection; the clock stops at its PUBACK)\n"
-    "  --user NAME --password TEXT --keep-alive 600 --sources 8 (addresses 127.0.0.1 ff.)\n";
+    "  --user NAME --password TEXT --keep-alive 600 --sources 8 (addresses 127.0.0.1 ff.)\n"
+    "  --persistent (sessions are kept) --ids 0 (--mode connect: client ids go round among so "
+    "many)\n"
+    "or --publishers N --subscribers M: messages from N to each of M; counts what comes, and what "
+    "does "
+    "not\n"
+    "  --topic T ({}: PREFIX-publisher) --filter F (default: the topic, + for {}; with {} "
+    "subscriber "
+    "i gets publisher i)\n"
+    "  --qos 0|1|2 --sub-qos (the same) --window 100 --ahead 2000 (messages that have not come, 0: "
+    "any) "
+    "--size 64 --rate 0 --count 0 --small-writes\n"
+    "  --protocol 4|5 --receive-maximum 65535 (5; of each subscriber) --retain --topics 0 (topics "
+    "that "
+    "{} goes round among)\n"
+    "  --publishers 0 --expect N: retained messages 0 to N-1 of another run, from SUBSCRIBE to the "
+    "last "
+    "of them\n"
+    "or --mode subscribe --subscribers M --subscriptions S --filters 1 (to a packet) --window 100 "
+    "(packets not answered) --filter F: then holds them\n";
 
 static double
 number(const char *name, const char *text, double low, double high)
@@ -271,7 +294,17 @@ option(struct flood *f, const char *name, const char *value)
 		double low, high;
 	} numbers[] = {
 		{ "connections", &f->connections, 1, CONNECTIONS_MAX },
-		{ "qos", &f->qos, 0, 1 },
+		{ "qos", &f->qos, 0, 2 },
+		{ "sub-qos", &f->sub_qos, 0, 2 },
+		{ "publishers", &f->publishers, 0, CONNECTIONS_MAX },
+		{ "subscribers", &f->subscribers, 0, CONNECTIONS_MAX },
+		{ "ahead", &f->ahead, 0, 10000000 },
+		{ "topics", &f->topics, 0, 9999999 },
+		{ "protocol", &f->protocol, 4, 5 },
+		{ "receive-maximum", &f->receive_maximum, 1, 65535 },
+		{ "filters", &f->filters, 1, FILTERS_MAX },
+		{ "subscriptions", &f->subscriptions, 1, 1000000 },
+		{ "ids", &f->ids, 0, 9999999 },
 		{ "window", &f->window, 1, WINDOW_MAX },
 		{ "ping", &f->ping, 0, PING_MAX },
 		{ "burst", &f->burst, 1, WINDOW_MAX },
@@ -306,8 +339,12 @@ option(struct flood *f, const char *name, const char *value)
 		f->drain = number(name, value, 0, SECONDS_MAX);
 	else if (strcmp(name, "count") == 0)
 		f->count = (uint64_t)number(name, value, 0, 1e12);
+	else if (strcmp(name, "expect") == 0)
+		f->expect = (uint64_t)number(name, value, 1, 1e9);
 	else if (strcmp(name, "topic") == 0)
 		f->topic = value;
+	else if (strcmp(name, "filter") == 0)
+		f->filter = value;
 	else if (strcmp(name, "prefix") == 0)
 		f->prefix = value;
 	else if (strcmp(name, "user") == 0)
@@ -317,6 +354,7 @@ option(struct flood *f, const char *name, const char *value)
 	else if (strcmp(name, "mode") == 0)
 		f->mode = value[0] == 'c'   ? MODE_CONNECT
 			  : value[0] == 'i' ? MODE_IDLE
+			  : value[0] == 's' ? MODE_SUBSCRIBE
 					    : MODE_PUBLISH;
 	else if (strcmp(name, "from-us") == 0)
 		f->from_us = (int64_t)number(name, value, 0, 9e15);
@@ -324,10 +362,53 @@ option(struct flood *f, const char *name, const char *value)
 		f->step_us = (int64_t)number(name, value, 1, 1e12);
 	else if (strcmp(name, "prove") == 0)
 		f->prove = true;
+	else if (strcmp(name, "retain") == 0)
+		f->retain = 1;
+	else if (strcmp(name, "persistent") == 0)
+		f->persistent = true;
 	else if (strcmp(name, "small-writes") == 0)
 		f->small_writes = true;
 	else if (strcmp(name, "no-time") == 0)
 		f->device_time = false;
+}
+
+/* The filter that every message of the topic matches, where none is given. */
+static const char *
+filter_of(const char *topic)
+{
+	static char filter[512];
+	const char *hole = strstr(topic, "{}");
+
+	if (!hole || strlen(topic) >= sizeof(filter))
+		return topic;
+	snprintf(filter, sizeof(filter), "%.*s+%s", (int)(hole - topic), topic, hole + 2);
+	return filter;
+}
+
+static void
+finish_options(struct flood *f)
+{
+	if (f->mode == MODE_PUBLISH && (f->publishers || f->subscribers))
+		f->mode = MODE_RELAY;
+	if (f->sub_qos == UINT32_MAX)
+		f->sub_qos = f->qos;
+	if (f->mode >= MODE_RELAY) {
+		if (!f->topic)
+			f->topic = "relay/{}/messages";
+		if (!f->filter)
+			f->filter = filter_of(f->topic);
+		if (!f->size)
+			f->size = 64;
+		return;
+	}
+	if (!f->topic)
+		f->topic = "roost/{}/telemetry";
+	if (f->qos)
+		f->ping = 0;
+	else
+		f->window = f->ping ? 2 * f->ping : 256;
+	f->slots =
+	    f->qos == 0 || f->connections > 1000 || f->window > SLOTS_MIN ? f->window : SLOTS_MIN;
 }
 
 static void
@@ -336,27 +417,27 @@ parse_options(struct flood *f, int argc, char **argv)
 	static const char *const names[] = { "port", "host", "connections", "qos", "window", "ping",
 		"burst", "devices", "metrics", "size", "keep-alive", "sources", "rate", "seconds",
 		"warmup", "drain", "count", "topic", "prefix", "user", "password", "mode",
-		"from-us", "step-us", "small-writes", "no-time", "prove" };
+		"from-us", "step-us", "publishers", "subscribers", "ahead", "sub-qos", "topics",
+		"filter", "protocol", "receive-maximum", "filters", "subscriptions", "ids",
+		"expect",
+		/* without a value */
+		"small-writes", "no-time", "prove", "retain", "persistent" };
 	struct option table[sizeof(names) / sizeof(names[0]) + 1] = { 0 };
 	size_t n = sizeof(names) / sizeof(names[0]);
 	int at, got;
 
 	for (size_t i = 0; i < n; i++)
-		table[i] = (struct option){ names[i], i < n - 3 ? required_argument : no_argument,
+		table[i] = (struct option){ names[i], i < n - 5 ? required_argument : no_argument,
 			NULL, 1 };
 	while ((got = getopt_long(argc, argv, "", table, &at)) == 1)
 		option(f, names[at], optarg);
-	if (got != -1 || optind != argc || f->server.sin_port == 0 || strlen(f->prefix) > 40 ||
+	finish_options(f);
+	if (got != -1 || optind != argc || f->server.sin_port == 0 ||
+	    (f->mode < MODE_RELAY && f->qos > 1) || strlen(f->prefix) > 40 ||
 	    (f->user ? strlen(f->user) : 0) + (f->password ? strlen(f->password) : 0) > 40) {
 		fputs(usage, stderr);
 		exit(64);
 	}
-	if (f->qos)
-		f->ping = 0;
-	else
-		f->window = f->ping ? 2 * f->ping : 256;
-	f->slots =
-	    f->qos == 0 || f->connections > 1000 || f->window > SLOTS_MIN ? f->window : SLOTS_MIN;
 }
 
 static void
@@ -368,7 +449,12 @@ on_signal(int signal)
 
 static struct flood flood = {
 	.server = { .sin_family = AF_INET },
-	.topic = "roost/{}/telemetry",
+	.sub_qos = UINT32_MAX,
+	.ahead = 2000,
+	.protocol = 4,
+	.receive_maximum = 65535,
+	.filters = 1,
+	.subscriptions = 1,
 	.prefix = "bench",
 	.connections = 100,
 	.window = 100,
@@ -384,6 +470,27 @@ static struct flood flood = {
 	.drain = 10,
 	.device_time = true,
 };
+
+static int
+relay_main(struct flood *f)
+{
+	uint64_t measured;
+
+	if (f->publishers + f->subscribers == 0 ||
+	    (f->expect && (f->publishers || f->subscribers != 1))) {
+		fputs(usage, stderr);
+		return 64;
+	}
+	if (f->mode == MODE_SUBSCRIBE) {
+		f->publishers = 0;
+		measured = subscribe_run(f);
+		hold(f);
+	} else {
+		measured = relay_run(f);
+	}
+	report_relay(f, measured);
+	return 0;
+}
 
 int
 main(int argc, char **argv)
@@ -401,9 +508,11 @@ main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
+	f->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (f->mode >= MODE_RELAY)
+		return relay_main(f);
 	make_digits();
 	make_pool(f);
-	f->epoll = epoll_create1(EPOLL_CLOEXEC);
 	f->conns = must(calloc(f->connections, sizeof(*f->conns)));
 	for (uint32_t i = 0; i < f->connections; i++) {
 		f->conns[i].index = i;

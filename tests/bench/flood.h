@@ -3,6 +3,7 @@
 #define FLOOD_H
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,12 +23,13 @@
 #define EVENTS 256
 #define READ_MAX 65536
 #define CARRY_MAX 8
+#define FILTERS_MAX 100 /* in a SUBSCRIBE */
 #define TIME_DIGITS 16
 #define NS 1000000000LL
 #define HISTOGRAM_BITS 6
 #define HISTOGRAM_SIZE ((64 - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS)
 
-enum mode { MODE_PUBLISH, MODE_CONNECT, MODE_IDLE };
+enum mode { MODE_PUBLISH, MODE_CONNECT, MODE_IDLE, MODE_RELAY, MODE_SUBSCRIBE };
 
 enum state { CONN_CLOSED, CONN_CONNECTING, CONN_GREETING, CONN_UP, CONN_LEAVING };
 
@@ -61,14 +63,19 @@ struct flood {
 	double rate, seconds, warmup, drain;
 	uint64_t count;
 	int64_t from_us, step_us; /* device times: where they begin (0: now) and how far apart */
-	bool small_writes, device_time, prove;
+	bool small_writes, device_time, prove, persistent;
+	/* relay and subscribe modes, and ids of connect */
+	const char *filter;
+	uint32_t publishers, subscribers, ahead, sub_qos, topics, protocol, receive_maximum,
+	    filters, subscriptions, retain, ids;
+	uint64_t expect;
 	/* made of these */
 	uint32_t slots;
 	size_t packet_len, payload_at, payload_len, values_at, values_len, time_at;
 	uint8_t *pool; /* POOL times values_len bytes */
 	struct conn *conns;
 	int epoll;
-	uint32_t opened, opening, up, next_open;
+	uint32_t opened, opening, up, next_open, next_id;
 	uint64_t bursts; /* begun, open loop */
 	/* what happened */
 	uint64_t sent, acked, sends, partial, unexpected, lost, refused, late, connects;
@@ -79,9 +86,13 @@ struct flood {
 	uint64_t acked_before; /* the measured time */
 	struct rusage usage_before, usage_after;
 	bool measuring, measured_once, ending;
+	/* messages of the relay mode: in the measured time, and in all */
+	uint64_t relay_published, relay_delivered, relay_total, relay_expected, relay_absent,
+	    repeated, stalls, over_maximum, disconnected;
 };
 
 /* flood.c */
+extern volatile sig_atomic_t asked_to_stop;
 void die(const char *what);
 void *must(void *p);
 int64_t clock_ns(clockid_t id);
@@ -91,6 +102,7 @@ int64_t now_ns(void);
 void make_digits(void);
 size_t make_proof(struct flood *f, struct conn *c, uint8_t *packet);
 void make_pool(struct flood *f);
+size_t topic_of(const struct flood *f, uint32_t device, char *topic, size_t room);
 void make_image(struct flood *f, struct conn *c);
 size_t image_at(const struct flood *f, uint64_t n);
 void write_time(uint8_t *at, int64_t us);
@@ -103,6 +115,8 @@ int64_t turn(struct flood *f, int64_t until_ns);
 
 /* flood_report.c */
 void record(struct flood *f, int64_t ns);
+void record_many(struct flood *f, int64_t ns, uint64_t n);
+void report_relay(const struct flood *f, uint64_t measured);
 void report(const struct flood *f, uint64_t measured);
 
 #endif

@@ -102,10 +102,12 @@ conn_greet(struct flood *f, struct conn *c)
 		conn_lost(f, c);
 		return;
 	}
-	packet[9] = (uint8_t)(2 | (f->user ? 0x80 : 0) | (f->password ? 0x40 : 0));
+	packet[9] =
+	    (uint8_t)((f->persistent ? 0 : 2) | (f->user ? 0x80 : 0) | (f->password ? 0x40 : 0));
 	packet[at++] = (uint8_t)(f->keep_alive >> 8);
 	packet[at++] = (uint8_t)f->keep_alive;
-	snprintf(id, sizeof(id), "%s-%07u", f->prefix, c->index * f->devices);
+	snprintf(id, sizeof(id), "%s-%07u", f->prefix,
+	    f->ids ? f->next_id++ % f->ids : c->index * f->devices);
 	at += put_string(packet + at, id);
 	if (f->user)
 		at += put_string(packet + at, f->user);

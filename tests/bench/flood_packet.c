@@ -68,7 +68,7 @@ make_pool(struct flood *f)
 	}
 }
 
-static size_t
+size_t
 topic_of(const struct flood *f, uint32_t device, char *topic, size_t room)
 {
 	const char *hole = strstr(f->topic, "{}");
