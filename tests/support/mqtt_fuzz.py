@@ -4,10 +4,14 @@ An episode is a few connections and what is sent on them, all of it chosen by (s
 byte goes out, whatever the answers are. So `SEED=n` is the same again, and `SEED=n:m` is episode m of it alone. Meanwhile
 devices that behave publish at QoS 1 (load.c). In the end: no worker died, each reading of theirs that was acknowledged is
 stored once, memory and descriptors are what they were, and nothing was logged that needs a person.
+
+WORKERS=2 has them meet two connectivity workers; REDIS_STOPS=1 has Redis stand still every now and then, for a moment or
+until what waits for it is told so.
 """
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import sys
@@ -23,6 +27,8 @@ from roost import Roost, rss_kib
 SETTINGS = {"mqtt.sessions_max": "64", "mqtt.retained_max": "200", "mqtt.retained_mib": "1", "mqtt.offline_mib": "2",
             "mqtt.subscriptions_max": "50", "mqtt.outbound_max": "65536", "mqtt.connect_timeout": "1s",
             "mqtt.packet_max": "65536", "mqtt.receive_maximum": "16", "history.flush": "1s"}
+WORKERS = int(os.environ.get("WORKERS") or 1)
+REDIS_STOPS = bool(os.environ.get("REDIS_STOPS"))
 CLIENTS = ["a", "b", "c", "", "fz-1", "x" * 200, "\u00e9\u4e16"]
 TOPICS = ["t", "t/1", "t/1/2", "t/2", "/", "roost/fz-1/telemetry", "roost/fz-2/telemetry", "roost/fz-1/telemetry/level",
           "v1/devices/me/telemetry", "v2/t", "roost/+/telemetry", "roost//telemetry", "", "#", "a/#/b", "$SYS/x", "$share/g/t",
@@ -259,33 +265,62 @@ def served(port):
         assert c.puback() == (1, 0)
 
 
-def check_memory(r, pid, warm_kib, before_fds):
-    r.wait_for(lambda: descriptors(pid) <= before_fds, 20, "descriptors of closed connections given back")
-    grown = rss_kib(pid) - warm_kib
-    # A sanitizer keeps freed memory for a while.
-    limit = 4096 if roost.SLOW == 1 else 400 * 1024
-    assert grown < limit, "connectivity grew by %d KiB after it was warm" % grown
-    return grown
+def check_memory(r, pids, warm, before_fds):
+    """Of the connectivity workers; returns the most that one has grown by."""
+    most = 0
+    for name, kib in warm.items():
+        r.wait_for(lambda: descriptors(pids[name]) <= before_fds[name], 20, "descriptors of closed connections given back")
+        grown = rss_kib(pids[name]) - kib
+        # A sanitizer keeps freed memory for a while.
+        limit = 4096 if roost.SLOW == 1 else 400 * 1024
+        assert grown < limit, "%s grew by %d KiB after it was warm" % (name, grown)
+        most = max(most, grown)
+    return most
+
+
+class Stops:
+    """Redis stands still from one episode to another, both chosen by their numbers."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.stopped = False
+
+    def before(self, number):
+        turn, at = divmod(number, 256)
+        wanted = at < (160 if turn % 8 == 7 else 16) and turn > 0
+        if wanted != self.stopped:
+            os.kill(self.pid, signal.SIGSTOP if wanted else signal.SIGCONT)
+            self.stopped = wanted
+
+    def end(self):
+        self.before(0)
 
 
 def fuzz(seconds, seed, only=None):
     """Returns what was done; fails if anything was broken by it."""
     print("seed %d; again: make fuzz T=live SEED=%d, one episode: SEED=%d:N" % (seed, seed, seed), flush=True)
-    with Roost(SETTINGS) as r:
-        pids, pid = r.pids(), r.pid_of("connectivity-0")
+    connectivity = ["connectivity-%d" % n for n in range(WORKERS)]
+    with Roost(dict(SETTINGS, **{"connectivity.replicas": str(WORKERS)}), workers=roost.WORKERS + connectivity[1:]) as r:
+        pids = r.pids()
         runner = Runner(r.port, seed)
         before_fds = {name: descriptors(p) for name, p in pids.items()}
+        stops = Stops(pids["redis"])
+
+        def memory():
+            return {name: rss_kib(pids[name]) for name in connectivity}
         with Load(r, connections=4, rate=200, seconds=int(seconds) + 1, per_device=100 * (int(seconds) + 2)) as load:
             start = time.monotonic()
             warm = None
             number = 0 if only is None else only
             try:
                 while True:
+                    if REDIS_STOPS:
+                        stops.before(number)
                     runner.episode(number)
                     number += 1
                     spent = time.monotonic() - start
                     if warm is None and spent > seconds / 3:
-                        warm = rss_kib(pid)
+                        warm = memory()
                     if spent > seconds or only is not None:
                         break
                     if number % 256 == 0:
@@ -293,12 +328,14 @@ def fuzz(seconds, seed, only=None):
             except Exception:
                 print("broken in or before episode %d of seed %d" % (runner.number, seed))
                 raise
+            finally:
+                stops.end()
             served(r.port)
             load.finish(60 + seconds)
             load.assert_accounted_for()
         assert r.pids() == pids, (pids, r.pids())
         assert all(p["restarts"] == 0 for p in r.status()["processes"]), r.status()["processes"]
-        grown = check_memory(r, pid, warm or rss_kib(pid), before_fds["connectivity-0"])
+        grown = check_memory(r, pids, warm or memory(), before_fds)
         assert not r.log_lines("error"), r.log_lines("error")[:10]
         runner.counts["grown KiB"] = grown
         return runner.counts
