@@ -344,7 +344,7 @@ check(void *arg)
 {
 	struct session_state *ss = arg;
 
-	if (ss->up && ss->waiting == NULL) {
+	if (session_state_is_up(ss) && ss->waiting == NULL) {
 		redis_command(ss->redis, "HGET");
 		redis_arg_str(ss->redis, ss->log_key);
 		redis_arg_str(ss->redis, "l");
@@ -413,5 +413,6 @@ session_state_free(struct session_state **p_ss)
 bool
 session_state_is_up(const struct session_state *ss)
 {
-	return ss->up;
+	/* What was asked is answered with ERR_CLOSED before `down` is told: nothing can be asked then either. */
+	return ss->up && redis_is_ready(ss->redis);
 }

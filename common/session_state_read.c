@@ -160,7 +160,7 @@ session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint3
 	int err;
 	struct session_read *rd;
 
-	if (!ss->up)
+	if (!session_state_is_up(ss))
 		return ERR_CLOSED;
 	session_send_batch(ss);
 	rd = read_new(ss, token);
@@ -554,7 +554,7 @@ session_state_load(struct session_state *ss, struct bytes id, uint64_t token)
 {
 	struct session_read *rd;
 
-	if (!ss->up)
+	if (!session_state_is_up(ss))
 		return ERR_CLOSED;
 	session_send_batch(ss);
 	rd = read_new(ss, token);
@@ -577,7 +577,7 @@ session_state_list(
 	int err;
 
 	ASSERT(kind >= SESSION_STATE_OWNED && kind < SESSION_STATE_KINDS);
-	if (!ss->up)
+	if (!session_state_is_up(ss))
 		return ERR_CLOSED;
 	session_send_batch(ss);
 	rd = read_new(ss, token);

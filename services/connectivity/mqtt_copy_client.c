@@ -95,6 +95,77 @@ copy_unfence(struct mqtt_copy *k, struct copy_client *c)
 	c->fenced = false;
 }
 
+/* --- what clients wait for --- */
+
+void
+copy_request_add(
+    struct mqtt_copy *k, struct copy_client *c, const struct mqtt_claim *claim, uint64_t token)
+{
+	struct copy_request *r = xcalloc(1, sizeof(*r));
+	struct copy_request **at = &c->requests;
+
+	*r = (struct copy_request){
+		.client = c,
+		.later_link = k->waiting_end,
+		.token = token,
+		.until_us = loop_now_us(k->loop) + k->options.wait_us,
+		.clean = claim->clean,
+		.keep = claim->keep,
+	};
+	while (*at)
+		at = &(*at)->next;
+	*at = r;
+	*k->waiting_end = r;
+	k->waiting_end = &r->later;
+}
+
+void
+copy_request_told(struct mqtt_copy *k, struct copy_request *r)
+{
+	if (!r->later_link)
+		return;
+	*r->later_link = r->later;
+	if (r->later)
+		r->later->later_link = r->later_link;
+	else
+		k->waiting_end = r->later_link;
+	r->later_link = NULL;
+}
+
+void
+copy_request_done(struct mqtt_copy *k, struct copy_client *c)
+{
+	struct copy_request *r = c->requests;
+
+	c->requests = r->next;
+	copy_request_told(k, r);
+	free(r);
+}
+
+void
+copy_told(struct mqtt_copy *k, struct copy_client *c)
+{
+	copy_told_done(k, c);
+	c->told_us = loop_now_us(k->loop);
+	c->told_next = NULL;
+	c->told_link = k->told_end;
+	*k->told_end = c;
+	k->told_end = &c->told_next;
+}
+
+void
+copy_told_done(struct mqtt_copy *k, struct copy_client *c)
+{
+	if (!c->told_link)
+		return;
+	*c->told_link = c->told_next;
+	if (c->told_next)
+		c->told_next->told_link = c->told_link;
+	else
+		k->told_end = c->told_link;
+	c->told_link = NULL;
+}
+
 void
 copy_client_free(struct mqtt_copy *k, struct copy_client *c)
 {
@@ -108,14 +179,10 @@ copy_client_free(struct mqtt_copy *k, struct copy_client *c)
 		c->next->link = c->link;
 	k->count--;
 	copy_todo_done(k, c);
-	while (c->requests) {
-		struct copy_request *r = c->requests;
-
-		c->requests = r->next;
-		k->waiting--;
-		free(r);
-	}
+	while (c->requests)
+		copy_request_done(k, c);
 	copy_load_free(c);
+	copy_told_done(k, c);
 	copy_fresh(k, c, false);
 	copy_unfence(k, c);
 	free(c);

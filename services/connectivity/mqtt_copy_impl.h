@@ -8,7 +8,10 @@
 
 /* A CONNECT that waits. */
 struct copy_request {
-	struct copy_request *next;
+	struct copy_request *next;	/* of the same client */
+	struct copy_request *later;	/* of all that nobody was told about */
+	struct copy_request **later_link;	/* NULL: it is not one of them */
+	struct copy_client *client;
 	uint64_t token;
 	int64_t until_us; /* Redis may be away for so long */
 	bool clean;
@@ -29,6 +32,9 @@ struct copy_client {
 	uint64_t epoch;	   /* 0: not claimed */
 	bool asked;	   /* a claim or load is under way: what it is, it stays until that is over */
 	bool anew;	   /* that claim is to write it anew */
+	struct copy_client *told_next; /* of those whose CONNECT may go on: until its session says so */
+	struct copy_client **told_link;	/* NULL: it is not one of them */
+	int64_t told_us;
 	struct copy_client *check_next; /* of those whose epoch is asked about ... */
 	uint64_t check;	   /* ... by the write of this number; 0: it is not */
 	bool fenced;	   /* a write was refused: somebody else has it */
@@ -85,6 +91,8 @@ struct mqtt_copy {
 	size_t count;
 	struct copy_client *first;
 	struct copy_client *checks;
+	struct copy_client *told;	/* the one that was told first */
+	struct copy_client **told_end;
 	struct copy_todo load;
 	struct copy_todo anew;
 	struct copy_will *wills;
@@ -107,7 +115,8 @@ struct mqtt_copy {
 	size_t fenced;	/* clients that are */
 	size_t to_load; /* owned ones that are not loaded */
 	size_t asked;	/* claims and loads under way */
-	size_t waiting; /* requests */
+	struct copy_request *waiting; /* the one that came first; all wait as long */
+	struct copy_request **waiting_end;
 	int64_t started_us;
 	int64_t stale_us; /* not before: writing anew */
 	int64_t swept_us;
@@ -120,6 +129,11 @@ struct bytes copy_id(const struct copy_client *c);
 struct copy_client *copy_find(const struct mqtt_copy *k, struct bytes id);
 struct copy_client *copy_get(struct mqtt_copy *k, struct bytes id);	/* made if it is not there */
 void copy_client_free(struct mqtt_copy *k, struct copy_client *c);
+void copy_told(struct mqtt_copy *k, struct copy_client *c);
+void copy_told_done(struct mqtt_copy *k, struct copy_client *c);	/* if it was */
+void copy_request_add(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_claim *claim, uint64_t token);
+void copy_request_told(struct mqtt_copy *k, struct copy_request *r);
+void copy_request_done(struct mqtt_copy *k, struct copy_client *c);	/* its first */
 void copy_drop(struct mqtt_copy *k, struct copy_client *c);	/* unless it is asked about */
 void copy_unfence(struct mqtt_copy *k, struct copy_client *c);
 void copy_fresh(struct mqtt_copy *k, struct copy_client *c, bool fresh);
@@ -129,10 +143,14 @@ void copy_dirty(struct mqtt_copy *k, struct copy_client *c);	/* it is to be writ
 void copy_stale(struct mqtt_copy *k, const char *why);		/* all are */
 int64_t copy_wall_ms(void);
 
-/* mqtt_copy.c */
-void copy_ask(struct mqtt_copy *k, struct copy_client *c);	/* for its first request, or to load or write it */
+/* mqtt_copy_claim.c */
 void copy_go_on(struct mqtt_copy *k);				/* loads and writes what is to be */
-void copy_answer(struct mqtt_copy *k, struct copy_client *c, uint8_t reason);	/* its first request */
+void copy_next_request(struct mqtt_copy *k, struct copy_client *c);	/* nothing is asked about it: frees it if there is none */
+void copy_wait(struct mqtt_copy *k);				/* until Redis answers, for those who may not wait for ever */
+void copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_claim *claim);
+void copy_load_is_over(struct mqtt_copy *k, struct copy_client *c, int err);
+void copy_checked(struct mqtt_copy *k, uint64_t number, int err);	/* by the writes up to this number */
+void copy_claims_tick(struct mqtt_copy *k);
 
 /* mqtt_copy_write.c */
 bool copy_unit(struct mqtt_copy *k);	/* opens one; false: Redis is too far behind */

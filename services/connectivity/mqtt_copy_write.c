@@ -169,6 +169,7 @@ session_change(struct mqtt_copy *k, const struct mqtt_change *ch)
 			return;
 		c = copy_get(k, session_id(s));
 	}
+	copy_told_done(k, c);
 	copy_fresh(k, c, false);
 	if (!c->epoch && s->shared) {
 		copy_dirty(k, c);

@@ -77,6 +77,7 @@ on_claimed(void *arg, uint64_t token, int err, const struct session_state_claim 
 	c->claim = *claim;
 	copy(c->owner, claim->owner);
 	c->claim_err = err;
+	c->claim_up = session_state_is_up(c->ss);
 	c->claims++;
 }
 

@@ -39,6 +39,7 @@ struct client {
 	struct session_state_claim claim;
 	char owner[TEXT_MAX];
 	int claims, claim_err;
+	bool claim_up;		/* questions are taken in the callback */
 	struct told_item items[TOLD_MAX];
 	size_t item_count;	/* also those beyond TOLD_MAX */
 	uint64_t last_n;

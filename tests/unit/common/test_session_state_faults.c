@@ -298,6 +298,37 @@ START_TEST(test_no_memory)
 }
 END_TEST
 
+/* Whoever hears that the connection ended before the answer may ask again when it is up, not at once. */
+START_TEST(test_claim_is_cut)
+{
+	begin("everysec");
+	ck_assert_int_eq(session_state_claim(a.ss, s("y"), false, 60, 0, 1), 0);
+	a.claim_up = true;
+	redis_kill(&redis);
+	UNTIL(loop, a.claims == 2);
+	ck_assert_int_eq(a.claim_err, ERR_CLOSED);
+	ck_assert(!a.claim_up);
+	ck_assert_int_eq(session_state_claim(a.ss, s("y"), false, 60, 0, 1), ERR_CLOSED);
+	redis_restart(&redis, "everysec", NULL, NULL);
+	ck_assert_uint_gt(client_claim(&a, "y", false, 60, 0), epoch);
+	finish();
+}
+END_TEST
+
+/* What stands under a session's key and is none. */
+START_TEST(test_claim_of_what_is_none)
+{
+	begin("everysec");
+	REDIS(&redis, "SET", "roost:mqtt:session:y", "x");
+	client_claim(&a, "y", false, 60, 0);
+	ck_assert(!a.claim.present);
+	REDIS(&redis, "HSET", "roost:mqtt:session:y", "a", "?", "x", "?");
+	client_claim(&a, "y", false, 60, 1);
+	ck_assert(!a.claim.present);
+	finish();
+}
+END_TEST
+
 /* A replica takes no writes: units wait until it is no replica any more. */
 START_TEST(test_read_only)
 {
@@ -435,5 +466,6 @@ END_TEST
 UNIT_MAIN("session_state_faults", test_connections_are_cut, test_answers_write,
     test_scripts_are_forgotten, test_the_server_is_killed, test_what_was_acknowledged_is_lost,
     test_flushall_is_noticed_in_silence, test_lost_claims_are_noticed, test_no_memory,
-    test_read_only, test_loading, test_a_hung_server_is_left, test_what_waits_is_bounded,
-    test_a_hundred_thousand_messages, test_the_server_comes_later)
+    test_read_only, test_claim_is_cut, test_claim_of_what_is_none, test_loading,
+    test_a_hung_server_is_left, test_what_waits_is_bounded, test_a_hundred_thousand_messages,
+    test_the_server_comes_later)
