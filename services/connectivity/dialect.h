@@ -5,6 +5,7 @@
 #define ROOST_DIALECT_H
 
 #include "buf.h"
+#include "device_id.h"
 #include "payload.h"
 
 struct dialect_target {
@@ -22,8 +23,5 @@ struct dialect_target {
  * ERR_MALFORMED: the device id or metric in it is invalid; ERR_REFUSED: it means the client's own device, and identity is
  * empty or no device id. */
 int dialect_match(struct bytes topic, struct bytes identity, struct dialect_target *ret);
-
-/* NULL for a device id: UTF-8, 1..DEVICE_ID_MAX bytes, no + # / and no control characters; else what is wrong with it. */
-const char *device_id_fault(struct bytes id);
 
 #endif

@@ -357,13 +357,20 @@ START_TEST(test_golden_frames)
 		const char *file;
 		enum msg_type type;
 	} vectors[] = {
+		{ "tests/vectors/attribute-1.hex", MSG_ATTRIBUTE },
 		{ "tests/vectors/batch-1.hex", MSG_STREAM_BATCH },
+		{ "tests/vectors/change-1.hex", MSG_CHANGE },
+		{ "tests/vectors/changed-1.hex", MSG_CHANGED },
 		{ "tests/vectors/commit-1.hex", MSG_COMMIT },
+		{ "tests/vectors/credential-1.hex", MSG_CREDENTIAL },
+		{ "tests/vectors/credential-2.hex", MSG_CREDENTIAL },
+		{ "tests/vectors/device-1.hex", MSG_DEVICE },
 		{ "tests/vectors/hello-1.hex", MSG_HELLO },
 		{ "tests/vectors/hello-2.hex", MSG_HELLO },
 		{ "tests/vectors/mqtt_message-1.hex", MSG_MQTT_MESSAGE },
 		{ "tests/vectors/mqtt_delivery-1.hex", MSG_MQTT_DELIVERY },
 		{ "tests/vectors/mqtt_will-1.hex", MSG_MQTT_WILL },
+		{ "tests/vectors/profile-1.hex", MSG_PROFILE },
 		{ "tests/vectors/welcome-1.hex", MSG_WELCOME },
 	};
 
@@ -398,6 +405,25 @@ START_TEST(test_golden_frames)
 		if (type == MSG_MQTT_WILL) {
 			ck_assert(msg.mqtt_will.life == 42 && msg.mqtt_will.delay == 30);
 			ck_assert_int_eq(codec_decode(msg.mqtt_will.message, &type, &msg), 0);
+		}
+		if (type == MSG_ATTRIBUTE)
+			ck_assert(
+			    msg.attribute.scope == 3 && bytes_equal_str(msg.attribute.value, "2"));
+		if (type == MSG_CHANGED)
+			ck_assert(msg.changed.code == 2 && msg.changed.version == 4);
+		if (type == MSG_CREDENTIAL)
+			ck_assert(msg.credential.version == (msg.credential.revoked ? 1 : 300) &&
+				  msg.credential.kind == (msg.credential.revoked ? 2 : 1));
+		if (type == MSG_DEVICE)
+			ck_assert(msg.device.version == 300 && msg.device.blocked &&
+				  msg.device.erase &&
+				  bytes_equal_str(msg.device.speaks_for, "gh-1-*\nplc-7"));
+		if (type == MSG_PROFILE)
+			ck_assert(
+			    msg.profile.removed && bytes_equal_str(msg.profile.definition, "{}"));
+		if (type == MSG_CHANGE) {
+			ck_assert(msg.change.expected == 3 && msg.change.create);
+			ck_assert_int_eq(codec_decode(msg.change.body, &type, &msg), 0);
 		}
 		if (type == MSG_MQTT_MESSAGE)
 			ck_assert(msg.mqtt_message.qos == 2 && msg.mqtt_message.retain &&
