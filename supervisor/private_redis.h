@@ -14,7 +14,9 @@
 /* The text of redis.conf. */
 void redis_config(struct buf *out);
 /* sh -c SCRIPT redis PATH, in <data_dir>/redis: becomes redis-server, after its file was checked. A power cut may leave zeros at
- * the end of the file, and with those redis-server does not start: they are cut off. What cannot be mended is put aside. */
+ * the end of the file, and with those redis-server does not start: they are cut off. A kill may cut a transaction (all writes of
+ * a script are one): redis-server 7.0 then keeps those of its commands that are whole, without their EXEC, and carries them out
+ * at its next start but one: they are cut off too. What cannot be mended is put aside. */
 extern const char redis_repair_script[];
 /* Makes <data_dir>/redis and the configuration in it. ERR_IO, with a sentence in err. */
 int redis_prepare(const char *data_dir, struct buf *err);

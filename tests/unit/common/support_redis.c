@@ -31,11 +31,27 @@ answers(struct test_redis *t)
 	return ok;
 }
 
+/* As the private Redis is started (supervisor/private_redis.c): redis-server alone leaves the beginning of a batch that a kill has
+ * cut off in its file, and carries it out at the start after the next. */
+static void
+check_file(const struct test_redis *t)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command),
+	    "f=%s/appendonlydir/appendonly.aof.manifest; [ ! -e $f ] || echo y | "
+	    "redis-check-aof --fix $f > /dev/null 2>&1",
+	    t->dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
 void
 redis_restart(struct test_redis *t, const char *fsync, const char *arg, const char *value)
 {
-	int64_t deadline = clock_mono_us() + START_US;
+	int64_t deadline;
 
+	check_file(t);
+	deadline = clock_mono_us() + START_US;
 	t->pid = fork();
 	ck_assert_int_ge(t->pid, 0);
 	if (t->pid == 0) {

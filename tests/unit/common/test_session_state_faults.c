@@ -181,6 +181,38 @@ START_TEST(test_the_server_is_killed)
 }
 END_TEST
 
+/* The file ends within a batch: nothing of that is carried out, not at the next start and not at any later one. */
+START_TEST(test_a_batch_is_torn)
+{
+	char command[160];
+
+	begin("always");
+	for (int i = 0; i < 20; i++)
+		write_one(&a);
+	client_flush(&a);
+	for (int start = 0; start < 3; start++) {
+		redis_kill(&redis);
+		snprintf(command, sizeof(command), "truncate -s %s %s/appendonlydir/*.incr.aof",
+		    start == 0 ? "-1000" : "-0", redis.dir);
+		ck_assert_int_eq(system(command), 0);
+		redis_restart(&redis, "always", NULL, NULL);
+		if (start > 0)
+			continue;
+		UNTIL(loop, a.losts == 1 && session_state_is_up(a.ss));
+		epoch = client_claim(&a, "x", true, 60, 0);
+		write_one(&a);
+		client_flush(&a);
+		ck_assert_uint_eq(a.seq, 1);
+	}
+	write_one(&a);
+	client_flush(&a);
+	ck_assert_int_eq(a.losts, 1);
+	ck_assert_uint_eq(a.refusal_count, 0);
+	ck_assert_uint_eq(a.seq, 2);
+	finish();
+}
+END_TEST
+
 static void
 kill_file(void)
 {
@@ -464,8 +496,8 @@ START_TEST(test_the_server_comes_later)
 END_TEST
 
 UNIT_MAIN("session_state_faults", test_connections_are_cut, test_answers_write,
-    test_scripts_are_forgotten, test_the_server_is_killed, test_what_was_acknowledged_is_lost,
-    test_flushall_is_noticed_in_silence, test_lost_claims_are_noticed, test_no_memory,
-    test_read_only, test_claim_is_cut, test_claim_of_what_is_none, test_loading,
-    test_a_hung_server_is_left, test_what_waits_is_bounded, test_a_hundred_thousand_messages,
-    test_the_server_comes_later)
+    test_scripts_are_forgotten, test_the_server_is_killed, test_a_batch_is_torn,
+    test_what_was_acknowledged_is_lost, test_flushall_is_noticed_in_silence,
+    test_lost_claims_are_noticed, test_no_memory, test_read_only, test_claim_is_cut,
+    test_claim_of_what_is_none, test_loading, test_a_hung_server_is_left,
+    test_what_waits_is_bounded, test_a_hundred_thousand_messages, test_the_server_comes_later)
