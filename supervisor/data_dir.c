@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,10 @@
 #include "log.h"
 
 #define PATH_BYTES (DATA_DIR_MAX + 32)
-#define WRITE_MAX 4096	  /* bytes of a file that data_dir_write() writes */
+#define WRITE_MAX 4096 /* bytes of a file that data_dir_write() writes */
+#define PID_TEXT 32
+#define LOCK_WAIT_MS 2000
+#define LOCK_STEP_MS 5
 #define OVERWRITE_MAX 512 /* of those, what is overwritten in place when there is no room */
 
 /* One that is there already (a volume, a directory made by hand) may be readable, since all in it is made private; not
@@ -37,11 +42,30 @@ make_dir(const char *path, struct buf *err)
 	return ERR_CONFIG;
 }
 
-/* The flock says that it is taken, the number in the file says by whom. */
+/* The flock says that it is taken, the number in the file says by whom. A supervisor that was killed while it started a child
+ * leaves the lock to that child, until this has become another program: that is waited for. */
+static bool
+take(int fd, char pid[PID_TEXT])
+{
+	for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_STEP_MS) {
+		ssize_t n = pread(fd, pid, PID_TEXT - 1, 0);
+		long number;
+		bool alive;
+
+		pid[n > 0 ? strcspn(pid, " \n") : 0] = '\0';
+		number = strtol(pid, NULL, 10);
+		alive = number <= 0 || kill((pid_t)number, 0) == 0 || errno != ESRCH;
+		if (alive || waited_ms >= LOCK_WAIT_MS)
+			return false;
+		(void)poll(NULL, 0, LOCK_STEP_MS);
+	}
+	return true;
+}
+
 static int
 lock(const char *data_dir, const char *hint, int *ret_fd, struct buf *err)
 {
-	char path[PATH_BYTES], pid[32] = "";
+	char path[PATH_BYTES], pid[PID_TEXT] = "";
 	ssize_t n;
 	int fd;
 
@@ -51,9 +75,7 @@ lock(const char *data_dir, const char *hint, int *ret_fd, struct buf *err)
 		buf_addf(err, "data_dir: %s: %s", path, strerror(errno));
 		return ERR_CONFIG;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		n = pread(fd, pid, sizeof(pid) - 1, 0);
-		pid[n > 0 ? strcspn(pid, " \n") : 0] = '\0';
+	if (!take(fd, pid)) {
 		buf_addf(err,
 		    "data_dir %s is served by another Roost already (pid %s); stop that one with "
 		    "`roost "

@@ -1,9 +1,11 @@
 /* test_data_dir.c - lock, format and lives of a data_dir, across restarts and damage */
 #include "data_dir.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -60,6 +62,65 @@ START_TEST(test_lock_is_exclusive)
 	ck_assert_int_eq(second, -1);
 	close(fd);
 	ck_assert_int_eq(data_dir_open(dir, "", &fd, &err), 0);
+	close(fd);
+	end();
+}
+END_TEST
+
+/* Whether that process has the lock's file open. */
+static bool
+has_it_open(pid_t pid)
+{
+	char folder[64], path[350], target[128];
+	const struct dirent *e;
+	bool found = false;
+	DIR *d;
+
+	snprintf(folder, sizeof(folder), "/proc/%d/fd", (int)pid);
+	d = opendir(folder);
+	while (d && !found && (e = readdir(d))) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+		n = readlink(path, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = '\0';
+		found = strstr(target, "/supervisor.lock") != NULL;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+/* A child of one that was killed while it started it has the lock for a moment longer. */
+START_TEST(test_lock_of_one_that_was_killed)
+{
+	pid_t parent = getpid(), dead, child;
+	char text[16];
+	int fd = -1, closed[2];
+
+	begin();
+	ck_assert_int_eq(data_dir_open(dir, "", &fd, &err), 0);
+	dead = fork();
+	if (dead == 0)
+		_exit(0);
+	ck_assert_int_eq(waitpid(dead, NULL, 0), dead);
+	snprintf(text, sizeof(text), "%-10d\n", (int)dead);
+	ck_assert_int_eq(pwrite(fd, text, strlen(text), 0), (int)strlen(text));
+	ck_assert_int_eq(pipe(closed), 0);
+	child = fork();
+	if (child == 0) {
+		/* Its parent closes the lock, and opens it again to take it. */
+		(void)!read(closed[0], text, 1);
+		while (!has_it_open(parent))
+			;
+		_exit(0);
+	}
+	close(fd);
+	ck_assert_int_eq(write(closed[1], "x", 1), 1);
+	ck_assert_msg(data_dir_open(dir, "", &fd, &err) == 0, "%s", buf_str(&err));
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	close(closed[0]);
+	close(closed[1]);
 	close(fd);
 	end();
 }
@@ -185,5 +246,6 @@ START_TEST(test_lives_damage)
 }
 END_TEST
 
-UNIT_MAIN("data_dir", test_lock_is_exclusive, test_writable_by_others, test_not_a_directory,
-    test_format_is_fixed, test_format_damage, test_lives_grow, test_lives_damage)
+UNIT_MAIN("data_dir", test_lock_is_exclusive, test_lock_of_one_that_was_killed,
+    test_writable_by_others, test_not_a_directory, test_format_is_fixed, test_format_damage,
+    test_lives_grow, test_lives_damage)
