@@ -346,6 +346,7 @@ mqtt_conn_on_deadline(struct mqtt_conn *c)
 	if (c->io.paused & MQTT_PAUSED_BY_US)
 		c->last_in_us = b->now_us;
 	mqtt_pending_trim(c);
+	mqtt_window_trim(&c->session->window);
 	if (c->keep_alive_s && b->now_us >= c->last_in_us + c->keep_alive_s * (SECOND_US * 3 / 2)) {
 		log_info("mqtt.keep_alive", LB("client", mqtt_session_id(c->session)),
 		    LU("seconds", c->keep_alive_s));

@@ -24,12 +24,13 @@
 #include "mqtt_shared.h"
 #include "mqtt_source.h"
 #include "mqtt_sys.h"
+#include "mqtt_window.h"
 
 #define MQTT_CONNECT_MAX 16384		/* bytes of a packet before CONNECT is accepted */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
 #define MQTT_WORK_MAX 200000		/* nodes visited for all clients' SUBSCRIBEs in a turn; a packet ends it */
-#define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client */
+#define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client, besides those in its window */
 #define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL, or mqtt.receive_maximum if that is more */
 #define MQTT_SPARE_MAX 4096		/* deliveries kept to be used again */
 #define MQTT_RING_MAX 131071		/* answers that one connection waits for; a token has 17 bits for them */
@@ -163,6 +164,7 @@ struct mqtt_session {
 	struct mqtt_conn *conn;		/* NULL: away */
 	struct mqtt_sub *subs;
 	struct mqtt_deliveries in_flight;	/* sent, in the order in which they were */
+	struct mqtt_window window;	/* sent too: QoS 1, never sent again */
 	struct mqtt_deliveries queue;
 	struct mqtt_delivery *resend;	/* in flight: this and those behind it were not sent on this connection */
 	struct mqtt_delivery *recent;	/* in flight: behind the one that PUBREC came for last */
@@ -306,6 +308,9 @@ void mqtt_conn_on_deadline(struct mqtt_conn *c);
 void mqtt_conn_cut(struct mqtt_conn *c);
 /* The socket is gone; frees c. */
 void mqtt_conn_free(struct mqtt_conn **c);
+
+/* Messages that were sent to it and are not acknowledged. */
+uint32_t mqtt_in_flight(const struct mqtt_session *s);
 
 /* As ingest_answer_fn and ingest_room_fn. */
 void mqtt_broker_answer(struct mqtt_broker *b, uint64_t token, uint32_t verdict, const struct bytes *record);

@@ -1,6 +1,8 @@
 /* mqtt_session_acked.c - what a client says of what was sent to it: PUBACK, PUBREC, PUBCOMP; and PUBREL to it */
 #include "mqtt_session_impl.h"
 
+static const char wrong_answer[] = "not the answer that its QoS asks for";
+
 static void
 put_pubrel(struct mqtt_conn *c, uint16_t packet_id, uint8_t reason)
 {
@@ -92,13 +94,35 @@ belongs(const struct mqtt_delivery *d, enum mqtt_type type)
 	return d->qos == 2 && (type == MQTT_PUBREC || d->state == MQTT_RELEASED);
 }
 
+/* Of one in the window, or for it the wrong answer. */
+static bool
+on_window(struct mqtt_conn *c, enum mqtt_type type, uint16_t packet_id)
+{
+	struct mqtt_session *s = c->session;
+
+	if (type != MQTT_PUBACK) {
+		if (!mqtt_window_has(&s->window, packet_id))
+			return false;
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, wrong_answer);
+		return true;
+	}
+	if (!mqtt_window_take(&s->window, packet_id))
+		return false;
+	c->out_unacked--;
+	mqtt_pump(c->broker, s);
+	return true;
+}
+
 void
 mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a)
 {
-	struct mqtt_delivery *d = in_flight(c->session, type, a->packet_id);
+	struct mqtt_delivery *d;
 
+	if (on_window(c, type, a->packet_id))
+		return;
+	d = in_flight(c->session, type, a->packet_id);
 	if (d && !belongs(d, type))
-		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, "not the answer that its QoS asks for");
+		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, wrong_answer);
 	else if (type == MQTT_PUBREC)
 		on_pubrec(c, d, a);
 	else if (d)

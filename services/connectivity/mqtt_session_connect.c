@@ -105,8 +105,8 @@ take_limits(struct mqtt_conn *c, const struct mqtt_connect *q)
 	const struct mqtt_props *p = &q->props;
 
 	c->keep_alive_s = q->keep_alive_s;
-	c->out_receive_max = MQTT_IN_FLIGHT_MAX;
-	if (mqtt_has(p, MQTT_PROP_RECEIVE_MAXIMUM) && p->receive_maximum < MQTT_IN_FLIGHT_MAX)
+	c->out_receive_max = UINT16_MAX;
+	if (mqtt_has(p, MQTT_PROP_RECEIVE_MAXIMUM) && p->receive_maximum < UINT16_MAX)
 		c->out_receive_max = (uint16_t)p->receive_maximum;
 	c->problem_info = !mqtt_has(p, MQTT_PROP_PROBLEM_INFO) || p->problem_info;
 }

@@ -98,10 +98,10 @@ is_kept(const struct mqtt_session *s)
 	return s->expiry_s || s->shared;
 }
 
-uint16_t
-mqtt_packet_id_of(uint64_t n)
+uint32_t
+mqtt_in_flight(const struct mqtt_session *s)
 {
-	return (uint16_t)((n - 1) % UINT16_MAX + 1);
+	return s->in_flight.count + s->window.count;
 }
 
 static bool
@@ -115,16 +115,37 @@ has_id(const struct mqtt_deliveries *list, uint16_t packet_id)
 
 /* The next number whose packet id is free; there always is one, for what is numbered is bounded. Numbers are in the order of the
  * lists: only when the oldest is a whole round behind may an id be taken. */
+static uint64_t
+next_number(struct mqtt_session *s)
+{
+	const struct mqtt_delivery *oldest = s->in_flight.head ? s->in_flight.head : s->queue.head;
+	bool taken;
+
+	do {
+		uint16_t packet_id = mqtt_packet_id_of(++s->n);
+
+		taken = s->window.count && s->n - s->window.first >= UINT16_MAX &&
+			mqtt_window_has(&s->window, packet_id);
+		/* In the queue of a session that is not kept none has a number yet. */
+		if (oldest && oldest->n && s->n - oldest->n >= UINT16_MAX)
+			taken = taken || has_id(&s->in_flight, packet_id) ||
+				has_id(&s->queue, packet_id);
+	} while (taken);
+	return s->n;
+}
+
 static void
 count_in(struct mqtt_session *s, struct mqtt_delivery *d)
 {
-	const struct mqtt_delivery *oldest = s->in_flight.head ? s->in_flight.head : s->queue.head;
+	d->n = next_number(s);
+	d->packet_id = mqtt_packet_id_of(d->n);
+}
 
-	do {
-		d->n = ++s->n;
-		d->packet_id = mqtt_packet_id_of(d->n);
-	} while (oldest && d->n - oldest->n >= UINT16_MAX &&
-		 (has_id(&s->in_flight, d->packet_id) || has_id(&s->queue, d->packet_id)));
+/* Nothing but its number is needed until its PUBACK comes. */
+static bool
+is_light(const struct mqtt_session *s, unsigned qos, const struct mqtt_group *group)
+{
+	return qos == 1 && !group && !is_kept(s);
 }
 
 static void
@@ -342,10 +363,15 @@ pump_queue(struct mqtt_broker *b, struct mqtt_session *s)
 			mqtt_delivery_free(b, s, d);
 			continue;
 		}
+		s->conn->out_unacked++;
+		if (is_light(s, d->qos, d->group) && mqtt_window_fits(&s->window, d->n)) {
+			mqtt_window_add(&s->window, d->n);
+			mqtt_delivery_free(b, s, d);
+			continue;
+		}
 		d->state = MQTT_SENT;
 		d->dup = true;
 		d->counts = true;
-		s->conn->out_unacked++;
 		mqtt_delivery_append(&s->in_flight, d);
 		mqtt_change_delivery(b, s, MQTT_CHANGE_SENT, d);
 		if (!is_kept(s) && !d->group)
@@ -420,6 +446,28 @@ must_queue(const struct mqtt_session *s, const struct mqtt_how *how)
 	       c->out_unacked >= c->out_receive_max || s->in_flight.count >= MQTT_IN_FLIGHT_MAX;
 }
 
+/* A message that is sent at once is in flight; its number. */
+static uint64_t
+fly(struct mqtt_broker *b, struct mqtt_session *s, unsigned qos)
+{
+	uint64_t n = next_number(s);
+	struct mqtt_delivery *d;
+
+	s->conn->out_unacked++;
+	if (is_light(s, qos, NULL) && mqtt_window_fits(&s->window, n)) {
+		mqtt_window_add(&s->window, n);
+		return n;
+	}
+	d = mqtt_delivery_new(b, NULL, 0);
+	d->n = n;
+	d->packet_id = mqtt_packet_id_of(n);
+	d->qos = (uint8_t)qos;
+	d->state = MQTT_SENT;
+	d->counts = true;
+	mqtt_delivery_append(&s->in_flight, d);
+	return n;
+}
+
 /* Sent at once, without a copy; false: the output is full. */
 static bool
 send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
@@ -436,17 +484,8 @@ send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *
 	}
 	if (!out_has_room(b, c, size))
 		return false;
-	if (how->qos) {
-		struct mqtt_delivery *d = mqtt_delivery_new(b, NULL, 0);
-
-		count_in(s, d);
-		d->qos = (uint8_t)how->qos;
-		d->state = MQTT_SENT;
-		d->counts = true;
-		c->out_unacked++;
-		mqtt_delivery_append(&s->in_flight, d);
-		o.packet_id = d->packet_id;
-	}
+	if (how->qos)
+		o.packet_id = mqtt_packet_id_of(fly(b, s, how->qos));
 	put(b, c, &o);
 	return true;
 }
@@ -502,6 +541,8 @@ void
 mqtt_deliver_detach(struct mqtt_session *s)
 {
 	unstall(s);
+	/* They end with the connection. */
+	mqtt_window_fini(&s->window);
 	s->resend = NULL;
 	s->recent = NULL;
 	for (struct mqtt_delivery *d = s->in_flight.head; d; d = d->next)
@@ -532,6 +573,7 @@ mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s)
 	struct mqtt_deliveries *const lists[] = { &s->in_flight, &s->queue };
 
 	unstall(s);
+	mqtt_window_fini(&s->window);
 	s->resend = s->recent = NULL;
 	for (size_t i = 0; i < COUNT_OF(lists); i++) {
 		while (lists[i]->head) {

@@ -106,7 +106,6 @@ void mqtt_delivery_take_out(struct mqtt_deliveries *list, struct mqtt_delivery *
 void mqtt_delivery_forget(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);	/* its message */
 void mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);
 void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for a write */
-uint16_t mqtt_packet_id_of(uint64_t n);
 
 /* mqtt_session_acked.c */
 void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a);	/* PUBACK, PUBREC, PUBCOMP */

@@ -78,7 +78,7 @@ stamp(struct mqtt_broker *b, struct mqtt_match *matches, uint32_t i)
 static uint32_t
 load_of(const struct mqtt_broker *b, const struct mqtt_session *s)
 {
-	uint32_t load = s->in_flight.count + s->queue.count;
+	uint32_t load = mqtt_in_flight(s) + s->queue.count;
 
 	if (!s->conn)
 		return load + 2 * LOAD_BEHIND;

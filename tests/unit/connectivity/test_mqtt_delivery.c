@@ -19,10 +19,10 @@ START_TEST(publish_subscribe)
 	feed(p);
 	CHECK_OUT(p, "\x40\2\0\7\x40\2\0\x08");
 	CHECK_OUT(s, "\x30\7\0\3a/b\0x\x32\x09\0\3a/c\0\1\0y");
-	ck_assert_uint_eq(s->session->in_flight.count, 1);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 1);
 	put_puback(&in, 1);
 	feed(s);
-	ck_assert_uint_eq(s->session->in_flight.count, 0);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
 	put_unsubscribe(&in, 5, 2, "a/+");
 	put_unsubscribe(&in, 5, 3, "a/+");
 	feed(s);
@@ -59,9 +59,106 @@ START_TEST(packet_ids_go_round)
 		}
 		want = want == 65535 ? 2 : want + 1;
 	}
-	ck_assert_uint_eq(s->session->in_flight.count, 1);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 1);
 	gone(p);
 	gone(s);
+}
+END_TEST
+
+/* Ids of the PUBLISHes in the output, which is then empty; how many these are. */
+static unsigned
+take_ids(struct mqtt_conn *s, uint16_t *ids)
+{
+	const size_t size = 2 + 3 + 2 + 1; /* topic "a", payload "x" */
+	unsigned n = 0;
+
+	for (size_t at = 0; s->io.out && at < s->io.out->len; at += size) {
+		ck_assert_uint_eq(s->io.out->data[at], 0x32);
+		ids[n++] = (uint16_t)(s->io.out->data[at + 5] << 8 | s->io.out->data[at + 6]);
+	}
+	ignore_out(s);
+	return n;
+}
+
+/* Of a session that ends with its connection bits are kept, then deliveries, then the queue; all of it arrives when the client
+ * acknowledges, in whatever order. */
+START_TEST(many_that_are_not_acknowledged)
+{
+	static uint16_t ids[30000];
+	const unsigned all = MQTT_WINDOW_MAX + MQTT_IN_FLIGHT_MAX + 100;
+	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s");
+	unsigned got = 0;
+
+	b.config.queue_max = 500;
+	b.config.queue_bytes_max = b.config.offline_bytes_max = 1000000;
+	put_subscribe(&in, 4, 1, "a", 1);
+	feed(s);
+	ignore_out(s);
+	for (unsigned i = 0; i < all; i++) {
+		put_publish(&in, 4, 2, 1, "a", "x");
+		feed(p);
+		ignore_out(p);
+		got += take_ids(s, ids + got);
+	}
+	ck_assert_uint_eq(mqtt_in_flight(s->session), got);
+	ck_assert_uint_eq(s->session->in_flight.count, MQTT_IN_FLIGHT_MAX);
+	ck_assert_uint_ge(s->session->queue.count, 100);
+	ck_assert_uint_eq(got + s->session->queue.count, all);
+	for (unsigned i = 0; i < got; i++)
+		ck_assert_uint_eq(ids[i], i + 1);
+	/* Every other one of those that were sent, then all. */
+	for (unsigned i = 0, sent = got; i < sent; i += 2)
+		put_puback(&in, ids[i]);
+	feed(s);
+	got += take_ids(s, ids + got);
+	ck_assert_uint_eq(got, all);
+	ck_assert_uint_eq(s->session->queue.count, 0);
+	for (unsigned i = all; i-- > 0;)
+		put_puback(&in, ids[i]);
+	feed(s);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
+	ck_assert_uint_eq(s->out_unacked, 0);
+	ck_assert_uint_eq(b.queued_bytes, 0);
+	CHECK_OUT(s, "");
+	gone(p);
+	gone(s);
+}
+END_TEST
+
+/* A client of 5.0 says how many it takes, whatever we would keep. */
+START_TEST(the_receive_maximum_holds)
+{
+	const struct {
+		const char *connect;
+		unsigned most;
+	} cases[] = {
+		{ "\x10\x11\0\4MQTT\5\2\0\x3c\3\x21\0\2\0\1s", 2 },
+		{ "\x10\x11\0\4MQTT\5\2\0\x3c\3\x21\7\xd0\0\1s", 2000 },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct mqtt_conn *p = connected(4, 1, "p"), *s = mqtt_conn_new(&b, true);
+
+		buf_add(&in, cases[i].connect, 19);
+		feed(s);
+		put_subscribe(&in, 5, 1, "a", 1);
+		feed(s);
+		ignore_out(s);
+		for (unsigned n = 0; n < cases[i].most + 5; n++) {
+			put_publish(&in, 4, 2, 1, "a", "x");
+			feed(p);
+			ignore_out(p);
+			ignore_out(s);
+		}
+		ck_assert_uint_eq(mqtt_in_flight(s->session), cases[i].most);
+		ck_assert_uint_eq(s->session->queue.count, 5);
+		put_puback(&in, 1);
+		feed(s);
+		ck_assert_uint_eq(mqtt_in_flight(s->session), cases[i].most);
+		ck_assert_uint_eq(s->session->queue.count, 4);
+		gone(p);
+		gone(s);
+	}
 }
 END_TEST
 
@@ -93,7 +190,7 @@ START_TEST(overlapping_subscriptions_deliver_once)
 	put_publish(&in, 5, 2, 9, "a/b", "x");
 	feed(c);
 	ck_assert_uint_eq(c->io.out->data[0], 0x32);
-	ck_assert_uint_eq(c->session->in_flight.count, 1);
+	ck_assert_uint_eq(mqtt_in_flight(c->session), 1);
 	/* Both identifiers, in some order. */
 	ck_assert_uint_eq(c->io.out->data[9], 4);
 	ck_assert_uint_eq(c->io.out->data[11] + c->io.out->data[13], 11);
@@ -196,7 +293,7 @@ START_TEST(kept_sessions)
 	put_puback(&in, 1);
 	put_puback(&in, 9);
 	feed(s);
-	ck_assert_uint_eq(s->session->in_flight.count, 0);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
 	ck_assert_ptr_null(s->session->in_flight.tail);
 	ck_assert_uint_eq(b.queued_bytes, 0);
 	gone(s);
@@ -386,6 +483,8 @@ main(void)
 		subscriptions_are_checked,
 		retained_messages,
 		aliases,
+		many_that_are_not_acknowledged,
+		the_receive_maximum_holds,
 		kept_sessions,
 		sessions_expire_and_are_bounded,
 		queues_are_bounded,

@@ -90,7 +90,7 @@ START_TEST(too_large_for_the_client)
 	feed(s);
 	ck_assert_int_eq(s->state, MQTT_UP);
 	ignore_out(s);
-	ck_assert_uint_eq(s->session->in_flight.count, 1);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 1);
 	ck_assert_uint_eq(s->session->queue.count, 0);
 	ck_assert_uint_eq(s->out_unacked, 1);
 	put_puback(&in, 2);
@@ -134,7 +134,7 @@ START_TEST(a_full_queue)
 	gone(p);
 	gone(old);
 	s = resumed(100, "s");
-	ck_assert_uint_eq(s->session->in_flight.count, 2);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 2);
 	gone(s);
 }
 END_TEST
@@ -153,7 +153,7 @@ START_TEST(expiry_in_the_queue)
 	feed(p);
 	b.now_us += 30 * SECOND;
 	s = resumed(1000, "s");
-	ck_assert_uint_eq(s->session->in_flight.count, 1);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 1);
 	ck_assert_mem_eq(
 	    s->io.out->data + s->io.out->len - 14, "\x32\x0c\0\1a\0\2\5\2\0\0\0\x46y", 14);
 	ck_assert_uint_eq(metric_get(M_MQTT_EXPIRED) - before, 1);
@@ -183,7 +183,7 @@ START_TEST(a_reader_that_stands_still)
 	}
 	ck_assert(conn_out_len(&s->io) <= config.outbound_max);
 	ck_assert_uint_gt(s->session->queue.count, 0);
-	ck_assert_uint_eq(other->session->in_flight.count, 10);
+	ck_assert_uint_eq(mqtt_in_flight(other->session), 10);
 	ck_assert(s->io.hungry);
 	for (got = 0; s->io.hungry; got++) {
 		ignore_out(s);
@@ -193,7 +193,7 @@ START_TEST(a_reader_that_stands_still)
 		ck_assert_uint_lt(got, 10);
 	}
 	ck_assert_uint_eq(s->session->queue.count, 0);
-	ck_assert_uint_eq(s->session->in_flight.count, 10);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 10);
 	gone(s);
 	gone(other);
 	gone(p);

@@ -236,13 +236,13 @@ START_TEST(to_a_subscriber)
 	put_ack(MQTT_PUBREC, 1);
 	feed(s);
 	CHECK_OUT(s, "\x62\2\0\1\x62\2\0\2\x62\2\0\1");
-	ck_assert_uint_eq(s->session->in_flight.count, 3);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 3);
 	put_ack(MQTT_PUBCOMP, 2);
 	put_ack(MQTT_PUBCOMP, 1);
 	buf_add(&in, "\x50\3\0\3\x80", 5); /* PUBREC with an error ends it (4.3.3) */
 	feed(s);
 	CHECK_OUT(s, "");
-	ck_assert_uint_eq(s->session->in_flight.count, 0);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
 	ck_assert_uint_eq(s->out_unacked, 0);
 	gone(p);
 	gone(s);
@@ -302,7 +302,7 @@ START_TEST(sent_again_on_the_next_connection)
 	put_ack(MQTT_PUBCOMP, 2);
 	feed(s);
 	CHECK_OUT(s, "\x62\2\0\2\x62\2\0\4");
-	ck_assert_uint_eq(s->session->in_flight.count, 0);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
 	ck_assert_uint_eq(b.queued_bytes, 0);
 	gone(s);
 	gone(p);
@@ -328,7 +328,7 @@ START_TEST(a_smaller_receive_maximum)
 	feed(s);
 	ck_assert_int_eq(s->state, MQTT_UP);
 	ck_assert_uint_eq(s->out_unacked, 2);
-	ck_assert_uint_eq(s->session->in_flight.count, 4);
+	ck_assert_uint_eq(mqtt_in_flight(s->session), 4);
 	ignore_out(s);
 	put_ack(MQTT_PUBCOMP, 1);
 	put_ack(MQTT_PUBREC, 2);
@@ -408,7 +408,7 @@ START_TEST(acknowledged_in_any_order)
 			step[id]++;
 			left--;
 		}
-		ck_assert_uint_eq(s->session->in_flight.count, 0);
+		ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
 		ck_assert_uint_eq(s->out_unacked, 0);
 		gone(s);
 		gone(p);
