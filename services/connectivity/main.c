@@ -200,6 +200,8 @@ mqtt_config_of(const struct settings *st)
 		.sessions_max = (size_t)settings_int(st, SET_MQTT_SESSIONS_MAX),
 		.session_expiry_max_s = settings_ms(st, SET_MQTT_SESSION_EXPIRY_MAX) / 1000,
 		.subscriptions_max = (size_t)settings_int(st, SET_MQTT_SUBSCRIPTIONS_MAX),
+		.subscriptions_bytes_max =
+		    (size_t)settings_int(st, SET_MQTT_SUBSCRIPTIONS_MIB) * MIB,
 		.retained_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MAX),
 		.retained_bytes_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MIB) * MIB,
 		.offline_bytes_max = (size_t)settings_int(st, SET_MQTT_OFFLINE_MIB) * MIB,

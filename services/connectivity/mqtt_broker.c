@@ -92,7 +92,9 @@ mqtt_broker_tick(struct mqtt_broker *b)
 	metric_set(M_MQTT_SESSIONS, b->session_count);
 	metric_set(M_MQTT_SUBSCRIPTIONS, b->router.sub_count);
 	metric_set(M_MQTT_SUBSCRIPTIONS_SHARED, b->router.shared_count);
+	metric_set(M_MQTT_SUBSCRIPTION_BYTES, mqtt_router_bytes(&b->router));
 	metric_set(M_MQTT_RETAINED, b->retained.count);
+	metric_set(M_MQTT_RETAINED_BYTES, b->retained.bytes + b->retained.tree.bytes);
 	metric_set(M_MQTT_QUEUED_BYTES, b->queued_bytes);
 	metric_set(M_MQTT_HELD_BYTES, b->held_bytes);
 }

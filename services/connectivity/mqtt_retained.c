@@ -102,13 +102,13 @@ mqtt_retained_fini(struct mqtt_retained *r)
 	mqtt_tree_fini(&r->tree);
 }
 
-/* Beside all but the older message of its topic. */
+/* Beside all but the older message of its topic, whose levels are in the tree. */
 static bool
 has_room(
     const struct mqtt_retained *r, const struct mqtt_message *m, const struct mqtt_message *old)
 {
 	bool counts = old && !old->own;
-	size_t bytes = r->bytes - (counts ? mqtt_message_bytes(old) : 0);
+	size_t bytes = r->bytes + r->tree.bytes - (counts ? mqtt_message_bytes(old) : 0);
 
 	return m->own || (r->count - counts < r->count_max && bytes <= r->bytes_max &&
 			     mqtt_message_bytes(m) <= r->bytes_max - bytes);
@@ -125,10 +125,12 @@ mqtt_retained_set(struct mqtt_retained *r, struct mqtt_message *m)
 			drop(r, node);
 		return 0;
 	}
-	if (!has_room(r, m, old))
-		return ERR_FULL;
 	if (!node)
 		node = mqtt_tree_insert(&r->tree, m->topic);
+	if (!has_room(r, m, old)) {
+		mqtt_tree_prune(&r->tree, node);
+		return ERR_FULL;
+	}
 	count_off(r, old);
 	if (!m->own) {
 		r->count++;

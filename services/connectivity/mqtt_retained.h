@@ -29,9 +29,9 @@ bool mqtt_message_expired(const struct mqtt_message *m, int64_t now_us);
 struct mqtt_retained {
 	struct mqtt_tree tree;
 	size_t count_max;
-	size_t bytes_max;
+	size_t bytes_max;		/* of messages and of the levels of their topics */
 	size_t count;			/* without our own */
-	size_t bytes;
+	size_t bytes;			/* of messages */
 };
 
 typedef void (*mqtt_retained_fn)(void *arg, struct mqtt_message *m);

@@ -267,8 +267,10 @@ mqtt_router_subscribe(struct mqtt_router *r, struct mqtt_session *session,
 		.session_link = session_list };
 	if (name.len) {
 		sub->group = group_find(node, name);
-		if (!sub->group)
+		if (!sub->group) {
 			sub->group = group_add(node, name);
+			r->group_bytes += sizeof(struct mqtt_group) + name.len;
+		}
 		sub->group->count++;
 		group_join(sub);
 		r->shared_count++;
@@ -319,6 +321,8 @@ mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub)
 	r->version++;
 	if (sub->group) {
 		tell(r, sub->node, sub->group, sub->group->count - 1);
+		if (sub->group->count == 1)
+			r->group_bytes -= sizeof(struct mqtt_group) + sub->group->name_len;
 		group_leave(sub);
 		r->shared_count--;
 	} else {
@@ -331,6 +335,16 @@ mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub)
 		sub->session_next->session_link = sub->session_link;
 	mqtt_tree_prune(&r->tree, sub->node);
 	free(sub);
+}
+
+size_t
+mqtt_router_bytes(const struct mqtt_router *r)
+{
+	/* Beside itself one has a place in the table, and one in its filter's list or in a group. */
+	const size_t each =
+	    sizeof(struct mqtt_sub) + 2 * sizeof(struct mqtt_match) + 2 * sizeof(struct mqtt_sub *);
+
+	return r->tree.bytes + r->group_bytes + r->sub_count * each;
 }
 
 /* --- matching --- */

@@ -79,6 +79,7 @@ struct mqtt_router {
 	size_t table_size;		/* a power of two, or 0 */
 	size_t sub_count;
 	size_t shared_count;		/* of these, in groups */
+	size_t group_bytes;		/* of the groups themselves */
 	struct mqtt_match *matches;	/* of mqtt_router_match(): those that are not shared, ... */
 	size_t match_count;
 	size_t match_cap;
@@ -104,6 +105,8 @@ void mqtt_router_unsubscribe(struct mqtt_router *r, struct mqtt_sub *sub);
 /* All subscriptions whose filter matches the topic (section 4.7), in ret: good until the next call. Returns how many; r->groups
  * are the groups that match. */
 size_t mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match **ret);
+/* What the subscriptions take, about. */
+size_t mqtt_router_bytes(const struct mqtt_router *r);
 /* changed, for all there is. */
 void mqtt_router_tell_all(struct mqtt_router *r);
 /* The filter as it was subscribed to, with $share/{name}/ if it is a group's. */

@@ -178,7 +178,11 @@ on_disconnect(struct mqtt_conn *c, const struct mqtt_frame *f)
 			    c, MQTT_PROTOCOL_ERROR, "session expiry was 0 and is no longer");
 			return;
 		}
-		c->session->expiry_s = d.props.session_expiry;
+		/* As at CONNECT: no longer than is promised to anybody. */
+		c->session->expiry_s =
+		    d.props.session_expiry < c->broker->config.session_expiry_max_s
+			? d.props.session_expiry
+			: (uint32_t)c->broker->config.session_expiry_max_s;
 	}
 	/* MQTT-3.1.2-8: any other reason than 0 leaves the will to be published. */
 	mqtt_conn_end(c, d.reason == MQTT_SUCCESS ? MQTT_END_NORMAL : MQTT_END_ABRUPT);

@@ -197,7 +197,8 @@ struct mqtt_config {
 	size_t outbound_max;
 	size_t sessions_max;
 	int64_t session_expiry_max_s;
-	size_t subscriptions_max;
+	size_t subscriptions_max;	/* of one session */
+	size_t subscriptions_bytes_max;	/* of all */
 	size_t retained_max;
 	size_t retained_bytes_max;
 	size_t offline_bytes_max;

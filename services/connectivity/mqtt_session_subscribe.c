@@ -24,7 +24,8 @@ subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 		return MQTT_BAD_FILTER;
 	sub = mqtt_router_find(&b->router, s, f->filter);
 	if (!sub) {
-		if (s->sub_count >= b->config.subscriptions_max)
+		if (s->sub_count >= b->config.subscriptions_max ||
+		    mqtt_router_bytes(&b->router) >= b->config.subscriptions_bytes_max)
 			return MQTT_QUOTA_EXCEEDED;
 		sub = mqtt_router_subscribe(&b->router, s, &s->subs, f->filter);
 		s->sub_count++;

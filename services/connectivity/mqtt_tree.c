@@ -10,6 +10,8 @@
 #include "mem.h"
 
 #define TABLE_MIN 16
+#define SLOTS_OF_NODE 4 /* the table is a quarter full at least while it grows, ... */
+#define MALLOC_BYTES 16 /* ... and a node costs a little more than its size */
 
 void
 mqtt_tree_init(struct mqtt_tree *t)
@@ -162,6 +164,13 @@ is(const struct mqtt_node *n, char c)
 	return n->len == 1 && n->level[0] == (uint8_t)c;
 }
 
+static size_t
+bytes_of_node(size_t level_len)
+{
+	return sizeof(struct mqtt_node) + level_len + MALLOC_BYTES +
+	       SLOTS_OF_NODE * sizeof(struct mqtt_slot);
+}
+
 static struct mqtt_node *
 add_child(struct mqtt_tree *t, struct mqtt_node *parent, struct bytes level)
 {
@@ -184,6 +193,7 @@ add_child(struct mqtt_tree *t, struct mqtt_node *parent, struct bytes level)
 	put(t, (struct mqtt_slot){
 		   .key = mqtt_tree_key(parent, mqtt_tree_hash(t, level)), .node = n });
 	t->count++;
+	t->bytes += bytes_of_node(n->len);
 	return n;
 }
 
@@ -213,6 +223,7 @@ remove_node(struct mqtt_tree *t, struct mqtt_node *n)
 	if (n->parent->hash == n)
 		n->parent->hash = NULL;
 	t->count--;
+	t->bytes -= bytes_of_node(n->len);
 	free(n);
 }
 

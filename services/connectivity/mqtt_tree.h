@@ -36,6 +36,7 @@ struct mqtt_tree {
 	struct mqtt_slot *table;
 	size_t table_size;		/* a power of two, or 0 */
 	size_t count;
+	size_t bytes;			/* of the nodes and their share of the table: no more than that is in use */
 };
 
 void mqtt_tree_init(struct mqtt_tree *t);

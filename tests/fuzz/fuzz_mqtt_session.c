@@ -86,6 +86,7 @@ static const struct mqtt_config config = {
 	.sessions_max = 4,
 	.session_expiry_max_s = 1000,
 	.subscriptions_max = 5,
+	.subscriptions_bytes_max = 4096,
 	.retained_max = 5,
 	.retained_bytes_max = 10000,
 	.offline_bytes_max = 10000,

@@ -83,6 +83,7 @@ const struct mqtt_config config = {
 	.sessions_max = 4,
 	.session_expiry_max_s = 1000,
 	.subscriptions_max = 3,
+	.subscriptions_bytes_max = 1 << 20,
 	.retained_max = 10,
 	.retained_bytes_max = 100000,
 	.offline_bytes_max = 100000,

@@ -1,5 +1,6 @@
 /* test_mqtt_limits.c - what a session and a connection may have, what is dropped then, and who is told: queues, output, sizes,
  * expiry, keep alive, rights */
+#include <stdio.h>
 #include <string.h>
 
 #include "err.h"
@@ -220,6 +221,41 @@ START_TEST(larger_than_the_output)
 }
 END_TEST
 
+/* All subscriptions together are bounded in bytes: what is there may be replaced, and room comes back. */
+START_TEST(subscriptions_are_bounded_in_bytes)
+{
+	struct mqtt_conn *c = connected(5, 1, "c");
+	char filter[256];
+	unsigned taken = 0;
+
+	b.config.subscriptions_max = 1000;
+	b.config.subscriptions_bytes_max = 1 << 18;
+	for (int n = 0; n < 1000; n++) {
+		int len = snprintf(filter, sizeof(filter), n % 2 ? "$share/g%d/x" : "%d", n);
+
+		for (int level = 1; level < 100; level++)
+			len += snprintf(filter + len, sizeof(filter) - (size_t)len, "/%d", n % 10);
+		put_subscribe(&in, 5, 1, filter, 1);
+		feed(c);
+		taken += c->io.out->data[5] == 1;
+		ck_assert(c->io.out->data[5] == 1 || c->io.out->data[5] == 0x97);
+		ignore_out(c);
+	}
+	ck_assert_uint_gt(taken, 10);
+	ck_assert_uint_lt(taken, 500);
+	ck_assert_uint_eq(b.router.sub_count, taken);
+	ck_assert_uint_lt(mqtt_router_bytes(&b.router), (1 << 18) + (1 << 15));
+	snprintf(filter, sizeof(filter), "0"); /* which is there */
+	for (int level = 1; level < 100; level++)
+		strcat(filter, "/0");
+	put_subscribe(&in, 5, 1, filter, 2);
+	feed(c);
+	CHECK_OUT(c, "\x90\4\0\1\0\2");
+	gone(c);
+	ck_assert_uint_eq(mqtt_router_bytes(&b.router), 0);
+}
+END_TEST
+
 START_TEST(keep_alive_of_the_server)
 {
 	struct mqtt_conn *c;
@@ -269,6 +305,16 @@ START_TEST(session_expiry_at_disconnect)
 	mqtt_broker_tick(&b);
 	ck_assert_uint_eq(b.session_count, 1);
 	b.now_us += SECOND;
+	mqtt_broker_tick(&b);
+	ck_assert_uint_eq(b.session_count, 0);
+	/* For ever is as long as is allowed, in what is told of it too. */
+	c = resumed(100, "c");
+	ignore_out(c);
+	buf_add(&in, "\xe0\7\0\5\x11\xff\xff\xff\xff", 9);
+	feed(c);
+	gone(c);
+	ck_assert_uint_eq(b.away_first->expiry_s, 1000);
+	b.now_us += 1000 * SECOND;
 	mqtt_broker_tick(&b);
 	ck_assert_uint_eq(b.session_count, 0);
 	/* From none to one: a protocol error. */
@@ -367,6 +413,7 @@ main(void)
 		expiry_in_the_queue,
 		a_reader_that_stands_still,
 		larger_than_the_output,
+		subscriptions_are_bounded_in_bytes,
 		keep_alive_of_the_server,
 		response_information,
 		session_expiry_at_disconnect,

@@ -318,7 +318,12 @@ END_TEST
 START_TEST(retained_is_bounded)
 {
 	struct mqtt_retained r;
-	size_t one = sizeof(struct mqtt_message) + 2;
+	size_t one;
+
+	mqtt_retained_init(&r, 1, SIZE_MAX);
+	ck_assert_int_eq(retain(&r, "a", "1", 0), 0);
+	one = r.bytes + r.tree.bytes;
+	mqtt_retained_fini(&r);
 
 	mqtt_retained_init(&r, 2, 3 * one);
 	ck_assert_int_eq(retain(&r, "a", "1", 0), 0);
@@ -336,6 +341,36 @@ START_TEST(retained_is_bounded)
 	ck_assert_int_eq(retain(&r, "c", "1", 0), ERR_FULL);
 	ck_assert_int_eq(retain(&r, "b", "22", 0), ERR_FULL);
 	ck_assert_uint_eq(retained_found(&r, "b", 0), 1);
+	ck_assert_uint_eq(r.tree.count, 2);
+	mqtt_retained_fini(&r);
+}
+END_TEST
+
+/* Many short levels take more than the message does: they count too, and go with a message that is refused. */
+START_TEST(retained_levels_are_bounded)
+{
+	struct mqtt_retained r;
+	char topic[256];
+	unsigned taken = 0;
+
+	mqtt_retained_init(&r, 1000000, 1 << 20);
+	for (int n = 0; n < 1000; n++) {
+		int len = snprintf(topic, sizeof(topic), "%d", n);
+
+		for (int level = 1; level < 100; level++)
+			len += snprintf(topic + len, sizeof(topic) - (size_t)len, "/x");
+		taken += retain(&r, topic, "1", 0) == 0;
+	}
+	ck_assert_uint_gt(taken, 10);
+	ck_assert_uint_lt(taken, (1 << 20) / (100 * sizeof(struct mqtt_node)));
+	ck_assert_uint_eq(r.count, taken);
+	ck_assert_uint_eq(r.tree.count, 100 * taken);
+	ck_assert_uint_le(r.bytes + r.tree.bytes, 1 << 20);
+	/* One that is there may be replaced. */
+	snprintf(topic, 2, "0");
+	for (int level = 1; level < 100; level++)
+		strcat(topic, "/x");
+	ck_assert_int_eq(retain(&r, topic, "2", 0), 0);
 	mqtt_retained_fini(&r);
 }
 END_TEST
@@ -363,4 +398,5 @@ START_TEST(retained_expires)
 END_TEST
 
 UNIT_MAIN("mqtt_router", matching, random_changes, any_filters, retained_matching,
-    retained_matching_is_bounded, retained_is_bounded, retained_expires)
+    retained_matching_is_bounded, retained_is_bounded, retained_levels_are_bounded,
+    retained_expires)
