@@ -228,6 +228,7 @@ relay_publish(struct relay *r)
 	f->begin_ns = r->last_ns = now;
 	f->measure_ns = now + (int64_t)(f->warmup * (double)NS);
 	end = f->measure_ns + (int64_t)(f->seconds * (double)NS);
+	begin_measuring(r, now);
 	while (now < end && !asked_to_stop && !(f->count && r->sent >= f->count) &&
 	       r->disconnected == 0) {
 		bool sent = publish_round(r);

@@ -122,7 +122,8 @@ link_open(struct relay *r, struct link *l)
 	body[at++] = (uint8_t)f->keep_alive;
 	if (f->protocol == 5) {
 		uint8_t properties[] = { 8, 0x21, (uint8_t)(f->receive_maximum >> 8),
-			(uint8_t)f->receive_maximum, 0x11, 0, 0, f->persistent ? 0x0e : 0, 0x10 };
+			(uint8_t)f->receive_maximum, 0x11, 0, 0, f->persistent ? 0x0e : 0,
+			f->persistent ? 0x10 : 0 };
 
 		memcpy(body + at, properties, sizeof(properties));
 		at += sizeof(properties);
