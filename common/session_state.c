@@ -69,16 +69,11 @@ session_send_batch(struct session_state *ss)
 	ASSERT(err == 0); /* the connection has no bound of its own */
 }
 
-int
-session_state_unit(struct session_state *ss, uint64_t token)
+void
+session_state_unit_anew(struct session_state *ss, uint64_t token)
 {
 	struct session_batch *b = ss->open;
-	size_t waiting = redis_waiting_bytes(ss->redis) + (b != NULL ? b->args.len : 0);
 
-	if (waiting >= ss->queue_max) {
-		ss->full = true;
-		return ERR_FULL;
-	}
 	if (b != NULL &&
 	    (b->op_count >= SESSION_STATE_BATCH_OPS || b->args.len >= SESSION_STATE_BATCH_BYTES))
 		session_send_batch(ss);
@@ -92,6 +87,19 @@ session_state_unit(struct session_state *ss, uint64_t token)
 	}
 	b->units[b->unit_count++] = (struct session_unit){ .token = token };
 	metric_add(M_SESSION_STATE_UNITS, 1);
+}
+
+int
+session_state_unit(struct session_state *ss, uint64_t token)
+{
+	const struct session_batch *b = ss->open;
+	size_t waiting = redis_waiting_bytes(ss->redis) + (b != NULL ? b->args.len : 0);
+
+	if (waiting >= ss->queue_max) {
+		ss->full = true;
+		return ERR_FULL;
+	}
+	session_state_unit_anew(ss, token);
 	return 0;
 }
 

@@ -159,6 +159,8 @@ int session_state_list(struct session_state *ss, enum session_state_kind kind, c
 /* The writes that follow, up to the next unit or flush, are one unit. 0, or ERR_FULL: not begun, nothing may be written.
  * Each unit ends with `done`, also one without writes. */
 int session_state_unit(struct session_state *ss, uint64_t token);
+/* For what is written anew from memory, which bounds it: however much waits, or it might never be done. */
+void session_state_unit_anew(struct session_state *ss, uint64_t token);
 /* Writes of the open unit so far: at SESSION_STATE_UNIT_OPS the caller begins another. */
 uint32_t session_state_unit_ops(const struct session_state *ss);
 

@@ -136,7 +136,14 @@ ended_meanwhile(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
 		session_state_ended(k->ss, copy_id(c), epoch);
 }
 
-/* Its new epoch: from here on changes are written. */
+/* From here on its changes are written. */
+static void
+owns(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
+{
+	c->epoch = epoch;
+	k->all_stale = false;
+}
+
 static void
 claimed_anew(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
 {
@@ -147,7 +154,7 @@ claimed_anew(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
 		ended_meanwhile(k, c, epoch);
 		return;
 	}
-	c->epoch = epoch;
+	owns(k, c, epoch);
 	copy_write_session(k, c, s);
 }
 
@@ -162,7 +169,7 @@ claimed_new(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
 		ended_meanwhile(k, c, epoch);
 		return;
 	}
-	c->epoch = epoch;
+	owns(k, c, epoch);
 	c->has_will = false;
 	/* Of the one before, if it is still here, nothing is written any more. */
 	if (s && c->requests->clean)
@@ -175,7 +182,7 @@ claimed_new(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
 static void
 claimed_present(struct mqtt_copy *k, struct copy_client *c, const struct session_state_claim *claim)
 {
-	c->epoch = claim->epoch;
+	owns(k, c, claim->epoch);
 	if (session_of(k, c)) { /* as it is there */
 		copy_todo_done(k, c);
 		if (c->requests)
@@ -290,8 +297,7 @@ say_loading(struct mqtt_copy *k)
 static void
 hold_is_over(struct mqtt_copy *k)
 {
-	if (!copy_unit(k))
-		return;
+	copy_unit_anew(k);
 	k->hold = false;
 	k->stale_us = 0;
 	k->barrier = k->issued;

@@ -253,9 +253,11 @@ copy_stale(struct mqtt_copy *k, const char *why)
 	k->hold = true;
 	k->rewrite_retained = true;
 	k->stale_us = loop_now_us(k->loop) + STALE_RETRY_US;
-	for (struct copy_client *c = k->first; c; c = c->next) {
+	/* It may be said again at every change until Redis has room. */
+	for (struct copy_client *c = k->all_stale ? NULL : k->first; c; c = c->next) {
 		if (c->epoch)
 			copy_dirty(k, c);
 		c->has_will = false;
 	}
+	k->all_stale = true;
 }

@@ -58,6 +58,12 @@ struct copy_will {
 	char id[];
 };
 
+struct copy_wills {
+	struct copy_will **table; /* by client id */
+	size_t size;		  /* a power of 2, or 0 */
+	size_t count;
+};
+
 struct copy_todo {
 	struct copy_client *first;
 	struct copy_client **end;
@@ -95,7 +101,7 @@ struct mqtt_copy {
 	struct copy_client **told_end;
 	struct copy_todo load;
 	struct copy_todo anew;
-	struct copy_will *wills;
+	struct copy_wills wills;
 	struct mqtt_message *message; /* what the open unit's enqueues are of; a reference */
 	uint64_t issued;	      /* units */
 	uint64_t done;		      /* answered */
@@ -108,6 +114,7 @@ struct mqtt_copy {
 	bool retained_in_unit;
 	bool hold;	      /* something is not in Redis and not in a unit either */
 	bool rewrite_retained;
+	bool all_stale;	      /* nobody has an epoch, or a will in Redis, since copy_stale() */
 	bool losing;	/* Redis lost what it had: that was dealt with */
 	bool listed;
 	unsigned lists_left; /* that are asked for */
@@ -154,6 +161,7 @@ void copy_claims_tick(struct mqtt_copy *k);
 
 /* mqtt_copy_write.c */
 bool copy_unit(struct mqtt_copy *k);	/* opens one; false: Redis is too far behind */
+void copy_unit_anew(struct mqtt_copy *k);	/* however far that is, for what is in memory */
 void copy_unit_end(struct mqtt_copy *k);
 void copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* all of it */
 void copy_write_life(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* connected, or since when not */
@@ -166,8 +174,12 @@ void copy_on_list_end(struct mqtt_copy *k, enum copy_list list, int err);
 void copy_load_begin(struct copy_client *c, const struct session_state_claim *claim);
 void copy_load_end(struct mqtt_copy *k, struct copy_client *c);	/* into the broker */
 void copy_load_free(struct copy_client *c);
-void copy_wills_tick(struct mqtt_copy *k);
+
+/* mqtt_copy_wills.c */
+void copy_will_add(struct mqtt_copy *k, const struct session_state_item *item);
+struct copy_will *copy_will_take(struct mqtt_copy *k, struct bytes id);	/* NULL: there is none; the caller frees it */
 void copy_will_forget(struct mqtt_copy *k, struct bytes id);	/* the client is back */
+void copy_wills_tick(struct mqtt_copy *k);
 void copy_wills_fini(struct mqtt_copy *k);
 
 /* mqtt_copy_message.c; wall_ms and now_us are the same moment */

@@ -221,7 +221,7 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 	int64_t since_ms = c->since_ms ? c->since_ms : wall_ms;
 	uint32_t expiry_s = c->owned ? c->expiry_s : SESSION_STATE_EXPIRY_NEVER;
 	struct mqtt_session *s;
-	struct copy_will **at;
+	struct copy_will *w;
 
 	expires_us = now_us + (since_ms - wall_ms) * 1000 +
 		     (expiry_s < k->broker->config.session_expiry_max_s
@@ -234,13 +234,8 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 	for (size_t i = 0; i < c->load->received_count; i++)
 		mqtt_load_received(s, c->load->received[i], -1);
 	load_subs(k, c, s);
-	for (at = &k->wills; *at; at = &(*at)->next)
-		if (bytes_equal(bytes_of((*at)->id, (*at)->id_len), copy_id(c)))
-			break;
-	if (*at) {
-		struct copy_will *w = *at;
-
-		*at = w->next;
+	w = copy_will_take(k, copy_id(c));
+	if (w) {
 		s->will = w->will;
 		s->will_us = w->due_us;
 		free(w);
@@ -250,89 +245,6 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 	/* CONNECT that waits for it says the rest. */
 	if (!c->requests && copy_unit(k))
 		copy_write_life(k, c, s);
-}
-
-/* --- wills --- */
-
-static void
-add_will(struct mqtt_copy *k, const struct session_state_item *item)
-{
-	int64_t now_us = k->broker->now_us, delay_us = (int64_t)item->will->delay * 1000000;
-	struct copy_will *w;
-
-	/* Of this life: its client is here. */
-	if (item->life == k->options.life)
-		return;
-	w = xcalloc(1, sizeof(*w) + item->key.len + 1);
-	w->id_len = (uint16_t)item->key.len;
-	memcpy(w->id, item->key.data, item->key.len);
-	w->will = copy_will_get(item->will, item->message);
-	if (item->since_ms) {
-		w->due_us = now_us + (item->since_ms - copy_wall_ms()) * 1000 + delay_us;
-	} else {
-		/* Its connection ended with its worker: it may be back at once. */
-		w->due_us =
-		    now_us +
-		    (delay_us > k->options.will_grace_us ? delay_us : k->options.will_grace_us);
-	}
-	w->next = k->wills;
-	k->wills = w;
-}
-
-static void
-will_free(struct copy_will *w)
-{
-	mqtt_will_free(&w->will);
-	free(w);
-}
-
-void
-copy_wills_fini(struct mqtt_copy *k)
-{
-	while (k->wills) {
-		struct copy_will *w = k->wills;
-
-		k->wills = w->next;
-		will_free(w);
-	}
-}
-
-void
-copy_will_forget(struct mqtt_copy *k, struct bytes id)
-{
-	for (struct copy_will **at = &k->wills; *at; at = &(*at)->next) {
-		struct copy_will *w = *at;
-
-		if (!bytes_equal(bytes_of(w->id, w->id_len), id))
-			continue;
-		*at = w->next;
-		if (copy_unit(k))
-			session_state_no_will(k->ss, id);
-		will_free(w);
-		return;
-	}
-}
-
-void
-copy_wills_tick(struct mqtt_copy *k)
-{
-	struct copy_will **at = &k->wills;
-
-	/* Who subscribes is known when all sessions are. */
-	while (mqtt_copy_is_loaded(k) && *at) {
-		struct copy_will *w = *at;
-
-		if (w->due_us > k->broker->now_us) {
-			at = &w->next;
-			continue;
-		}
-		*at = w->next;
-		mqtt_will_publish(k->broker, &w->will, NULL);
-		if (copy_unit(k))
-			session_state_no_will(k->ss, bytes_of(w->id, w->id_len));
-		will_free(w);
-		at = &k->wills;
-	}
 }
 
 /* --- lists --- */
@@ -390,7 +302,7 @@ copy_on_item(void *arg, uint64_t token, const struct session_state_item *item)
 	if (token >= COPY_LISTS)
 		add_to_load(k, (struct copy_client *)(uintptr_t)token, item);
 	else if (item->kind == SESSION_STATE_WILL)
-		add_will(k, item);
+		copy_will_add(k, item);
 	else if (item->kind == SESSION_STATE_OWNED)
 		add_owned(k, item);
 	else if (item->kind == SESSION_STATE_RETAINED)

@@ -28,6 +28,15 @@ copy_unit(struct mqtt_copy *k)
 }
 
 void
+copy_unit_anew(struct mqtt_copy *k)
+{
+	copy_unit_end(k);
+	session_state_unit_anew(k->ss, k->issued + 1);
+	k->last = ++k->issued;
+	k->open = true;
+}
+
+void
 copy_unit_end(struct mqtt_copy *k)
 {
 	k->open = false;
@@ -104,6 +113,7 @@ write_will(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session
 			(int64_t)will->delay_s * 1000;
 	copy_will_put(k, copy_id(c), c->epoch, will, since < 0 ? 1 : since);
 	c->has_will = true;
+	k->all_stale = false;
 }
 
 void
@@ -127,8 +137,7 @@ copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt
 	uint32_t at = 0;
 	uint64_t sent = 0;
 
-	if (!copy_unit(k))
-		return;
+	copy_unit_anew(k);
 	for (const struct mqtt_sub *sub = s->subs; sub; sub = sub->session_next) {
 		buf_clear(&filter);
 		mqtt_router_key(&filter, sub->node, sub->group);
@@ -198,15 +207,10 @@ session_end(struct mqtt_copy *k, const struct mqtt_change *ch)
 
 /* --- retained --- */
 
+/* In the open unit. */
 static void
-retain(struct mqtt_copy *k, const struct mqtt_message *m)
+put_retained(struct mqtt_copy *k, const struct mqtt_message *m)
 {
-	if (k->retained_in_unit)
-		copy_unit_end(k);
-	if (!copy_unit(k)) {
-		k->rewrite_retained = true;
-		return;
-	}
 	k->retained_in_unit = true;
 	if (k->options.hooks) {
 		struct copy_retained *r = xcalloc(1, sizeof(*r));
@@ -226,12 +230,25 @@ retain(struct mqtt_copy *k, const struct mqtt_message *m)
 }
 
 static void
+retain(struct mqtt_copy *k, const struct mqtt_message *m)
+{
+	if (k->retained_in_unit)
+		copy_unit_end(k);
+	if (copy_unit(k))
+		put_retained(k, m);
+	else
+		k->rewrite_retained = true;
+}
+
+static void
 retain_again(void *arg, struct mqtt_message *m)
 {
 	struct mqtt_copy *k = arg;
 
-	if (m->topic.len && m->topic.data[0] != '$' && k->rewrite_retained)
-		retain(k, m);
+	if (m->topic.len && m->topic.data[0] != '$') {
+		copy_unit_anew(k);
+		put_retained(k, m);
+	}
 }
 
 void
@@ -239,9 +256,9 @@ copy_write_retained(struct mqtt_copy *k)
 {
 	size_t visits = SIZE_MAX;
 
+	k->rewrite_retained = false;
 	(void)mqtt_retained_match(
 	    &k->broker->retained, bytes_of_str("#"), k->broker->now_us, &visits, retain_again, k);
-	k->rewrite_retained = false;
 }
 
 /* --- what the broker tells --- */

@@ -5,6 +5,7 @@ import random
 import signal
 
 import journal
+import mqtt
 import roost
 from mqtt_durable import Durable, turn
 from roost import Roost
@@ -96,6 +97,38 @@ def test_kill_of_redis_and_connectivity():
 def test_emptied_redis():
     with Roost() as r:
         messages_over(r, lambda s, p: [lambda: r.redis("FLUSHALL"), s.drop, p.drop], 0.7)
+
+
+def test_emptied_redis_gets_more_than_its_queue_takes():
+    """Sessions and retained messages are written anew, though each is more than mqtt.redis_queue_mib."""
+    big, count = b"x" * 60000, 40
+    with Roost({"mqtt.redis_queue_mib": "1"}) as r:
+        names = ["kept-%d" % n for n in range(3)]
+        for name in names:
+            with mqtt.Client(r.port, name, clean=False) as c:
+                c.send(mqtt.packet(0x82, b"\0\1" + mqtt.string("q") + b"\1"))
+                assert c.receive()[0] == mqtt.SUBACK
+        with mqtt.Client(r.port, "publisher", timeout=30 * roost.SLOW) as p:
+            def publish(topic, n, retain=0):
+                p.send(mqtt.packet(0x32 | retain, mqtt.string(topic) + n.to_bytes(2, "big") + big))
+                assert p.puback() == (n, 0)
+            for n in range(1, count + 1):
+                publish("q", n)
+                publish("r/%d" % n, n, 1)
+            r.redis("FLUSHALL")
+            publish("q", count + 1)
+        r.wait_for(lambda: r.redis("HLEN", "roost:mqtt:retained") == str(count), 20, "all that is retained in Redis")
+        pid = r.pid_of("connectivity-0")
+        kill(r, "connectivity-")
+        r.wait_for(lambda: r.pids().get("connectivity-0", pid) != pid, 10, "another life")
+        for name in names:
+            with mqtt.Client(r.port, timeout=20 * roost.SLOW) as c:
+                c.send(mqtt.connect(name, clean=False))
+                assert c.receive() == (mqtt.CONNACK, b"\1\0"), "no session"
+                for n in range(1, count + 2):
+                    first, body = c.receive()
+                    assert first & 0xF6 == 0x32 and len(body) == 5 + len(big), (n, hex(first), len(body))
+                    c.send(b"\x40\2" + body[3:5])
 
 
 def test_kill_of_everything():

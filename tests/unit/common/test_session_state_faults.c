@@ -440,6 +440,11 @@ START_TEST(test_what_waits_is_bounded)
 	ck_assert_uint_ge(units, TEST_QUEUE_MAX / sizeof(big));
 	ck_assert_uint_le(units, TEST_QUEUE_MAX / sizeof(big) + 2);
 	ck_assert_int_eq(a.rooms, 0);
+	/* What is written anew is not held up. */
+	session_state_unit_anew(a.ss, ++a.begun);
+	session_state_message(a.ss, message_of("t", "anew"));
+	session_state_enqueue(a.ss, s("x"), epoch, ++sent, &qos1);
+	ck_assert_int_eq(session_state_unit(a.ss, a.begun + 1), ERR_FULL);
 	ck_assert_int_eq(kill(redis.pid, SIGCONT), 0);
 	client_flush(&a);
 	ck_assert_int_eq(a.rooms, 1);
