@@ -66,12 +66,14 @@ on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a
 {
 	struct mqtt_session *s = c->session;
 
-	if (!d) {
-		put_pubrel(c, a->packet_id, mqtt_is_v5(c) ? MQTT_ID_NOT_FOUND : MQTT_SUCCESS);
+	/* MQTT-4.3.3-4: PUBREL answers no PUBREC that refuses. */
+	if (mqtt_is_v5(c) && a->reason >= MQTT_UNSPECIFIED) {
+		if (d)
+			done(c, d);
 		return;
 	}
-	if (mqtt_is_v5(c) && a->reason >= MQTT_UNSPECIFIED) {
-		done(c, d);
+	if (!d) {
+		put_pubrel(c, a->packet_id, mqtt_is_v5(c) ? MQTT_ID_NOT_FOUND : MQTT_SUCCESS);
 		return;
 	}
 	s->recent = d->next;

@@ -239,7 +239,8 @@ START_TEST(to_a_subscriber)
 	ck_assert_uint_eq(mqtt_in_flight(s->session), 3);
 	put_ack(MQTT_PUBCOMP, 2);
 	put_ack(MQTT_PUBCOMP, 1);
-	buf_add(&in, "\x50\3\0\3\x80", 5); /* PUBREC with an error ends it (4.3.3) */
+	buf_add(&in, "\x50\3\0\3\x80", 5);   /* PUBREC with an error ends it (4.3.3) */
+	buf_add(&in, "\x50\3\0\x09\x80", 5); /* also of one that is not known: no PUBREL */
 	feed(s);
 	CHECK_OUT(s, "");
 	ck_assert_uint_eq(mqtt_in_flight(s->session), 0);
