@@ -283,6 +283,14 @@ fail_frame(struct mqtt_conn *c, struct bytes in, const struct mqtt_fault *fault)
 	mqtt_conn_fail(c, fault->reason, fault->what);
 }
 
+static size_t
+packet_max_of(const struct mqtt_conn *c)
+{
+	size_t max = c->broker->config.packet_max;
+
+	return c->state == MQTT_UP || max < MQTT_CONNECT_MAX ? max : MQTT_CONNECT_MAX;
+}
+
 size_t
 mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 {
@@ -292,7 +300,7 @@ mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 	*ret_need = 0;
 	c->last_in_us = b->now_us;
 	while (c->state != MQTT_ENDED && !c->io.paused) {
-		size_t max = c->state == MQTT_UP ? b->config.packet_max : MQTT_CONNECT_MAX;
+		size_t max = packet_max_of(c);
 		struct bytes rest = bytes_of(in.data + at, in.len - at);
 		struct mqtt_frame f;
 		struct mqtt_fault fault;

@@ -26,7 +26,7 @@
 #include "mqtt_sys.h"
 #include "mqtt_window.h"
 
-#define MQTT_CONNECT_MAX 16384		/* bytes of a packet before CONNECT is accepted */
+#define MQTT_CONNECT_MAX 163840		/* bytes of a packet before CONNECT is accepted, if mqtt.packet_max is not less */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
 #define MQTT_WORK_MAX 200000		/* nodes visited for all clients' SUBSCRIBEs in a turn; a packet ends it */

@@ -95,6 +95,29 @@ START_TEST(too_large_before_connect_is_told_to_5)
 }
 END_TEST
 
+/* A will and a password of the largest sizes. */
+START_TEST(a_large_connect)
+{
+	static char zeros[65535];
+	struct buf body = { 0 };
+	struct mqtt_conn *c = mqtt_conn_new(&b, true);
+
+	b.config.packet_max = 262144;
+	buf_add(&body, "\0\4MQTT\5\xc6\0\x3c\0\0\1a\0\0\1w", 18);
+	buf_add(&body, "\xff\xff", 2);
+	buf_add(&body, zeros, sizeof(zeros));
+	buf_add(&body, "\0\1u\xff\xff", 5);
+	buf_add(&body, zeros, sizeof(zeros));
+	put_packet(&in, 0x10, body.data, body.len);
+	feed(c);
+	ck_assert_uint_eq(c->io.out->data[0], 0x20);
+	ck_assert_uint_eq(c->io.out->data[3], 0);
+	ck_assert_uint_eq(c->will->message->payload.len, sizeof(zeros));
+	buf_fini(&body);
+	gone(c);
+}
+END_TEST
+
 /* [MQTT-1.5.5-1]; 3.1.1 has no such rule. */
 START_TEST(a_length_not_in_its_shortest_form_is_malformed_in_5)
 {
@@ -460,6 +483,7 @@ main(void)
 		connect_of_5_tells_the_limits,
 		connect_refused,
 		too_large_before_connect_is_told_to_5,
+		a_large_connect,
 		a_length_not_in_its_shortest_form_is_malformed_in_5,
 		connect_deadline_and_keep_alive,
 		pubacks_keep_the_order_of_publishes,
