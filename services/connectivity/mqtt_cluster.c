@@ -113,7 +113,7 @@ forward_groups(struct mqtt_cluster *k, const struct msg_forward *f, unsigned qos
 {
 	uint64_t elsewhere = 0;
 
-	for (size_t i = 0; i < count && i < 64; i++) {
+	for (size_t i = 0; i < count && i < MQTT_GROUPS_ELSEWHERE; i++) {
 		const struct mqtt_interest_group *g;
 		unsigned worker;
 
@@ -136,7 +136,7 @@ mqtt_cluster_forward(
 	struct mqtt_cluster *k = arg;
 	uint64_t workers = mqtt_interest_match(&k->interest, a->view.topic);
 	struct msg_forward f = { .kind = MQTT_PEER_MESSAGE, .number = k->broker->route };
-	uint64_t elsewhere = 0;
+	uint64_t elsewhere = workers ? MQTT_ELSEWHERE : 0;
 
 	if (!workers && !k->interest.group_count)
 		return 0;
@@ -150,7 +150,7 @@ mqtt_cluster_forward(
 		if (workers >> i & 1)
 			pass_on(k, i, &f, a->view.qos);
 	if (count)
-		elsewhere = forward_groups(k, &f, a->view.qos, groups, count);
+		elsewhere |= forward_groups(k, &f, a->view.qos, groups, count);
 	for (size_t i = 0; i < k->interest.group_count; i++) {
 		const struct mqtt_interest_group *g = k->interest.groups[i];
 		struct bytes key = bytes_of(g->key, g->key_len);
@@ -159,8 +159,10 @@ mqtt_cluster_forward(
 		if (mqtt_router_group(&k->broker->router, key))
 			continue;
 		worker = choose(k, g, 0);
-		if (worker != k->peers.self)
-			pass_to_group(k, f, key, worker, a->view.qos);
+		if (worker == k->peers.self)
+			continue;
+		elsewhere |= MQTT_ELSEWHERE;
+		pass_to_group(k, f, key, worker, a->view.qos);
 	}
 	return elsewhere;
 }

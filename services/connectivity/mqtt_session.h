@@ -33,6 +33,8 @@
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client, besides those in its window */
 #define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL, or mqtt.receive_maximum if that is more */
 #define MQTT_SPARE_MAX 4096		/* deliveries kept to be used again */
+#define MQTT_GROUPS_ELSEWHERE 63	/* of a topic's groups that other workers may serve in our place */
+#define MQTT_ELSEWHERE (1ull << MQTT_GROUPS_ELSEWHERE)
 #define MQTT_RING_MAX 131071		/* answers that one connection waits for; a token has 17 bits for them */
 
 /* Why input waits: bits of conn.paused. */
@@ -236,7 +238,8 @@ struct mqtt_ops {
 	uint64_t (*change)(void *arg, const struct mqtt_change *change);
 	bool (*claim)(void *arg, const struct mqtt_claim *claim, uint64_t token);
 	/* Other workers, NULL: there are none. forward: a message that came from a client here is for their subscribers too; of the
-	 * groups that match here those whose bit is set in the result are served there. */
+	 * groups that match here (the first 63) those whose bit is set in the result are served there; MQTT_ELSEWHERE: somebody
+	 * is. */
 	uint64_t (*forward)(void *arg, const struct mqtt_arrival *a, struct mqtt_group *const *groups, size_t count);
 	/* What is for a session that has moved. */
 	void (*direct)(void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);

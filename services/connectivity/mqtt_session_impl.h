@@ -73,6 +73,7 @@ struct mqtt_arrival {			/* a message to be routed */
 enum mqtt_routed {			/* bits */
 	MQTT_NOT_RETAINED = 1,		/* too many are */
 	MQTT_NOT_QUEUED = 2,		/* some session's queue is full */
+	MQTT_NOBODY = 4,		/* no subscription matches, on any worker */
 };
 void mqtt_arrival_fini(struct mqtt_arrival *a);
 struct mqtt_message *mqtt_arrival_keep(struct mqtt_arrival *a);	/* borrowed */

@@ -154,7 +154,7 @@ route(struct mqtt_conn *c, const struct mqtt_publish *p)
 	b->passed.publish_bytes_in += p->payload.len;
 	/* The usual case: nobody listens. */
 	if (!p->retain && b->router.sub_count == 0 && !b->ops.forward)
-		return 0;
+		return MQTT_NOBODY;
 	a = arrival_of(c, p);
 	lost = mqtt_route(b, &a);
 	mqtt_arrival_fini(&a);
@@ -232,8 +232,7 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_pending *pending;
-	unsigned lost;
-	bool told;
+	unsigned fate, lost;
 
 	/* Those who subscribed in an earlier life may not be known yet. */
 	if (b->loading) {
@@ -251,15 +250,18 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 	}
 	metric_add(M_MQTT_RECEIVED, 1);
 	mqtt_unit_begin(b);
-	lost = route(c, p);
+	fate = route(c, p);
 	if (p->qos == 0)
 		return MQTT_TAKEN;
-	told = lost && mqtt_is_v5(c);
-	if (p->qos == 2 && !told)
+	lost = mqtt_is_v5(c) ? fate & (MQTT_NOT_RETAINED | MQTT_NOT_QUEUED) : 0;
+	if (p->qos == 2 && !lost)
 		mqtt_received_add(c, p->packet_id, MQTT_RECEIVED_COUNTS, -1);
 	pending = mqtt_pending_push_written(c, p->packet_id, answer_to(p));
-	if (told)
+	if (lost)
 		tell_loss(pending, lost);
+	else if (fate & MQTT_NOBODY && mqtt_is_v5(c) && p->qos == 1)
+		/* 3.4.2.1. PUBREC does without: there are clients to which it is an end. */
+		pending->reason = MQTT_NO_SUBSCRIBERS;
 	mqtt_answer_ready(c);
 	return MQTT_TAKEN;
 }

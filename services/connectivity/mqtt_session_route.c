@@ -160,9 +160,11 @@ mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 			lost |= MQTT_NOT_QUEUED;
 	/* A message from another worker names the group that it is for. */
 	for (size_t i = 0; i < b->router.group_count && !a->route; i++)
-		if (!(i < 64 && elsewhere >> i & 1) &&
+		if (!(i < MQTT_GROUPS_ELSEWHERE && elsewhere >> i & 1) &&
 		    !mqtt_route_shared(b, b->router.groups[i], a))
 			lost |= MQTT_NOT_QUEUED;
+	if (n == 0 && b->router.group_count == 0 && elsewhere == 0)
+		lost |= MQTT_NOBODY;
 	b->route = 0;
 	b->origin = NULL;
 	return a->retain && !a->route ? lost | retain(b, a) : lost;

@@ -6,7 +6,7 @@ import mqtt
 import roost
 from mqtt_wire import (AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREL, Client, ack, connect, publish,
                        subscribe)
-from roost import Roost
+from roost import Roost, wait_for
 
 BOTH = (4, 5)
 
@@ -165,6 +165,26 @@ def test_a_session_is_kept_or_not():
         assert not c.connack.session_present
         c.send(b"\xe0\7\0\5\x11\0\0\0\1")  # from 0 to more than 0: section 3.14.2.2.2
         assert [(p.kind, p.reason) for p in c.closed()] == [(DISCONNECT, 0x82)]
+
+
+def test_puback_says_that_nobody_listens():
+    """5.0, 3.4.2.1: no subscription matches, on no worker. A reading is Roost's own to take. 3.1.1 is told nothing."""
+    workers = roost.WORKERS + ["connectivity-1"]
+    with Roost({"connectivity.replicas": "2"}, workers=workers) as r, Client(r.port, "s", 5) as s:
+        assert s.sub(("heard/+", 0), ("$share/g/shared", 0)) == [0, 0]
+        for n in range(8):  # some of them at the other worker
+            with Client(r.port, "p%d" % n, 5) as p, Client(r.port, "o%d" % n, 4) as o:
+                assert p.put("heard/x").reason == 0
+                assert p.put("shared").reason == 0
+                assert p.put("unheard", "x").reason == 0x10
+                assert p.put("unheard/kept", "x", retain=True).reason == 0x10
+                assert p.put("roost/d/telemetry", '{"level":1}').reason == 0
+                assert p.put("unheard", "x", qos=2, packet_id=2).reason == 0
+                o.put("unheard", "x")
+        assert s.unsub("heard/+", "$share/g/shared") == [0, 0]
+        for n in range(8):
+            with Client(r.port, "q%d" % n, 5) as p:
+                wait_for(lambda: p.put("heard/x").reason == 0x10, 10, "the other worker knows that nobody listens")
 
 
 def test_what_was_not_acknowledged_comes_again():

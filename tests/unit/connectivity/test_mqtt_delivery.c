@@ -35,6 +35,39 @@ START_TEST(publish_subscribe)
 }
 END_TEST
 
+/* 5.0, 3.4.2.1: PUBACK says that no subscription matches. Retained or not; a reading is Roost's own to take. */
+START_TEST(nobody_listens)
+{
+	struct mqtt_conn *p = connected(5, 1, "p"), *old = connected(4, 1, "o"), *s;
+
+	put_publish(&in, 5, 2, 1, "a", "x");
+	put_publish(&in, 5, 2 | 1, 2, "a", "x");
+	put_publish(&in, 5, 4, 3, "a", "x");
+	feed(p);
+	CHECK_OUT(p, "\x40\3\0\1\x10\x40\3\0\2\x10\x50\2\0\3");
+	put_publish(&in, 4, 2, 1, "a", "x");
+	feed(old);
+	CHECK_OUT(old, "\x40\2\0\1");
+	s = connected(5, 1, "s");
+	put_subscribe(&in, 5, 1, "b", 0);
+	put_subscribe(&in, 5, 2, "$share/g/c", 0);
+	put_subscribe(&in, 5, 3, "d", 4); /* no local: it matches though */
+	feed(s);
+	put_publish(&in, 5, 2, 5, "a", "x");
+	put_publish(&in, 5, 2, 6, "b", "x");
+	put_publish(&in, 5, 2, 7, "c", "x");
+	feed(p);
+	CHECK_OUT(p, "\x40\3\0\5\x10\x40\2\0\6\x40\2\0\7");
+	ignore_out(s);
+	put_publish(&in, 5, 2, 8, "d", "x");
+	feed(s);
+	CHECK_OUT(s, "\x40\2\0\x08");
+	gone(p);
+	gone(old);
+	gone(s);
+}
+END_TEST
+
 /* Id 1 is never acknowledged: the second round of ids leaves it out. */
 START_TEST(packet_ids_go_round)
 {
@@ -477,6 +510,7 @@ main(void)
 {
 	const TTest *const tests[] = {
 		publish_subscribe,
+		nobody_listens,
 		packet_ids_go_round,
 		readings_reach_subscribers_too,
 		overlapping_subscriptions_deliver_once,

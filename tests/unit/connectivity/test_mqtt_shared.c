@@ -70,7 +70,7 @@ START_TEST(answers_wait_for_writes)
 	ck_assert_uint_eq(copy_deliveries("s"), 0);
 	write_all();
 	ck_assert_uint_eq(copy_deliveries("s"), 2);
-	CHECK_OUT(p, "\x40\2\0\1\x50\2\0\2\x40\2\0\3");
+	CHECK_OUT(p, "\x40\2\0\1\x50\2\0\2\x40\3\0\3\x10");
 	CHECK_OUT(s, "\x34\7\0\1a\0\2\0y");
 	put_puback(&in, 1);
 	put_ack(MQTT_PUBREC, 2);
