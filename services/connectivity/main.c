@@ -211,6 +211,7 @@ mqtt_config_of(const struct settings *st)
 		.keep_alive_max_s = (uint16_t)settings_int(st, SET_MQTT_KEEP_ALIVE_MAX),
 		.response_information = settings_str(st, SET_MQTT_RESPONSE_INFORMATION),
 		.sys_interval_us = settings_ms(st, SET_MQTT_SYS_INTERVAL) * 1000,
+		.shared_wait_us = settings_ms(st, SET_MQTT_REDIS_WAIT) * 1000,
 	};
 
 	auth_init(&c.auth, st);

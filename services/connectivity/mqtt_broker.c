@@ -46,6 +46,7 @@ mqtt_broker_fini(struct mqtt_broker *b)
 	conn_set_fini(&b->set);
 	buf_fini(&b->scratch);
 	buf_fini(&b->props);
+	buf_fini(&b->undo);
 	free(b->slots);
 	free(b->generations);
 	free(b->free_slots);

@@ -22,6 +22,9 @@ on_up(void *arg, bool lost)
 		k->stale_us = 0;
 	}
 	k->losing = false;
+	k->down_us = 0;
+	k->progress_us = k->broker->now_us;
+	copy_say_away(k);
 	if (!k->listed)
 		copy_list(k);
 	for (struct copy_client *c = k->first; c; c = next) {
@@ -37,8 +40,10 @@ on_down(void *arg)
 {
 	struct mqtt_copy *k = arg;
 
-	if (k->waiting)
-		copy_wait(k);
+	k->broker->now_us = loop_now_us(k->loop);
+	k->down_us = k->broker->now_us;
+	copy_wait(k);
+	copy_say_away(k);
 }
 
 static void
@@ -134,6 +139,7 @@ on_done(void *arg, uint64_t token, int err, uint64_t retained_seq)
 
 	k->broker->now_us = loop_now_us(k->loop);
 	k->done = token;
+	k->progress_us = k->broker->now_us;
 	retained_is_numbered(k, token, retained_seq);
 	copy_checked(k, token, err);
 	if (err && !k->losing)
@@ -201,6 +207,7 @@ mqtt_copy_new(const struct mqtt_copy_options *o, struct mqtt_copy **ret_copy)
 	k->waiting_end = &k->waiting;
 	k->told_end = &k->told;
 	k->started_us = loop_now_us(o->loop);
+	k->down_us = k->started_us;
 	k->swept_us = k->started_us;
 	if (session_state_new(o->loop, &options, &events, k, &k->ss) != 0) {
 		mqtt_copy_free(&k);
@@ -239,6 +246,8 @@ mqtt_copy_turn(struct mqtt_copy *k)
 	copy_unit_end(k);
 	session_state_flush(k->ss);
 	mqtt_copy_look(k);
+	if (k->last > k->done && !k->ticking)
+		copy_wait(k);
 }
 
 void

@@ -10,6 +10,7 @@
 #define FENCED_US 5000000
 #define TOLD_US 2000000 /* a CONNECT goes on in the turn in which its claim is answered */
 #define WAIT_STEP_US 50000
+#define SLOW_US 250000 /* Redis takes so long for nothing that is usual */
 #define STALE_RETRY_US 1000000
 
 static void ask(struct mqtt_copy *k, struct copy_client *c);
@@ -301,6 +302,7 @@ hold_is_over(struct mqtt_copy *k)
 	k->hold = false;
 	k->stale_us = 0;
 	k->barrier = k->issued;
+	copy_say_away(k);
 }
 
 /* Sessions to be written anew, or to be loaded, as many at a time as may be. */
@@ -321,6 +323,26 @@ copy_go_on(struct mqtt_copy *k)
 		}
 	}
 	say_loading(k);
+}
+
+/* It may rewrite its file, or be started again: what lasts for less is not worth a word. */
+void
+copy_say_away(struct mqtt_copy *k)
+{
+	int64_t now = loop_now_us(k->loop), slow = now - SLOW_US;
+	struct mqtt_broker *b = k->broker;
+
+	if (k->down_us)
+		mqtt_broker_away(b,
+		    k->last > k->done && k->progress_us < k->down_us ? k->progress_us : k->down_us,
+		    "Redis is away");
+	else if (k->last > k->done && k->progress_us <= slow)
+		mqtt_broker_away(b, k->progress_us, "Redis does not answer");
+	else if (k->hold && k->hold_us <= slow)
+		mqtt_broker_away(
+		    b, k->hold_us, "Redis has lost what it had, or has no memory left");
+	else
+		mqtt_broker_away(b, 0, "");
 }
 
 /* Redis has not answered in time. Of what it was asked something may come of yet, so that request stays; who would have no other
@@ -349,16 +371,19 @@ waited(void *arg)
 	int64_t now = loop_now_us(k->loop);
 
 	k->broker->now_us = now;
+	k->ticking = false;
 	while (k->waiting && k->waiting->until_us <= now)
 		give_up(k, k->waiting);
 	say_loading(k);
-	if (k->waiting || !mqtt_copy_is_loaded(k))
+	copy_say_away(k);
+	if (k->waiting || k->down_us || k->hold || k->last > k->done || !mqtt_copy_is_loaded(k))
 		copy_wait(k);
 }
 
 void
 copy_wait(struct mqtt_copy *k)
 {
+	k->ticking = true;
 	loop_timer_set(k->loop, &k->timer, WAIT_STEP_US, waited, k);
 }
 

@@ -233,10 +233,19 @@ copy_todo_done(struct mqtt_copy *k, struct copy_client *c)
 	c->owned = false;
 }
 
+static void
+copy_hold(struct mqtt_copy *k)
+{
+	if (!k->hold)
+		k->hold_us = loop_now_us(k->loop);
+	k->hold = true;
+	copy_wait(k);
+}
+
 void
 copy_dirty(struct mqtt_copy *k, struct copy_client *c)
 {
-	k->hold = true;
+	copy_hold(k);
 	c->epoch = 0;
 	if (!c->todo_link)
 		copy_todo(&k->anew, c);
@@ -250,7 +259,7 @@ copy_stale(struct mqtt_copy *k, const char *why)
 		    LS("remedy", "sessions are written anew when Redis takes them"));
 		metric_add(M_MQTT_COPY_ANEW, 1);
 	}
-	k->hold = true;
+	copy_hold(k);
 	k->rewrite_retained = true;
 	k->stale_us = loop_now_us(k->loop) + STALE_RETRY_US;
 	/* It may be said again at every change until Redis has room. */

@@ -126,8 +126,12 @@ struct mqtt_copy {
 	struct copy_request **waiting_end;
 	int64_t started_us;
 	int64_t stale_us; /* not before: writing anew */
+	int64_t down_us;  /* Redis is not there since; 0: it is */
+	int64_t hold_us;  /* `hold` since */
+	int64_t progress_us; /* units wait, and since then none was answered */
+	bool ticking;	/* the timer is set */
 	int64_t swept_us;
-	struct loop_timer timer; /* requests that wait for Redis */
+	struct loop_timer timer; /* requests and writes that wait for Redis */
 	struct buf scratch;
 };
 
@@ -154,6 +158,7 @@ int64_t copy_wall_ms(void);
 void copy_go_on(struct mqtt_copy *k);				/* loads and writes what is to be */
 void copy_next_request(struct mqtt_copy *k, struct copy_client *c);	/* nothing is asked about it: frees it if there is none */
 void copy_wait(struct mqtt_copy *k);				/* until Redis answers, for those who may not wait for ever */
+void copy_say_away(struct mqtt_copy *k);	/* to the broker: whether Redis takes what is written */
 void copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_claim *claim);
 void copy_load_is_over(struct mqtt_copy *k, struct copy_client *c, int err);
 void copy_checked(struct mqtt_copy *k, uint64_t number, int err);	/* by the writes up to this number */

@@ -22,6 +22,8 @@ copy_unit(struct mqtt_copy *k)
 		copy_stale(k, "Redis is further behind than mqtt.redis_queue_mib");
 		return false;
 	}
+	if (k->done >= k->last)
+		k->progress_us = loop_now_us(k->loop);
 	k->last = ++k->issued;
 	k->open = true;
 	return true;

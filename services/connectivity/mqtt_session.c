@@ -247,11 +247,9 @@ dispatch(struct mqtt_conn *c, const struct mqtt_frame *f)
 	case MQTT_PUBCOMP:
 		return on_ack(c, f);
 	case MQTT_SUBSCRIBE:
-		mqtt_on_subscribe(c, f);
-		break;
+		return mqtt_on_subscribe(c, f);
 	case MQTT_UNSUBSCRIBE:
-		mqtt_on_unsubscribe(c, f);
-		break;
+		return mqtt_on_unsubscribe(c, f);
 	case MQTT_PINGREQ:
 		on_pingreq(c, f);
 		break;

@@ -44,9 +44,10 @@ enum mqtt_pause {
 	MQTT_PAUSED_HELD = 4,	/* 3.1.1: a PUBLISH came while a refused one is held */
 	MQTT_PAUSED_DRAIN = 8,	/* the worker is stopping */
 	MQTT_PAUSED_SHARED = 16,	/* the sessions' shared copy is asked or written */
+	MQTT_PAUSED_AWAY = 32,	/* that copy is away, and what came needs it */
 };
 /* In these keep-alive is suspended: it is not the client that is silent. */
-#define MQTT_PAUSED_BY_US 31u
+#define MQTT_PAUSED_BY_US 63u
 
 enum mqtt_conn_state { MQTT_AWAIT_CONNECT, MQTT_UP, MQTT_ENDED };
 
@@ -212,6 +213,7 @@ struct mqtt_config {
 	int64_t sys_interval_us;	/* 0: no $SYS topics */
 	struct auth auth;
 	uint64_t id_seed;		/* makes assigned client ids unique */
+	int64_t shared_wait_us;		/* what needs the sessions' shared copy waits so long for it, then 5.0 is told */
 };
 
 /* What has passed, for $SYS. */
@@ -278,6 +280,9 @@ struct mqtt_broker {
 	uint64_t routed;		/* of the last that came from a client here */
 	uint64_t ids_assigned;
 	struct mqtt_writes writes;	/* what waits until changes are written */
+	int64_t away_since_us;		/* the shared copy cannot be written; 0: it can */
+	const char *away_why;
+	bool away_over;			/* for longer than shared_wait_us */
 	struct mqtt_delivery *spare;	/* deliveries without identifiers, to be used again */
 	size_t spare_count;
 	struct mqtt_session *stalled;	/* sessions that have something to send when it is written */
@@ -286,6 +291,7 @@ struct mqtt_broker {
 	size_t queued_count;		/* messages, queued or in flight, that are kept */
 	struct buf scratch;		/* reason strings, SUBACK codes */
 	struct buf props;		/* properties that are passed on */
+	struct buf undo;		/* what this SUBSCRIBE or UNSUBSCRIBE has changed, as it was */
 	struct mqtt_will *owed_wills;	/* readings that found no room yet */
 	size_t owed_will_count;
 	size_t work;			/* in this turn: MQTT_WORK_MAX */

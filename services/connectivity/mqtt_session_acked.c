@@ -1,6 +1,8 @@
 /* mqtt_session_acked.c - what a client says of what was sent to it: PUBACK, PUBREC, PUBCOMP; and PUBREL to it */
 #include "mqtt_session_impl.h"
 
+#include "mem.h"
+
 static const char wrong_answer[] = "not the answer that its QoS asks for";
 
 static void
@@ -15,14 +17,16 @@ put_pubrel(struct mqtt_conn *c, uint16_t packet_id, uint8_t reason)
 void
 mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d)
 {
-	struct buf packet = { 0 };
+	struct mqtt_write_packet *packet;
 
 	if (d->write <= c->broker->writes.written) {
 		put_pubrel(c, d->packet_id, MQTT_SUCCESS);
 		return;
 	}
-	mqtt_put_ack(&packet, c->version, MQTT_PUBREL, d->packet_id, MQTT_SUCCESS, bytes_of("", 0));
-	mqtt_wait_written(c->broker, mqtt_token_of(c, 0), &packet);
+	packet = xcalloc(1, sizeof(*packet));
+	mqtt_put_ack(
+	    &packet->bytes, c->version, MQTT_PUBREL, d->packet_id, MQTT_SUCCESS, bytes_of("", 0));
+	mqtt_wait_written(c->broker, mqtt_token_of(c, 0), packet);
 }
 
 static struct mqtt_delivery *

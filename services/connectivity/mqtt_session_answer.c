@@ -215,6 +215,25 @@ mqtt_pending_ready(struct mqtt_conn *c, uint64_t token)
 	mqtt_answer_ready(c);
 }
 
+bool
+mqtt_pending_overdue(struct mqtt_conn *c, uint64_t token)
+{
+	struct mqtt_pending *p;
+	uint32_t seq;
+
+	if (!seq_of(c, token, &seq))
+		return false;
+	p = entry(c, seq);
+	if (p->state != MQTT_WAITING || p->kind != MQTT_OWES_PUBACK)
+		return false;
+	p->reason = MQTT_IMPLEMENTATION;
+	free(p->text);
+	p->text = xasprintf("%s: it may arrive all the same", c->broker->away_why);
+	p->state = MQTT_READY;
+	mqtt_answer_ready(c);
+	return true;
+}
+
 void
 mqtt_pending_clear(struct mqtt_conn *c)
 {

@@ -36,6 +36,8 @@ struct mqtt_pending *mqtt_pending_push(struct mqtt_conn *c, uint16_t packet_id, 
 /* As mqtt_pending_push, READY, or WAITING until what was changed in this unit is written. */
 struct mqtt_pending *mqtt_pending_push_written(struct mqtt_conn *c, uint16_t packet_id, enum mqtt_pending_kind kind);
 void mqtt_pending_ready(struct mqtt_conn *c, uint64_t token);	/* if it still waits */
+/* QoS 1 that still waits for a write: answered 0x83. false: it is something else. */
+bool mqtt_pending_overdue(struct mqtt_conn *c, uint64_t token);
 void mqtt_answer_ready(struct mqtt_conn *c);
 void mqtt_pending_clear(struct mqtt_conn *c);
 void mqtt_pending_trim(struct mqtt_conn *c);	/* gives memory back if nothing waits */
@@ -120,8 +122,23 @@ void mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const str
 void mqtt_owed_wills(struct mqtt_broker *b);	/* readings in wills that found no room */
 
 /* mqtt_session_subscribe.c */
-void mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *f);
-void mqtt_on_unsubscribe(struct mqtt_conn *c, const struct mqtt_frame *f);
+enum mqtt_done mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *f);
+enum mqtt_done mqtt_on_unsubscribe(struct mqtt_conn *c, const struct mqtt_frame *f);
+/* What it answers was not written in time: it is undone, and answered 0x83. */
+void mqtt_subscribe_undo(struct mqtt_conn *c, struct mqtt_write_packet *packet);
+
+/* mqtt_session_away.c: the shared copy is away */
+enum mqtt_away {
+	MQTT_AWAY_NOT,
+	MQTT_AWAY_WAIT,		/* the connection is paused: nothing is to be done */
+	MQTT_AWAY_REFUSE,	/* 5.0: 0x83 */
+};
+/* For what needs the copy. */
+enum mqtt_away mqtt_away_of(struct mqtt_conn *c);
+/* Whether the PUBLISH, which is no reading, does. */
+bool mqtt_away_needs(struct mqtt_conn *c, const struct mqtt_publish *p);
+/* What waits for a write has waited for too long. true: it was answered. */
+bool mqtt_away_overdue(struct mqtt_conn *c, uint64_t token, struct mqtt_write_packet *packet);
 
 /* mqtt_session_store.c */
 struct mqtt_session *mqtt_store_find(struct mqtt_broker *b, struct bytes id);
@@ -141,7 +158,9 @@ void mqtt_change_session(struct mqtt_broker *b, const struct mqtt_session *s, en
 uint64_t mqtt_change_delivery(struct mqtt_broker *b, const struct mqtt_session *s, enum mqtt_change_kind kind,
     const struct mqtt_delivery *d);
 /* The entry of the ring, or the packet (taken over) for the connection, waits for this unit. */
-void mqtt_wait_written(struct mqtt_broker *b, uint64_t token, struct buf *packet);
+void mqtt_wait_written(struct mqtt_broker *b, uint64_t token, struct mqtt_write_packet *packet);
+void mqtt_write_packet_free(struct mqtt_write_packet **packet);
+void mqtt_writes_overdue(struct mqtt_broker *b);	/* tells those who have waited for too long */
 void mqtt_writes_fini(struct mqtt_writes *w);
 
 #endif

@@ -227,6 +227,22 @@ tell_loss(struct mqtt_pending *pending, unsigned lost)
 		pending->text = xstrdup("the queue of a subscriber is full");
 }
 
+/* It needs the sessions' shared copy, which cannot be written: later, or 0x83, and nothing is done about it. */
+static enum mqtt_done
+on_away(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	struct mqtt_pending *pending;
+
+	if (mqtt_away_of(c) == MQTT_AWAY_WAIT)
+		return MQTT_LATER;
+	metric_add(M_MQTT_UNAVAILABLE, 1);
+	pending = mqtt_pending_push(c, p->packet_id, answer_to(p), MQTT_READY);
+	pending->reason = MQTT_IMPLEMENTATION;
+	pending->text = xasprintf("%s: it was not taken", c->broker->away_why);
+	mqtt_answer_ready(c);
+	return MQTT_TAKEN;
+}
+
 static enum mqtt_done
 on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
@@ -235,7 +251,7 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 	unsigned fate, lost;
 
 	/* Those who subscribed in an earlier life may not be known yet. */
-	if (b->loading) {
+	if (b->loading && !(b->away_over && p->qos && mqtt_is_v5(c))) {
 		mqtt_wait_for_room(c);
 		return MQTT_LATER;
 	}
@@ -248,6 +264,8 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 		refuse(c, p, MQTT_NOT_AUTHORIZED, "this client may not publish to that topic");
 		return MQTT_TAKEN;
 	}
+	if (b->away_since_us && p->qos && (b->loading || mqtt_away_needs(c, p)))
+		return on_away(c, p);
 	metric_add(M_MQTT_RECEIVED, 1);
 	mqtt_unit_begin(b);
 	fate = route(c, p);

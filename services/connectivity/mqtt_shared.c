@@ -89,19 +89,30 @@ grow(struct mqtt_writes *w)
 
 /* Bounded by what the connections may have in their rings, and by SUBSCRIBEs, which pause theirs. */
 void
-mqtt_wait_written(struct mqtt_broker *b, uint64_t token, struct buf *packet)
+mqtt_wait_written(struct mqtt_broker *b, uint64_t token, struct mqtt_write_packet *packet)
 {
 	struct mqtt_writes *w = &b->writes;
 
 	if (w->tail - w->head == w->size)
 		grow(w);
 	/* In the order of writes, though a unit may hold less than was issued meanwhile: waiting a little longer is right too. */
-	*waiter(w, w->tail++) = (struct mqtt_write_waiter){ .write = w->issued, .token = token };
-	if (packet) {
-		waiter(w, w->tail - 1)->packet = *packet;
-		*packet = (struct buf){ .data = NULL };
-	}
+	*waiter(w, w->tail++) = (struct mqtt_write_waiter){
+		.write = w->issued, .token = token, .since_us = b->now_us, .packet = packet
+	};
 	metric_set(M_MQTT_WRITE_WAITS, w->tail - w->head);
+}
+
+void
+mqtt_write_packet_free(struct mqtt_write_packet **p_packet)
+{
+	struct mqtt_write_packet *packet = *p_packet;
+
+	*p_packet = NULL;
+	if (!packet)
+		return;
+	buf_fini(&packet->bytes);
+	buf_fini(&packet->undo);
+	free(packet);
 }
 
 static void
@@ -110,14 +121,14 @@ go_on(struct mqtt_broker *b, struct mqtt_write_waiter *w)
 	struct mqtt_conn *c = mqtt_conn_of(b, w->token);
 
 	if (c && c->state == MQTT_UP) {
-		if (w->packet.len) {
-			buf_add(conn_out(&c->io), w->packet.data, w->packet.len);
+		if (w->packet) {
+			buf_add(conn_out(&c->io), w->packet->bytes.data, w->packet->bytes.len);
 			conn_resume(&c->io, MQTT_PAUSED_SHARED);
 		} else {
 			mqtt_pending_ready(c, w->token);
 		}
 	}
-	buf_fini(&w->packet);
+	mqtt_write_packet_free(&w->packet);
 }
 
 void
@@ -137,10 +148,30 @@ mqtt_broker_written(struct mqtt_broker *b, uint64_t upto)
 }
 
 void
+mqtt_writes_overdue(struct mqtt_broker *b)
+{
+	struct mqtt_writes *w = &b->writes;
+
+	if (w->told - w->head > w->tail - w->head)
+		w->told = w->head;
+	while (w->told != w->tail &&
+	       b->now_us - waiter(w, w->told)->since_us >= b->config.shared_wait_us) {
+		struct mqtt_write_waiter *one = waiter(w, w->told++);
+		struct mqtt_conn *c = mqtt_conn_of(b, one->token);
+
+		if (!c || c->state != MQTT_UP || !mqtt_away_overdue(c, one->token, one->packet))
+			continue;
+		/* Its place in the ring may be another one's by the time this is written. */
+		one->token = 0;
+		mqtt_write_packet_free(&one->packet);
+	}
+}
+
+void
 mqtt_writes_fini(struct mqtt_writes *w)
 {
 	while (w->head != w->tail)
-		buf_fini(&waiter(w, w->head++)->packet);
+		mqtt_write_packet_free(&waiter(w, w->head++)->packet);
 	free(w->ring);
 	*w = (struct mqtt_writes){ .size = 0 };
 }

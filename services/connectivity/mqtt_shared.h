@@ -5,8 +5,10 @@
  *
  *	a PUBLISH that was put into queues, or retained, has no PUBACK or PUBREC,
  *	a PUBREL no PUBCOMP, SUBSCRIBE and UNSUBSCRIBE no answer,
- *	a QoS 2 message is not sent to its subscriber: its number, and so its packet id, might stand for another one later.
+ *	a QoS 2 message is not sent to its subscriber: its number, and so its packet id, might stand for another one later,
+ *	a CONNECT with a will no CONNACK.
  *
+ * What happens while the copy cannot be written: mqtt_session_away.c.
  * Readings never wait for this. A client that comes is claimed first, mqtt_ops.claim(); what there is of its session is
  * handed over through mqtt_load_...() before mqtt_broker_claimed(). */
 #ifndef ROOST_MQTT_SHARED_H
@@ -67,6 +69,8 @@ void mqtt_unit_needs(struct mqtt_broker *b, uint64_t write);
 void mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker);
 /* All writes up to this number are done. */
 void mqtt_broker_written(struct mqtt_broker *b, uint64_t upto);
+/* The copy cannot be written, since then, for this reason (outlives the call); 0: it can. Called again and again while it is so. */
+void mqtt_broker_away(struct mqtt_broker *b, int64_t since_us, const char *why);
 /* Somebody else owns the client's session now: its connection is closed (0x8E), it is dropped without a change told. */
 void mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client);
 
@@ -94,11 +98,19 @@ void mqtt_load_received(struct mqtt_session *s, uint16_t packet_id, int32_t part
 
 /* --- the broker's own: what waits for writes --- */
 
-/* A token of a ring's entry, or a packet that is held back for its connection. */
+/* A packet that is held back for its connection. */
+struct mqtt_write_packet {
+	struct buf bytes;
+	struct buf undo;	/* of SUBACK and UNSUBACK: the subscriptions that were changed, as they were (mqtt_session_subscribe.c) */
+	size_t codes;		/* of these: reason codes at the end */
+};
+
+/* A token of a ring's entry, or of a packet's connection. */
 struct mqtt_write_waiter {
 	uint64_t write;
-	uint64_t token;
-	struct buf packet;	/* empty: an entry of the ring */
+	uint64_t token;		/* 0: nobody any more */
+	int64_t since_us;
+	struct mqtt_write_packet *packet;	/* NULL: an entry of the ring */
 };
 
 struct mqtt_writes {
@@ -106,6 +118,7 @@ struct mqtt_writes {
 	uint32_t size;		/* a power of two, or 0 */
 	uint32_t head;
 	uint32_t tail;
+	uint32_t told;		/* those before it were told that it takes too long, if they can be */
 	uint64_t issued;	/* number of the last write that was told */
 	uint64_t written;
 	uint64_t unit;		/* of what is being done now */

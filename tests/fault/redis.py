@@ -2,7 +2,9 @@
 import os
 import signal
 
+import mqtt_wire as wire
 import roost
+import verify
 from load import Load
 from own_redis import OwnRedis
 from roost import Roost
@@ -55,6 +57,64 @@ def test_emptied_redis_fills_again():
         r.redis("FLUSHALL")
         r.publish("roost/gh-1/telemetry", '{"temperature":2}')
         r.wait_for(lambda: r.latest("gh-1").get("temperature") == "2", 20, "the next value in Redis")
+
+
+def metric(r, name):
+    return sum(v for (n, _), v in verify.parse_metrics(r.cli("metrics").stdout).items() if n == name)
+
+
+def start_of_messages(r):
+    """A subscriber whose session is kept, and publishers of both versions."""
+    s = wire.Client(r.port, "s", 5, session_expiry=1000)
+    assert s.sub("kept/#") == [2]
+    return s, wire.Client(r.port, "p", 5), wire.Client(r.port, "old", 4)
+
+
+def payloads(client):
+    return sorted(m.payload.decode() for m in client.messages())
+
+
+def test_messages_that_need_redis_are_refused():
+    """5.0: 0x83 after mqtt.redis_wait, and nothing of it comes later; 3.1.1: answered when Redis is back."""
+    with OwnRedis() as redis, Roost({"redis.url": redis.url, "mqtt.redis_wait": "500ms"}) as r:
+        s, p, old = start_of_messages(r)
+        n = wire.Client(r.port, "n", 5)
+        assert n.sub("not/kept") == [2]
+        redis.kill()
+        r.wait_for(lambda: metric(r, "mqtt_copy_away") == 1, 10, "connectivity notices")
+        for packet_id, (qos, topic, retain) in enumerate([(1, "kept/a", False), (2, "kept/a", False), (1, "r", True)], 1):
+            answer = p.put(topic, "refused", qos, packet_id, retain=retain)
+            assert answer.reason == 0x83 and b"Redis is away" in answer.properties["reason_string"], answer
+        assert s.sub("more") == [0x83] and s.unsub("kept/#") == [0x83]
+        assert p.put("not/kept", "1", 1, 4).reason == 0 and p.put("not/kept", "2", 2, 5).reason == 0
+        assert p.put("roost/d/telemetry", '{"level":1}', 1, 6).reason == 0
+        assert payloads(n) == ["1", "2"]
+        old.send(wire.publish("kept/a", "old", 1, 1))
+        assert not old.is_answered(0.7)
+        assert metric(r, "mqtt_unavailable_total") == 5
+        redis.start()
+        assert old.expect(wire.PUBACK).packet_id == 1
+        assert p.put("kept/a", "new", 2, 2).reason == 0
+        r.wait_for(lambda: metric(r, "mqtt_write_waits") == 0, 10, "all is written")
+        assert payloads(s) == ["new", "old"], "what was refused came"
+        assert wire.Client(r.port, "late", 5).sub("r") == [2]
+
+
+def test_messages_under_way_when_redis_stops():
+    """QoS 1 is answered 0x83 and may arrive; QoS 2 waits; all arrives, once."""
+    with OwnRedis() as redis, Roost({"redis.url": redis.url, "mqtt.redis_wait": "500ms"}) as r:
+        s, p, old = start_of_messages(r)
+        assert p.put("kept/a", "0", 2, 1).reason == 0
+        os.kill(redis.proc.pid, signal.SIGSTOP)
+        p.send(wire.publish("kept/a", "1", 1, 2, 5) + wire.ack(wire.PUBREL, 1) + wire.publish("kept/a", "2", 2, 3, 5))
+        answer = p.expect(wire.PUBACK)
+        assert (answer.packet_id, answer.reason) == (2, 0x83) and b"may arrive" in answer.properties["reason_string"], answer
+        assert p.expect(wire.PUBCOMP).packet_id == 1
+        assert not p.is_answered(0.7)
+        os.kill(redis.proc.pid, signal.SIGCONT)
+        assert p.expect(wire.PUBREC).reason == 0
+        r.wait_for(lambda: metric(r, "mqtt_write_waits") == 0, 10, "all is written")
+        assert payloads(s) == ["0", "1", "2"]
 
 
 if __name__ == "__main__":
