@@ -433,6 +433,7 @@ go_on(struct mqtt_router *r, size_t count, struct bytes level, bool wildcards)
 	uint64_t hash = mqtt_tree_hash(&r->tree, level);
 	size_t n = count;
 
+	r->visits += count;
 	make_room(r, count);
 	for (size_t i = 0; i < count; i++) {
 		struct mqtt_step *step = &r->steps[i];
@@ -543,6 +544,7 @@ match(struct mqtt_router *r, struct bytes topic)
 			__builtin_prefetch(r->ends[i]->value);
 	for (size_t i = 0; i < r->end_count; i++)
 		collect(r, r->ends[i]);
+	r->visits += r->end_count + r->match_count + r->group_count;
 }
 
 /* Few matches of a short topic. */
@@ -575,6 +577,7 @@ mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match *
 	if (e->hash == hash && e->version == r->version && e->topic_len == topic.len &&
 	    memcmp(e->topic, topic.data, topic.len) == 0) {
 		*ret = e->matches;
+		r->visits += e->count;
 		return e->count;
 	}
 	match(r, topic);

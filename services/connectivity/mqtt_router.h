@@ -88,6 +88,7 @@ struct mqtt_router {
 	const struct mqtt_node **ends;
 	size_t end_count;
 	size_t end_cap;
+	size_t visits;			/* nodes and subscriptions that mqtt_router_match() looked at, ever */
 	struct mqtt_group **groups;	/* ... and the groups */
 	size_t group_count;
 	size_t group_cap;

@@ -29,7 +29,7 @@
 #define MQTT_CONNECT_MAX 163840		/* bytes of a packet before CONNECT is accepted, if mqtt.packet_max is not less */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
-#define MQTT_WORK_MAX 200000		/* nodes visited for all clients' SUBSCRIBEs in a turn; a packet ends it */
+#define MQTT_WORK_MAX 200000		/* nodes and messages looked at for clients' packets in a turn; the packet that ends it is the last of its client */
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client, besides those in its window */
 #define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL, or mqtt.receive_maximum if that is more */
 #define MQTT_SPARE_MAX 4096		/* deliveries kept to be used again */

@@ -3,6 +3,8 @@
 
 #include "mem.h"
 
+#define STEPS_OF_WORK 8 /* deliveries that are looked at, for one of MQTT_WORK_MAX */
+
 static const char wrong_answer[] = "not the answer that its QoS asks for";
 
 static void
@@ -30,22 +32,25 @@ mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d)
 }
 
 static struct mqtt_delivery *
-in_flight_from(struct mqtt_delivery *d, uint16_t packet_id)
+in_flight_from(struct mqtt_broker *b, struct mqtt_delivery *d, uint16_t packet_id)
 {
-	while (d && d->packet_id != packet_id)
-		d = d->next;
+	size_t steps = 0;
+
+	for (; d && d->packet_id != packet_id; d = d->next)
+		steps++;
+	b->work += steps / STEPS_OF_WORK;
 	return d;
 }
 
 /* PUBRECs come in the order of the PUBLISHes, while those before them wait for PUBCOMP: begin where the last one was. */
 static struct mqtt_delivery *
-in_flight(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id)
+in_flight(struct mqtt_broker *b, struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id)
 {
 	struct mqtt_delivery *d = NULL;
 
 	if (type == MQTT_PUBREC && s->recent)
-		d = in_flight_from(s->recent, packet_id);
-	return d ? d : in_flight_from(s->in_flight.head, packet_id);
+		d = in_flight_from(b, s->recent, packet_id);
+	return d ? d : in_flight_from(b, s->in_flight.head, packet_id);
 }
 
 static void
@@ -81,6 +86,9 @@ on_pubrec(struct mqtt_conn *c, struct mqtt_delivery *d, const struct mqtt_ack *a
 		return;
 	}
 	s->recent = d->next;
+	/* Said once already; PUBREL follows when that is written. */
+	if (d->state == MQTT_RELEASED && d->write > c->broker->writes.written)
+		return;
 	if (s->resend == d)
 		s->resend = d->next;
 	if (d->state != MQTT_RELEASED) {
@@ -126,7 +134,7 @@ mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a)
 
 	if (on_window(c, type, a->packet_id))
 		return;
-	d = in_flight(c->session, type, a->packet_id);
+	d = in_flight(c->broker, c->session, type, a->packet_id);
 	if (d && !belongs(d, type))
 		mqtt_conn_fail(c, MQTT_PROTOCOL_ERROR, wrong_answer);
 	else if (type == MQTT_PUBREC)

@@ -104,34 +104,31 @@ mqtt_in_flight(const struct mqtt_session *s)
 	return s->in_flight.count + s->window.count;
 }
 
+/* Numbers are in the order of each list: only what is a whole round behind n can have its packet id. In the queue of a session that
+ * is not kept none has a number yet. */
 static bool
-has_id(const struct mqtt_deliveries *list, uint16_t packet_id)
+has_id(const struct mqtt_deliveries *list, uint64_t n)
 {
-	for (const struct mqtt_delivery *d = list->head; d; d = d->next)
-		if (d->packet_id == packet_id)
+	const struct mqtt_delivery *d = list->head;
+
+	for (; d && d->n && n - d->n >= UINT16_MAX; d = d->next)
+		if (d->packet_id == mqtt_packet_id_of(n))
 			return true;
 	return false;
 }
 
-/* The next number whose packet id is free; there always is one, for what is numbered is bounded. Numbers are in the order of the
- * lists: only when the oldest is a whole round behind may an id be taken. */
+/* The next number whose packet id is free; there always is one, for what is numbered is bounded. */
 static uint64_t
 next_number(struct mqtt_session *s)
 {
-	const struct mqtt_delivery *oldest = s->in_flight.head ? s->in_flight.head : s->queue.head;
-	bool taken;
+	uint64_t n;
 
 	do {
-		uint16_t packet_id = mqtt_packet_id_of(++s->n);
-
-		taken = s->window.count && s->n - s->window.first >= UINT16_MAX &&
-			mqtt_window_has(&s->window, packet_id);
-		/* In the queue of a session that is not kept none has a number yet. */
-		if (oldest && oldest->n && s->n - oldest->n >= UINT16_MAX)
-			taken = taken || has_id(&s->in_flight, packet_id) ||
-				has_id(&s->queue, packet_id);
-	} while (taken);
-	return s->n;
+		n = ++s->n;
+	} while ((s->window.count && n - s->window.first >= UINT16_MAX &&
+		     mqtt_window_has(&s->window, mqtt_packet_id_of(n))) ||
+		 has_id(&s->in_flight, n) || has_id(&s->queue, n));
+	return n;
 }
 
 static void
@@ -279,6 +276,10 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	size_t size;
 
 	if (d->state == MQTT_RELEASED) {
+		if (d->write > b->writes.written) {
+			stall(b, s);
+			return NOT_NOW;
+		}
 		mqtt_put_pubrel(c, d);
 		return SENT_NOW;
 	}

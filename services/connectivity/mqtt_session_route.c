@@ -141,11 +141,13 @@ retain(struct mqtt_broker *b, struct mqtt_arrival *a)
 unsigned
 mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 {
+	size_t visits = b->router.visits;
 	struct mqtt_match *matches;
 	size_t n = mqtt_router_match(&b->router, a->view.topic, &matches);
 	uint64_t elsewhere = 0;
 	unsigned lost = 0;
 
+	b->work += b->router.visits - visits;
 	b->match_serial++;
 	b->route = a->route ? a->route : ++b->routed;
 	b->origin = a->packet_id ? a : NULL;

@@ -221,6 +221,58 @@ START_TEST(larger_than_the_output)
 }
 END_TEST
 
+/* One message to many is as much work as many messages: what comes of it in one turn is bounded, the rest waits for the next. */
+START_TEST(work_of_a_turn_is_bounded)
+{
+	struct mqtt_conn *p = connected(4, 1, "p"), *calm = connected(4, 1, "calm");
+	struct mqtt_conn *s[64];
+	size_t all, took;
+	unsigned turns = 0;
+
+	b.config.sessions_max = 100;
+	for (unsigned i = 0; i < COUNT_OF(s); i++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "%u", i);
+		s[i] = connected(4, 1, id);
+		subscribe(s[i], "#", 0);
+	}
+	for (unsigned i = 0; i < 10000; i++)
+		put_publish(&in, 4, 0, 0, "a", "");
+	for (all = in.len; in.len; buf_consume(&in, took)) {
+		size_t need;
+
+		took = mqtt_conn_input(p, buf_bytes(&in), &need);
+		ck_assert_uint_le(took, MQTT_WORK_MAX / COUNT_OF(s) * all / 10000 + 5);
+		ck_assert_uint_eq(in.len > took, p->io.paused == MQTT_PAUSED_ROOM);
+		ck_assert_uint_eq(mqtt_broker_turn(&b), in.len > took);
+		ck_assert_uint_eq(p->io.paused, 0);
+		turns++;
+		for (unsigned i = 0; i < COUNT_OF(s); i++)
+			ignore_out(s[i]);
+	}
+	ck_assert_uint_ge(turns, 4);
+	ck_assert_uint_eq(b.passed.publish_in, 10000);
+	/* Acknowledgements of what is not on its way look at all that is. */
+	subscribe(calm, "b", 2);
+	b.config.queue_bytes_max = b.config.offline_bytes_max = b.config.outbound_max = 1 << 20;
+	b.config.receive_maximum = 2000;
+	for (unsigned i = 1; i <= 1000; i++)
+		put_publish(&in, 4, 4, i, "b", "");
+	feed(p);
+	ck_assert_uint_eq(calm->session->in_flight.count, 1000);
+	for (unsigned i = 0; i < 10000; i++)
+		put_ack(MQTT_PUBACK, 2000);
+	all = in.len;
+	ck_assert_uint_lt(feed(calm), all / 4);
+	ck_assert(mqtt_broker_turn(&b));
+	gone(calm);
+	gone(p);
+	for (unsigned i = 0; i < COUNT_OF(s); i++)
+		gone(s[i]);
+}
+END_TEST
+
 /* All subscriptions together are bounded in bytes: what is there may be replaced, and room comes back. */
 START_TEST(subscriptions_are_bounded_in_bytes)
 {
@@ -413,6 +465,7 @@ main(void)
 		expiry_in_the_queue,
 		a_reader_that_stands_still,
 		larger_than_the_output,
+		work_of_a_turn_is_bounded,
 		subscriptions_are_bounded_in_bytes,
 		keep_alive_of_the_server,
 		response_information,

@@ -123,6 +123,45 @@ START_TEST(a_release_waits_for_its_write)
 END_TEST
 
 /* Readings wait for COMMIT, and for nothing else. */
+/* However often a client says so, or comes back, until it is written: one PUBREL on this connection, and nothing grows. */
+START_TEST(a_release_is_owed_once)
+{
+	struct mqtt_conn *s;
+	uint32_t waiting;
+
+	begin();
+	s = kept(4, "s");
+	put_subscribe(&in, 4, 1, "a", 2);
+	feed(s);
+	write_all();
+	ignore_out(s);
+	for (unsigned i = 1; i <= 2; i++)
+		put_publish(&in, 4, 4, i, "a", "x");
+	feed(s);
+	write_all();
+	ignore_out(s);
+	put_ack(MQTT_PUBREC, 1);
+	feed(s);
+	waiting = b.writes.tail - b.writes.head;
+	for (unsigned i = 0; i < 100; i++) {
+		put_ack(MQTT_PUBREC, 1);
+		feed(s);
+	}
+	ck_assert_uint_eq(b.writes.tail - b.writes.head, waiting);
+	for (unsigned i = 0; i < 100; i++) {
+		gone(s);
+		s = kept(4, "s");
+		put_ack(MQTT_PUBREC, 1);
+		feed(s);
+		CHECK_OUT(s, "");
+	}
+	ck_assert_uint_eq(b.writes.tail - b.writes.head, waiting);
+	write_all();
+	CHECK_OUT(s, "\x62\2\0\1\x3c\6\0\1a\0\2x");
+	gone(s);
+}
+END_TEST
+
 START_TEST(readings_do_not_wait_for_writes)
 {
 	struct mqtt_conn *p, *s;
@@ -589,6 +628,7 @@ main(void)
 	const TTest *const tests[] = {
 		answers_wait_for_writes,
 		a_release_waits_for_its_write,
+		a_release_is_owed_once,
 		readings_do_not_wait_for_writes,
 		retained_messages_are_told,
 		what_is_not_kept_is_not_told,
