@@ -188,7 +188,7 @@ START_TEST(who_needs_it)
 	put_publish(&in, 5, 2, 1, "nobody", "x");
 	put_publish(&in, 5, 4, 2, "nobody", "x");
 	feed(p);
-	CHECK_OUT(p, "\x40\2\0\1\x50\x1d\0\2\x83\x19" NOT_TAKEN);
+	CHECK_OUT(p, "\x40\3\0\1\x10\x50\x1d\0\2\x83\x19" NOT_TAKEN);
 	put_publish(&in, 5, 2, 1, "c", "x");
 	feed(q);
 	CHECK_OUT(q, "\x40\x1d\0\1\x83\x19" NOT_TAKEN);
