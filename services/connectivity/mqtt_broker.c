@@ -72,12 +72,13 @@ mqtt_broker_room(struct mqtt_broker *b)
 bool
 mqtt_broker_turn(struct mqtt_broker *b)
 {
+	bool more = b->parked && mqtt_parked_turn(b);
 	bool over = b->work >= MQTT_WORK_MAX;
 
 	b->work = 0;
 	if (over)
 		mqtt_broker_room(b);
-	return over;
+	return over || more;
 }
 
 void

@@ -124,6 +124,7 @@ mqtt_conn_end(struct mqtt_conn *c, enum mqtt_end how)
 		return;
 	c->state = MQTT_ENDED;
 	mqtt_pending_clear(c);
+	mqtt_parked_free(c);
 	leave_room_list(c);
 	c->io.deadline_us = 0;
 	if (c->session)
@@ -254,6 +255,10 @@ dispatch(struct mqtt_conn *c, const struct mqtt_frame *f)
 		on_pingreq(c, f);
 		break;
 	case MQTT_DISCONNECT:
+		if (c->parked) {
+			conn_pause(&c->io, MQTT_PAUSED_HELD);
+			return MQTT_LATER;
+		}
 		on_disconnect(c, f);
 		break;
 	case MQTT_CONNECT:

@@ -28,6 +28,7 @@
 
 #define MQTT_CONNECT_MAX 163840		/* bytes of a packet before CONNECT is accepted, if mqtt.packet_max is not less */
 #define MQTT_HELD_BYTES_MAX (64u << 20)	/* refused records of 3.1.1 clients that wait for their limit, in all */
+#define MQTT_PARKED_MAX (1u << 20)	/* of these of one client: packets behind one that waits for PUBRELs */
 #define MQTT_REOFFERS_MAX 64		/* of these on their way again at a time, for one client */
 #define MQTT_WORK_MAX 200000		/* nodes and messages looked at for clients' packets in a turn; the packet that ends it is the last of its client */
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client, besides those in its window */
@@ -100,6 +101,7 @@ struct mqtt_conn {
 	struct mqtt_session *session;	/* set while UP */
 	struct mqtt_pending *ring;	/* entry of seq is ring[seq & (ring_size - 1)] */
 	struct mqtt_held *held;		/* in the order of their PUBLISHes */
+	struct mqtt_parked *parked;	/* PUBLISHes behind one that is held until PUBRELs come; mqtt_session_parked.c */
 	struct mqtt_will *will;
 	struct mqtt_source *source;	/* what it published to; NULL: no reading yet */
 	char **aliases;			/* the client's: config.aliases_max, or NULL */
@@ -125,6 +127,8 @@ struct mqtt_conn {
 	bool loopback;
 	bool problem_info;
 	bool any_device;
+	bool awaits_release;		/* what is held waits for PUBRELs, which may come from this client */
+	bool replaying;			/* of `parked` */
 	bool claimed;			/* the answer to its claim is there: */
 	uint8_t claim_reason;		/* MQTT_SUCCESS, or why not */
 };
@@ -287,6 +291,7 @@ struct mqtt_broker {
 	size_t spare_count;
 	struct mqtt_session *stalled;	/* sessions that have something to send when it is written */
 	size_t held_bytes;
+	struct mqtt_parked *parked;	/* connections that have some */
 	size_t queued_bytes;		/* of all sessions */
 	size_t queued_count;		/* messages, queued or in flight, that are kept */
 	struct buf scratch;		/* reason strings, SUBACK codes */
@@ -327,7 +332,7 @@ void mqtt_broker_answer(struct mqtt_broker *b, uint64_t token, uint32_t verdict,
 void mqtt_broker_room(struct mqtt_broker *b);
 /* The output of a connection that was full has been sent, or half of it. */
 void mqtt_conn_on_sent(struct mqtt_conn *c);
-/* At the end of each turn: true if input waits for the next one, which is to follow at once. */
+/* At the end of each turn: true if there is more to do in the next one, which is to follow at once. */
 bool mqtt_broker_turn(struct mqtt_broker *b);
 /* About once a second: sessions and retained messages that expire, wills that are due, gauges. */
 void mqtt_broker_tick(struct mqtt_broker *b);

@@ -292,6 +292,11 @@ hold(struct mqtt_conn *c, uint32_t seq, uint32_t verdict, struct bytes record)
 		.due_us = b->now_us + verdict_retry_ms(verdict) * 1000ll };
 	memcpy(h->record, record.data, record.len);
 	b->held_bytes += sizeof(*h) + h->len;
+	if (verdict_code(verdict) == VERDICT_UNRELEASED_LIMIT) {
+		/* A PUBLISH that paused the connection meanwhile is parked too. */
+		c->awaits_release = true;
+		conn_resume(&c->io, MQTT_PAUSED_HELD | MQTT_PAUSED_WINDOW);
+	}
 	while (*at && (*at)->seq - c->ring_head < seq - c->ring_head)
 		at = &(*at)->next;
 	h->next = *at;
@@ -334,6 +339,7 @@ reoffer_accepted(struct mqtt_conn *c)
 			mqtt_held_offer(c);
 		mqtt_conn_arm(c);
 	} else if (c->reoffered == 0) {
+		c->awaits_release = false;
 		c->last_in_us = c->broker->now_us;
 		conn_resume(&c->io, MQTT_PAUSED_HELD);
 	}

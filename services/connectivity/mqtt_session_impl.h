@@ -44,6 +44,11 @@ void mqtt_pending_trim(struct mqtt_conn *c);	/* gives memory back if nothing wai
 void mqtt_held_offer(struct mqtt_conn *c);	/* those that are due */
 void mqtt_wait_for_room(struct mqtt_conn *c);
 
+/* mqtt_session_parked.c */
+enum mqtt_done mqtt_park(struct mqtt_conn *c, const struct mqtt_frame *f);
+bool mqtt_parked_turn(struct mqtt_broker *b);	/* true: some went on */
+void mqtt_parked_free(struct mqtt_conn *c);
+
 /* mqtt_session_publish.c */
 enum mqtt_done mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f);
 

@@ -91,6 +91,8 @@ static enum mqtt_done
 take_window(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	if (c->held || c->reoffered) {
+		if (c->replaying)
+			return MQTT_LATER;
 		conn_pause(&c->io, MQTT_PAUSED_HELD);
 		return MQTT_LATER;
 	}
@@ -335,6 +337,8 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 	struct mqtt_fault fault;
 	const struct mqtt_source *source;
 
+	if (!c->replaying && (c->parked || (c->awaits_release && (c->held || c->reoffered))))
+		return mqtt_park(c, f);
 	if (!mqtt_parse_publish_to(f, c->version, mqtt_source_topic(c->source), &p) &&
 	    mqtt_parse_publish(f, c->version, &p, &fault) != 0) {
 		mqtt_conn_fail(c, fault.reason, fault.what);

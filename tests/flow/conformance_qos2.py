@@ -1,5 +1,6 @@
 """QoS 2 and shared subscriptions as the standards have them, over a socket; see conformance.py."""
 import roost
+import verify
 from mqtt_wire import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Client, ack, publish
 from roost import Roost
 
@@ -272,6 +273,24 @@ def test_what_a_receiver_of_many_leaves():
             b.nothing()
             a.end(0, session_expiry=0)
             b.nothing()
+
+
+def test_pubrel_behind_a_publish_that_has_no_room():
+    """3.1.1 cannot be refused a reading: what would make room for it gets through."""
+    with Roost({"storage.unreleased_max": "2"}) as r:
+        c = Client(r.port, "c", 4)
+        for packet_id in (1, 2):
+            assert c.put("roost/d/telemetry", '{"n":%d}' % packet_id, 2, packet_id).reason == 0
+        c.send(publish("roost/d/telemetry", '{"n":3}', 2, 3))
+        r.wait_for(lambda: verify.parse_metrics(r.cli("metrics").stdout).get(("storage_unreleased_refused_total", "storage-0")),
+                   10, "a refusal")
+        c.nothing()
+        c.send(publish("roost/d/telemetry", '{"n":4}', 2, 4) + publish("roost/d/telemetry", "5", 1, 5))
+        c.nothing()
+        c.send(ack(PUBREL, 1) + ack(PUBREL, 2))
+        got = [c.next() for _ in range(5)]
+        assert [(p.kind, p.packet_id) for p in got] == [
+            (PUBREC, 3), (PUBCOMP, 1), (PUBCOMP, 2), (PUBREC, 4), (PUBACK, 5)], got
 
 
 if __name__ == "__main__":
