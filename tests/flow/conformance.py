@@ -4,7 +4,7 @@ import socket
 
 import mqtt
 import roost
-from mqtt_wire import (AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREL, Client, ack, connect, publish,
+from mqtt_wire import (AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREL, SUBACK, Client, ack, connect, publish,
                        subscribe)
 from roost import Roost, wait_for
 
@@ -458,6 +458,14 @@ def test_subscriptions():
                 # What it has begun to send is still acknowledged.
                 s.send(ack(PUBACK, 2))
                 s.nothing()
+                # To replace a subscription interrupts nothing: each message comes, and once.
+                s.sub(("flow", 1), packet_id=11)
+                for n in range(1, 201):
+                    p.send(publish("flow", str(n), 1, n, version))
+                    s.send(subscribe([("flow", 1)], 11 + n, version))
+                assert [p.expect(PUBACK).packet_id for n in range(200)] == list(range(1, 201))
+                assert [s.expect(SUBACK).packet_id for n in range(200)] == list(range(12, 212))
+                assert [int(m.payload) for m in s.messages()] == list(range(1, 201))
 
 
 def test_no_local_and_subscription_identifiers():
@@ -613,10 +621,12 @@ def test_topics_and_filters_that_are_none():
                     c.send(data)
                     got = c.closed()
                     assert [(p.kind, p.reason) for p in got] == ([(DISCONNECT, reason)] if version == 5 else []), got
-        for f in ("$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/"):
+        cases = [(f, 0x82) for f in ("$share//a", "$share/g", "$share/g/", "$share/+/a", "$share/")]
+        cases += [(f, 0x81) for f in ("$share/#/a", "$share/g#/a", "$share/g+/a", "$share/+g/a")]  # a wildcard is misplaced too
+        for f, reason in cases:
             with Client(r.port, "c", 5) as c:
                 c.send(subscribe([(f, 0)], 1, 5))
-                assert [(p.kind, p.reason) for p in c.closed()] == [(DISCONNECT, 0x82)], f
+                assert [(p.kind, p.reason) for p in c.closed()] == [(DISCONNECT, reason)], f
         with Client(r.port, "c", 5) as c:
             c.send(subscribe([("$share/g/a", 4)], 1, 5))
             assert [(p.kind, p.reason) for p in c.closed()] == [(DISCONNECT, 0x82)]

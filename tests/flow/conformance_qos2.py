@@ -59,7 +59,8 @@ def take(client):
 
 
 def test_answers_of_qos_2_come_in_order():
-    """5.0: MQTT-4.6.0-3 to -6."""
+    """5.0: MQTT-4.6.0-3 to -6.
+    3.1.1: MQTT-4.6.0-3, -4."""
     with Roost() as r, Client(r.port, "p", 4) as p, Client(r.port, "s", 4) as s:
         s.sub(("t/#", 2))
         ids = list(range(1, 21))
