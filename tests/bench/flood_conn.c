@@ -28,32 +28,6 @@ want_write(struct flood *f, struct conn *c, bool yes)
 		watch(f, c, EPOLL_CTL_MOD, yes);
 }
 
-/* Sources are spread over 127.0.0.x: the ports of one address end with a few ten thousand connects. */
-void
-conn_open(struct flood *f, struct conn *c, int64_t now)
-{
-	struct sockaddr_in source = { .sin_family = AF_INET };
-	int one = 1;
-
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
-		die("socket");
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-	source.sin_addr.s_addr = htonl(0x7f000001u + f->next_open++ % f->sources);
-	if (bind(c->fd, (struct sockaddr *)&source, sizeof(source)) != 0)
-		die("bind");
-	c->opened_ns = now;
-	c->carry_len = 0;
-	f->opening++;
-	f->opened++;
-	if (connect(c->fd, (struct sockaddr *)&f->server, sizeof(f->server)) != 0 &&
-	    errno != EINPROGRESS)
-		die("connect");
-	c->state = CONN_CONNECTING;
-	watch(f, c, EPOLL_CTL_ADD, true);
-}
-
 static void
 conn_close(struct flood *f, struct conn *c)
 {
@@ -89,19 +63,14 @@ put_string(uint8_t *at, const char *text)
 	return len + 2;
 }
 
-static void
+/* False where the connection is not up yet. */
+static bool
 conn_greet(struct flood *f, struct conn *c)
 {
 	uint8_t packet[512] = { 0x10, 0, 0, 4, 'M', 'Q', 'T', 'T', 4, 2 };
 	size_t at = 10;
 	char id[128];
-	int error = 0;
-	socklen_t len = sizeof(error);
 
-	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
-		conn_lost(f, c);
-		return;
-	}
 	packet[9] =
 	    (uint8_t)((f->persistent ? 0 : 2) | (f->user ? 0x80 : 0) | (f->password ? 0x40 : 0));
 	packet[at++] = (uint8_t)(f->keep_alive >> 8);
@@ -114,12 +83,38 @@ conn_greet(struct flood *f, struct conn *c)
 	if (f->password)
 		at += put_string(packet + at, f->password);
 	packet[1] = (uint8_t)(at - 2); /* options keep it below 128 */
-	c->state = CONN_GREETING;
-	if (send(c->fd, packet, at, MSG_NOSIGNAL) != (ssize_t)at) {
-		conn_lost(f, c);
-		return;
-	}
-	want_write(f, c, false);
+	if (send(c->fd, packet, at, MSG_NOSIGNAL) < 0 && errno == EAGAIN)
+		return false;
+	c->state = CONN_GREETING; /* of a refused one epoll tells */
+	return true;
+}
+
+/* Sources are spread over 127.0.0.x: the ports of one address end with a few ten thousand connects. */
+void
+conn_open(struct flood *f, struct conn *c, int64_t now)
+{
+	struct sockaddr_in source = { .sin_family = AF_INET };
+	int one = 1;
+
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		die("socket");
+	if (f->mode != MODE_CONNECT) /* which never has two packets on their way */
+		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	source.sin_addr.s_addr = htonl(0x7f000001u + f->next_open++ % f->sources);
+	if (bind(c->fd, (struct sockaddr *)&source, sizeof(source)) != 0)
+		die("bind");
+	c->opened_ns = now;
+	c->carry_len = 0;
+	f->opening++;
+	f->opened++;
+	c->state = CONN_CONNECTING;
+	if (connect(c->fd, (struct sockaddr *)&f->server, sizeof(f->server)) != 0 &&
+	    errno != EINPROGRESS)
+		die("connect");
+	/* On loopback the three packets have gone to and fro by now. */
+	watch(f, c, EPOLL_CTL_ADD, !conn_greet(f, c));
 }
 
 /* When the message is due, open loop: a burst belongs to one connection, bursts go round. */
@@ -339,7 +334,8 @@ static void
 on_event(struct flood *f, struct conn *c, uint32_t events, int64_t now)
 {
 	if (c->state == CONN_CONNECTING) {
-		conn_greet(f, c);
+		if (conn_greet(f, c))
+			want_write(f, c, false);
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
