@@ -1,7 +1,8 @@
 /* session_state.h - what connectivity workers share about MQTT sessions, in Redis; the keys of MQTT are known here only
  *
  *	roost:mqtt:epoch		counter: epoch of the last claim of any session
- *	roost:mqtt:session:{id}		hash: e epoch, o owner, l its life, x expiry in s, a away since in ms (0: connected), s highest n sent
+ *	roost:mqtt:session:{id}		hash: e epoch, o owner, l its life, x expiry in s, a away since in ms (0: connected), s highest n sent,
+ *					k which of the next four it has had: B, Q, O, I (absent: any)
  *	roost:mqtt:subs:{id}		hash: filter -> options | subscription identifier << 8
  *	roost:mqtt:queue:{id}		stream: n-0 -> h MQTT_DELIVERY, m MQTT_MESSAGE; its last id is the highest n ever queued
  *	roost:mqtt:out2:{id}		set of n: PUBREC came, PUBCOMP did not

@@ -359,6 +359,54 @@ START_TEST(test_time_to_live)
 }
 END_TEST
 
+static void
+away_and_back(const char *id, uint64_t epoch, const char *key)
+{
+	long long ttl;
+
+	client_unit(&a);
+	session_state_away(a.ss, s(id), epoch, 60, clock_wall_us() / 1000);
+	client_flush(&a);
+	ttl = REDIS(&redis, "TTL", key);
+	ck_assert_msg(ttl > 3600 && ttl <= 3660, "%s: %lld", key, ttl);
+	client_unit(&a);
+	session_state_back(a.ss, s(id), epoch, 60);
+	client_flush(&a);
+	ck_assert_int_eq((int)REDIS(&redis, "TTL", key), -1);
+}
+
+/* Only keys that there are come and go with a session: those made since, those another worker finds, all of an older version's. */
+START_TEST(test_time_to_live_of_what_there_is)
+{
+	uint64_t epoch;
+
+	begin();
+	epoch = client_claim(&a, "y", true, 60, 0);
+	away_and_back("y", epoch, "roost:mqtt:session:y");
+	client_unit(&a);
+	session_state_subscribe(a.ss, s("y"), epoch, s("f"), 1, 0);
+	client_flush(&a);
+	away_and_back("y", epoch, "roost:mqtt:subs:y");
+	client_claim(&b, "y", false, 60, 0);
+	epoch = client_claim(&a, "y", false, 60, 0);
+	ck_assert(a.claim.present);
+	away_and_back("y", epoch, "roost:mqtt:subs:y");
+	fill("y", epoch);
+	REDIS(&redis, "HDEL", "roost:mqtt:session:y", "k");
+	away_and_back("y", epoch, "roost:mqtt:subs:y");
+	away_and_back("y", epoch, "roost:mqtt:in2:y");
+	away_and_back("y", epoch, "roost:mqtt:out2:y");
+	client_unit(&a);
+	session_state_ended(a.ss, s("y"), epoch);
+	client_flush(&a);
+	ck_assert_int_eq((int)REDIS(&redis, "EXISTS", "roost:mqtt:session:y", "roost:mqtt:subs:y",
+			     "roost:mqtt:queue:y", "roost:mqtt:in2:y", "roost:mqtt:out2:y"),
+	    0);
+	ck_assert_uint_eq(a.refusal_count, 0);
+	finish();
+}
+END_TEST
+
 START_TEST(test_what_cannot_be_read_is_passed_over)
 {
 	uint64_t epoch;
@@ -457,5 +505,6 @@ END_TEST
 
 UNIT_MAIN("session_state", test_claims, test_what_was_written_is_loaded, test_lists,
     test_retained_messages_are_numbered, test_an_older_epoch_is_refused,
-    test_a_newer_life_fences_the_older, test_time_to_live, test_what_cannot_be_read_is_passed_over,
-    test_a_key_of_another_type_costs_one_write, test_any_bytes_are_an_id)
+    test_a_newer_life_fences_the_older, test_time_to_live, test_time_to_live_of_what_there_is,
+    test_what_cannot_be_read_is_passed_over, test_a_key_of_another_type_costs_one_write,
+    test_any_bytes_are_an_id)
