@@ -205,6 +205,7 @@ mqtt_config_of(const struct settings *st)
 		.retained_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MAX),
 		.retained_bytes_max = (size_t)settings_int(st, SET_MQTT_RETAINED_MIB) * MIB,
 		.offline_bytes_max = (size_t)settings_int(st, SET_MQTT_OFFLINE_MIB) * MIB,
+		.wills_bytes_max = (size_t)settings_int(st, SET_MQTT_WILLS_MIB) * MIB,
 		.queue_max = (size_t)settings_int(st, SET_MQTT_QUEUE_MAX),
 		.queue_bytes_max = (size_t)settings_int(st, SET_MQTT_QUEUE_KIB) * 1024,
 		.aliases_max = (uint16_t)settings_int(st, SET_MQTT_TOPIC_ALIASES),

@@ -90,6 +90,7 @@ struct mqtt_held {
 struct mqtt_will {
 	struct mqtt_message *message;	/* expires_us counts from when it is published */
 	struct mqtt_will *next;		/* of those owed */
+	size_t *total;			/* what its bytes are counted in; NULL: nothing */
 	uint32_t delay_s;
 	bool retain;
 	bool any_device;
@@ -209,6 +210,7 @@ struct mqtt_config {
 	size_t retained_max;
 	size_t retained_bytes_max;
 	size_t offline_bytes_max;
+	size_t wills_bytes_max;		/* of all clients */
 	size_t queue_max;		/* messages queued for one session */
 	size_t queue_bytes_max;
 	uint16_t aliases_max;		/* topic aliases of a connection, each way */
@@ -297,6 +299,7 @@ struct mqtt_broker {
 	struct buf scratch;		/* reason strings, SUBACK codes */
 	struct buf props;		/* properties that are passed on */
 	struct buf undo;		/* what this SUBSCRIBE or UNSUBSCRIBE has changed, as it was */
+	size_t will_bytes;		/* of all clients, here, away and owed */
 	struct mqtt_will *owed_wills;	/* readings that found no room yet */
 	size_t owed_will_count;
 	size_t work;			/* in this turn: MQTT_WORK_MAX */

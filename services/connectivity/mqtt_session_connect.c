@@ -51,7 +51,7 @@ assign_id(struct mqtt_broker *b, char out[ASSIGNED_ID_MAX])
 
 /* NULL, or why this CONNECT cannot be accepted; ret_reason: the code for it. */
 static const char *
-unacceptable(const struct mqtt_connect *q, uint8_t *ret_reason)
+unacceptable(const struct mqtt_broker *b, const struct mqtt_connect *q, uint8_t *ret_reason)
 {
 	*ret_reason = MQTT_BAD_CLIENT_ID;
 	if (q->client_id.len > AUTH_NAME_MAX)
@@ -66,6 +66,10 @@ unacceptable(const struct mqtt_connect *q, uint8_t *ret_reason)
 	*ret_reason = MQTT_BAD_TOPIC;
 	if (q->has_will && mqtt_levels(q->will_topic) > MQTT_LEVELS_MAX)
 		return "will topic of more than 128 levels";
+	*ret_reason = MQTT_QUOTA_EXCEEDED;
+	if (q->has_will &&
+	    b->will_bytes + q->will_topic.len + q->will_payload.len > b->config.wills_bytes_max)
+		return "the wills of all clients take as much as they may (mqtt.wills_mib)";
 	return NULL;
 }
 
@@ -80,7 +84,8 @@ take_session(struct mqtt_broker *b, struct bytes id, bool clean, bool *ret_prese
 		struct mqtt_conn *old = s->conn;
 		char peer[PEER_TEXT_MAX];
 
-		log_info("mqtt.taken_over", LB("client", id),
+		/* Two devices of one id take it from each other without end. */
+		log_warn("mqtt.taken_over", LB("client", id),
 		    LS("from", peer_text(&old->io.peer, peer)));
 		if (mqtt_is_v5(old))
 			mqtt_put_disconnect(conn_out(&old->io), MQTT_TAKEN_OVER, bytes_of("", 0));
@@ -255,7 +260,7 @@ mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 	}
 	c->version = (uint8_t)q.version;
 	take_limits(c, &q);
-	why = unacceptable(&q, &reason);
+	why = unacceptable(c->broker, &q, &reason);
 	if (why) {
 		refuse(c, reason, why);
 		return MQTT_TAKEN;

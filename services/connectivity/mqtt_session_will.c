@@ -36,6 +36,8 @@ mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct 
 	/* The interval starts when the will is published. */
 	m.expires_us = m.has_expiry ? q->will_props.message_expiry * 1000000ll : 0;
 	will->message = mqtt_message_new(&m);
+	will->total = &b->will_bytes;
+	*will->total += mqtt_message_bytes(&m);
 	return will;
 }
 
@@ -47,6 +49,8 @@ mqtt_will_free(struct mqtt_will **p_will)
 	*p_will = NULL;
 	if (!will)
 		return;
+	if (will->total)
+		*will->total -= mqtt_message_bytes(will->message);
 	mqtt_message_unref(&will->message);
 	free(will);
 }

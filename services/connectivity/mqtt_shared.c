@@ -198,7 +198,7 @@ mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client)
 
 	if (!s)
 		return;
-	log_info("mqtt.fenced", LB("client", client));
+	log_debug("mqtt.fenced", LB("client", client));
 	s->shared = false;
 	if (s->conn) {
 		struct mqtt_conn *c = s->conn;
@@ -223,7 +223,7 @@ mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker
 	struct mqtt_conn *c = s->conn;
 
 	s->shared = false;
-	log_info("mqtt.moved", LB("client", id), LU("worker", worker));
+	log_debug("mqtt.moved", LB("client", id), LU("worker", worker));
 	if (c) {
 		if (mqtt_is_v5(c))
 			mqtt_put_disconnect(conn_out(&c->io), MQTT_TAKEN_OVER, bytes_of("", 0));

@@ -24,7 +24,7 @@ from mqtt import packet, remaining, string
 from roost import Roost, rss_kib
 
 # Everything that a client can make the worker keep is bounded low, so that memory is at its bounds soon.
-SETTINGS = {"mqtt.sessions_max": "64", "mqtt.retained_max": "200", "mqtt.retained_mib": "1", "mqtt.offline_mib": "2",
+SETTINGS = {"mqtt.sessions_max": "64", "mqtt.retained_max": "200", "mqtt.retained_mib": "1", "mqtt.wills_mib": "1", "mqtt.offline_mib": "2",
             "mqtt.subscriptions_max": "50", "mqtt.outbound_max": "65536", "mqtt.connect_timeout": "1s",
             "mqtt.packet_max": "65536", "mqtt.receive_maximum": "16", "history.flush": "1s"}
 WORKERS = int(os.environ.get("WORKERS") or 1)
@@ -333,7 +333,8 @@ def fuzz(seconds, seed, only=None):
             served(r.port)
             load.finish(60 + seconds)
             load.assert_accounted_for()
-        assert r.pids() == pids, (pids, r.pids())
+        died = [line for line in r.log_text().split("\n") if " child.died " in line or " child.overdue " in line]
+        assert r.pids() == pids and not died, (pids, r.pids(), died)
         assert all(p["restarts"] == 0 for p in r.status()["processes"]), r.status()["processes"]
         grown = check_memory(r, pids, warm or memory(), before_fds)
         assert not r.log_lines("error"), r.log_lines("error")[:10]

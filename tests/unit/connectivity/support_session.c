@@ -87,6 +87,7 @@ const struct mqtt_config config = {
 	.retained_max = 10,
 	.retained_bytes_max = 100000,
 	.offline_bytes_max = 100000,
+	.wills_bytes_max = 100000,
 	.queue_max = 100,
 	.queue_bytes_max = 2000,
 	.aliases_max = 16,

@@ -221,6 +221,58 @@ START_TEST(larger_than_the_output)
 }
 END_TEST
 
+/* A 5.0 client whose session and will wait for 10 s when it is gone; 3.1.1's will does not wait. */
+static struct mqtt_conn *
+with_will(unsigned version, const char *id)
+{
+	struct mqtt_conn *c = mqtt_conn_new(&b, true);
+	struct buf body = { 0 };
+	char will[200] = { 0 };
+
+	buf_add(&body,
+	    version == 5 ? "\0\4MQTT\5\x06\0\x3c\5\x11\0\0\0\x64" : "\0\4MQTT\4\x06\0\x3c",
+	    version == 5 ? 16 : 10);
+	buf_add_u8(&body, 0);
+	buf_add_u8(&body, (uint8_t)strlen(id));
+	buf_add_str(&body, id);
+	if (version == 5)
+		buf_add(&body, "\5\x18\0\0\0\x0a", 6);
+	buf_add(&body, "\0\1w\0\xc8", 5);
+	buf_add(&body, will, sizeof(will));
+	put_packet(&in, 0x10, body.data, body.len);
+	buf_fini(&body);
+	feed(c);
+	return c;
+}
+
+/* Wills are bounded together, those that wait for their delay too; who finds no room is told. */
+START_TEST(wills_are_bounded_in_bytes)
+{
+	struct mqtt_conn *c, *refused;
+
+	b.config.wills_bytes_max = 500;
+	c = with_will(5, "a");
+	ck_assert_int_eq(c->state, MQTT_UP);
+	gone(c);
+	ck_assert_uint_ge(b.will_bytes, 200);
+	c = with_will(4, "b");
+	ck_assert_int_eq(c->state, MQTT_UP);
+	for (unsigned version = 4; version <= 5; version++) {
+		refused = with_will(version, "c");
+		ck_assert_int_eq(refused->state, MQTT_ENDED);
+		ck_assert_uint_eq(refused->io.out->data[3], version == 5 ? 0x97 : 3);
+		gone(refused);
+	}
+	gone(c);
+	b.now_us += 10 * SECOND;
+	mqtt_broker_tick(&b);
+	ck_assert_uint_eq(b.will_bytes, 0);
+	c = with_will(5, "c");
+	ck_assert_int_eq(c->state, MQTT_UP);
+	gone(c);
+}
+END_TEST
+
 /* One message to many is as much work as many messages: what comes of it in one turn is bounded, the rest waits for the next. */
 START_TEST(work_of_a_turn_is_bounded)
 {
@@ -465,6 +517,7 @@ main(void)
 		expiry_in_the_queue,
 		a_reader_that_stands_still,
 		larger_than_the_output,
+		wills_are_bounded_in_bytes,
 		work_of_a_turn_is_bounded,
 		subscriptions_are_bounded_in_bytes,
 		keep_alive_of_the_server,
