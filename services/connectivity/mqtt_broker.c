@@ -119,8 +119,8 @@ mqtt_broker_shutdown(struct mqtt_broker *b)
 
 		if (!c || c->state == MQTT_ENDED)
 			continue;
-		if (c->state == MQTT_UP && mqtt_is_v5(c))
-			mqtt_put_disconnect(conn_out(&c->io), MQTT_SHUTTING_DOWN, bytes_of("", 0));
+		if (c->state == MQTT_UP)
+			mqtt_conn_bye(c, MQTT_SHUTTING_DOWN);
 		mqtt_conn_end(c, MQTT_END_SHUTDOWN);
 	}
 }

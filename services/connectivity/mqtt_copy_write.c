@@ -164,6 +164,13 @@ copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt
 	copy_write_life(k, c, s);
 }
 
+/* Who is not kept has something written only if it has a will, and waits for it only if Redis is there. */
+static bool
+is_waited_for(const struct mqtt_copy *k, const struct mqtt_session *s)
+{
+	return s->shared || (s->conn && s->conn->will && !k->down_us);
+}
+
 static void
 session_change(struct mqtt_copy *k, const struct mqtt_change *ch)
 {
@@ -303,7 +310,7 @@ mqtt_copy_change(void *arg, const struct mqtt_change *ch)
 	switch (ch->kind) {
 	case MQTT_CHANGE_SESSION:
 		session_change(k, ch);
-		return ch->session->shared ? number(k) : 0;
+		return is_waited_for(k, ch->session) ? number(k) : 0;
 	case MQTT_CHANGE_END:
 		session_end(k, ch);
 		return ch->session->shared ? number(k) : 0;

@@ -133,6 +133,14 @@ mqtt_conn_end(struct mqtt_conn *c, enum mqtt_end how)
 }
 
 void
+mqtt_conn_bye(struct mqtt_conn *c, uint8_t reason)
+{
+	/* Nothing may come before CONNACK (MQTT-3.2.0-1). */
+	if (mqtt_is_v5(c) && !c->greeting)
+		mqtt_put_disconnect(conn_out(&c->io), reason, bytes_of("", 0));
+}
+
+void
 mqtt_conn_fail(struct mqtt_conn *c, uint8_t reason, const char *what)
 {
 	struct bytes id = c->session ? mqtt_session_id(c->session) : bytes_of("", 0);
@@ -151,7 +159,7 @@ mqtt_conn_fail(struct mqtt_conn *c, uint8_t reason, const char *what)
 		/* 3.1.1 has a return code for a wrong version only (3.1.4); else the connection just closes. */
 		if (mqtt_is_v5(c) || (c->version && reason == MQTT_BAD_VERSION))
 			(void)mqtt_put_connack(conn_out(&c->io), c->version, &ack);
-	} else if (mqtt_is_v5(c)) {
+	} else if (mqtt_is_v5(c) && !c->greeting) {
 		struct bytes text = bytes_of_str(what);
 
 		/* MQTT-3.14.2-3 */
@@ -365,9 +373,7 @@ mqtt_conn_on_deadline(struct mqtt_conn *c)
 	if (c->keep_alive_s && b->now_us >= c->last_in_us + c->keep_alive_s * (SECOND_US * 3 / 2)) {
 		log_info("mqtt.keep_alive", LB("client", mqtt_session_id(c->session)),
 		    LU("seconds", c->keep_alive_s));
-		if (mqtt_is_v5(c))
-			mqtt_put_disconnect(
-			    conn_out(&c->io), MQTT_KEEP_ALIVE_TIMEOUT, bytes_of("", 0));
+		mqtt_conn_bye(c, MQTT_KEEP_ALIVE_TIMEOUT);
 		mqtt_conn_end(c, MQTT_END_ABRUPT);
 		return;
 	}

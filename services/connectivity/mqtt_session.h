@@ -130,6 +130,8 @@ struct mqtt_conn {
 	bool any_device;
 	bool awaits_release;		/* what is held waits for PUBRELs, which may come from this client */
 	bool replaying;			/* of `parked` */
+	bool greeting;			/* UP, but its CONNACK waits until its will is written: nothing else is sent */
+	bool resumed;			/* that says that there was a session */
 	bool claimed;			/* the answer to its claim is there: */
 	uint8_t claim_reason;		/* MQTT_SUCCESS, or why not */
 };

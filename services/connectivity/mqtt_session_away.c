@@ -99,6 +99,10 @@ mqtt_away_needs(struct mqtt_conn *c, const struct mqtt_publish *p)
 bool
 mqtt_away_overdue(struct mqtt_conn *c, uint64_t token, struct mqtt_write_packet *packet)
 {
+	if (c->greeting) {
+		mqtt_greet_overdue(c, packet);
+		return true;
+	}
 	if (!mqtt_is_v5(c))
 		return false;
 	if (!packet) {

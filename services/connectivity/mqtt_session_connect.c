@@ -15,7 +15,7 @@
 #define ASSIGNED_ID_MAX 32
 
 static void
-refuse(struct mqtt_conn *c, uint8_t reason, const char *why)
+put_refusal(struct mqtt_conn *c, uint8_t reason, const char *why)
 {
 	struct mqtt_connack ack = {
 		.reason = reason, .reason_string = bytes_of_str(why), .size_max = c->out_packet_max
@@ -26,6 +26,12 @@ refuse(struct mqtt_conn *c, uint8_t reason, const char *why)
 	    LU("reason", reason));
 	metric_add(M_MQTT_CONNECT_REFUSED, 1);
 	(void)mqtt_put_connack(conn_out(&c->io), c->version, &ack);
+}
+
+static void
+refuse(struct mqtt_conn *c, uint8_t reason, const char *why)
+{
+	put_refusal(c, reason, why);
 	mqtt_conn_end(c, MQTT_END_ABRUPT);
 }
 
@@ -87,8 +93,7 @@ take_session(struct mqtt_broker *b, struct bytes id, bool clean, bool *ret_prese
 		/* Two devices of one id take it from each other without end. */
 		log_warn("mqtt.taken_over", LB("client", id),
 		    LS("from", peer_text(&old->io.peer, peer)));
-		if (mqtt_is_v5(old))
-			mqtt_put_disconnect(conn_out(&old->io), MQTT_TAKEN_OVER, bytes_of("", 0));
+		mqtt_conn_bye(old, MQTT_TAKEN_OVER);
 		mqtt_conn_end(old, MQTT_END_ABRUPT);
 		s = mqtt_store_find(b, id);
 	}
@@ -181,6 +186,53 @@ take_who(struct mqtt_conn *c, const struct mqtt_connect *q, const struct auth_gr
 		c->alias_out = mqtt_alias_out_new(aliases < most ? (uint16_t)aliases : most);
 }
 
+/* The CONNACK that stands in `out` leaves, or waits until the will is written: who has it counts on the will. */
+static void
+greet(struct mqtt_conn *c, struct buf *out, size_t from, bool present)
+{
+	struct mqtt_broker *b = c->broker;
+	struct mqtt_write_packet *packet;
+
+	mqtt_unit_begin(b);
+	mqtt_change_session(b, c->session, MQTT_CHANGE_SESSION);
+	if (!c->will || mqtt_unit_is_written(b)) {
+		mqtt_deliver_resume(c->session);
+		return;
+	}
+	packet = xcalloc(1, sizeof(*packet));
+	buf_add(&packet->bytes, out->data + from, out->len - from);
+	out->len = from;
+	c->greeting = true;
+	c->resumed = present;
+	mqtt_wait_written(b, mqtt_token_of(c, 0), packet);
+	conn_pause(&c->io, MQTT_PAUSED_SHARED);
+}
+
+void
+mqtt_greeted(struct mqtt_conn *c, const struct mqtt_write_packet *connack)
+{
+	buf_add(conn_out(&c->io), connack->bytes.data, connack->bytes.len);
+	c->greeting = false;
+	conn_resume(&c->io, MQTT_PAUSED_SHARED);
+	mqtt_deliver_resume(c->session);
+}
+
+void
+mqtt_greet_overdue(struct mqtt_conn *c, const struct mqtt_write_packet *connack)
+{
+	struct mqtt_session *s = c->session;
+
+	if (!s->expiry_s) {
+		mqtt_greeted(c, connack);
+		return;
+	}
+	/* It must not find later what it was never told of (MQTT-3.2.2-4). */
+	if (!c->resumed)
+		s->expiry_s = 0;
+	put_refusal(c, MQTT_SERVER_UNAVAILABLE, c->broker->away_why);
+	mqtt_conn_end(c, MQTT_END_SHUTDOWN);
+}
+
 static void
 accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
     const struct auth_grant *grant)
@@ -194,6 +246,8 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 		.size_max = c->out_packet_max,
 	};
 	struct mqtt_session *s = take_session(b, id, q->clean, &ack.session_present);
+	struct buf *out = conn_out(&c->io);
+	size_t from = out->len;
 
 	s->conn = c;
 	take_expiry(b, s, q, &ack);
@@ -206,7 +260,7 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 	mqtt_conn_arm(c);
 	put_response_information(b, q, id, &b->scratch);
 	ack.response_information = buf_bytes(&b->scratch);
-	if (mqtt_put_connack(conn_out(&c->io), c->version, &ack) != 0) {
+	if (mqtt_put_connack(out, c->version, &ack) != 0) {
 		log_warn("mqtt.connack_too_large", LB("client", id), LU("most", ack.size_max));
 		metric_add(M_MQTT_CONNECT_REFUSED, 1);
 		mqtt_conn_end(c, MQTT_END_NORMAL);
@@ -217,8 +271,7 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 	b->passed.packets_out++;
 	log_debug("mqtt.connect", LB("client", id), LU("version", c->version),
 	    LU("session", ack.session_present));
-	mqtt_change_session(b, s, MQTT_CHANGE_SESSION);
-	mqtt_deliver_resume(s);
+	greet(c, out, from, ack.session_present);
 }
 
 /* Whose session is it, and what is there of it? LATER: that is being asked. */

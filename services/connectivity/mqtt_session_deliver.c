@@ -384,6 +384,8 @@ pump_queue(struct mqtt_broker *b, struct mqtt_session *s)
 void
 mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s)
 {
+	if (s->conn->greeting)
+		return;
 	while (s->resend) {
 		struct mqtt_delivery *d = s->resend;
 		enum sending how = send_again(b, s, d);
@@ -443,7 +445,7 @@ must_queue(const struct mqtt_session *s, const struct mqtt_how *how)
 {
 	const struct mqtt_conn *c = s->conn;
 
-	return !c || is_kept(s) || how->group || s->queue.head || s->resend ||
+	return !c || c->greeting || is_kept(s) || how->group || s->queue.head || s->resend ||
 	       c->out_unacked >= c->out_receive_max || s->in_flight.count >= MQTT_IN_FLIGHT_MAX;
 }
 
@@ -504,7 +506,7 @@ mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival 
 	if (!mqtt_may_receive(b, s, a->view.topic))
 		return true;
 	if (how->qos == 0) {
-		if (s->conn && !send_direct(b, s, a, how))
+		if (s->conn && !s->conn->greeting && !send_direct(b, s, a, how))
 			drop(b, s, M_MQTT_DROPPED);
 		return true;
 	}

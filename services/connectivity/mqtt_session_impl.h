@@ -20,6 +20,7 @@ enum mqtt_end {
 /* mqtt_session.c */
 void mqtt_conn_fail(struct mqtt_conn *c, uint8_t reason, const char *what);	/* says why, closes */
 void mqtt_conn_end(struct mqtt_conn *c, enum mqtt_end how);
+void mqtt_conn_bye(struct mqtt_conn *c, uint8_t reason);	/* 5.0: DISCONNECT, without words */
 void mqtt_conn_arm(struct mqtt_conn *c);	/* the deadline, from keep-alive and held records */
 bool mqtt_is_v5(const struct mqtt_conn *c);
 struct bytes mqtt_session_id(const struct mqtt_session *s);
@@ -27,6 +28,9 @@ struct bytes mqtt_conn_identity(const struct mqtt_conn *c);	/* who it is */
 
 /* mqtt_session_connect.c */
 enum mqtt_done mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f);
+void mqtt_greeted(struct mqtt_conn *c, const struct mqtt_write_packet *connack);	/* its will is written */
+/* It was not in time: a session that is to be kept cannot be served, another one does without. */
+void mqtt_greet_overdue(struct mqtt_conn *c, const struct mqtt_write_packet *connack);
 
 /* mqtt_session_answer.c */
 uint64_t mqtt_token_of(const struct mqtt_conn *c, uint32_t seq);

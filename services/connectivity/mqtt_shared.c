@@ -121,7 +121,9 @@ go_on(struct mqtt_broker *b, struct mqtt_write_waiter *w)
 	struct mqtt_conn *c = mqtt_conn_of(b, w->token);
 
 	if (c && c->state == MQTT_UP) {
-		if (w->packet) {
+		if (c->greeting) {
+			mqtt_greeted(c, w->packet);
+		} else if (w->packet) {
 			buf_add(conn_out(&c->io), w->packet->bytes.data, w->packet->bytes.len);
 			conn_resume(&c->io, MQTT_PAUSED_SHARED);
 		} else {
@@ -204,8 +206,7 @@ mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client)
 		struct mqtt_conn *c = s->conn;
 
 		s->expiry_s = 0;
-		if (mqtt_is_v5(c))
-			mqtt_put_disconnect(conn_out(&c->io), MQTT_TAKEN_OVER, bytes_of("", 0));
+		mqtt_conn_bye(c, MQTT_TAKEN_OVER);
 		/* Its will is the new owner's to publish. */
 		mqtt_conn_end(c, MQTT_END_SHUTDOWN);
 	} else {
@@ -225,8 +226,7 @@ mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker
 	s->shared = false;
 	log_debug("mqtt.moved", LB("client", id), LU("worker", worker));
 	if (c) {
-		if (mqtt_is_v5(c))
-			mqtt_put_disconnect(conn_out(&c->io), MQTT_TAKEN_OVER, bytes_of("", 0));
+		mqtt_conn_bye(c, MQTT_TAKEN_OVER);
 		/* It is to be here a little longer. */
 		s->expiry_s = 1;
 		mqtt_conn_end(c, MQTT_END_ABRUPT);

@@ -6,6 +6,7 @@ import signal
 
 import journal
 import mqtt
+import mqtt_wire as wire
 import roost
 from mqtt_durable import Durable, turn
 from roost import Roost
@@ -176,6 +177,22 @@ def test_retained_and_will_survive():
         finally:
             w.kill()
             w.wait()
+
+
+def test_who_is_connected_has_its_will_written():
+    """MQTT-3.1.2-7 and -8 over any death: CONNACK waits for it, whether the session is kept or not."""
+    with Roost({"mqtt.will_grace": "500ms"}) as r:
+        s = Durable(r.port, "subscriber", [("w/#", 1)])
+        assert turn([s], 10, s.is_done)
+        names = ["%s%d" % (kind, n) for kind in ("kept", "not") for n in range(10)]
+        clients = []
+        for name in names:
+            clients.append(wire.Client(r.port, name, 5, will=("w/" + name, "fell"), will_qos=1,
+                                       session_expiry=100 if name < "n" else 0))
+            assert r.redis("HEXISTS", "roost:mqtt:wills:connectivity-0", name) == "1", name
+        kill(r, "connectivity-")
+        assert turn([s], 20 * roost.SLOW, lambda: len(s.got) >= len(names)), s.got
+        assert sorted(m[0] for m in s.got) == sorted("w/" + name for name in names), s.got
 
 
 def readings_over(names, every, seed):

@@ -349,6 +349,102 @@ START_TEST(releases_wait)
 }
 END_TEST
 
+/* --- a will is written before CONNACK (MQTT-3.1.2-7: it is stored) --- */
+
+static struct mqtt_conn *
+with_will(unsigned version, const char *id)
+{
+	static const char v4[] = "\0\4MQTT\4\4\0\0\0\1",
+			  v5[] = "\0\4MQTT\5\4\0\0\5\x11\0\0\0\x64\0\1";
+	struct mqtt_conn *c = mqtt_conn_new(&b, true);
+	struct buf body = { 0 };
+
+	if (version == 5)
+		buf_add(&body, v5, sizeof(v5) - 1);
+	else
+		buf_add(&body, v4, sizeof(v4) - 1);
+	buf_add(&body, id, 1);
+	buf_add(&body, "\0\0\1w\0\1x" + (version == 5 ? 0 : 1), version == 5 ? 7 : 6);
+	put_packet(&in, 0x10, body.data, body.len);
+	buf_fini(&body);
+	feed(c);
+	return c;
+}
+
+START_TEST(connack_waits_for_the_will)
+{
+	struct mqtt_conn *p, *s;
+
+	begin();
+	gone(subscribed(4, "s"));
+	p = connected(4, 1, "p");
+	put_publish(&in, 4, 2, 1, "a", "1");
+	feed(p);
+	s = with_will(4, "s");
+	put_publish(&in, 4, 0, 0, "a", "0");
+	put_publish(&in, 4, 2, 2, "a", "2");
+	feed(p);
+	mqtt_conn_on_sent(s);
+	CHECK_OUT(s, "");
+	ck_assert_uint_eq(s->io.paused, MQTT_PAUSED_SHARED);
+	write_all();
+	CHECK_OUT(s, "\x20\2\1\0\x32\6\0\1a\0\1\61\x32\6\0\1a\0\2\62");
+	ck_assert_uint_eq(s->io.paused, 0);
+	gone(s);
+	/* Another one takes its place meanwhile: nothing comes before CONNACK, nor instead of it. */
+	s = with_will(5, "t");
+	gone(p);
+	p = with_will(5, "t");
+	ck_assert_int_eq(s->state, MQTT_ENDED);
+	CHECK_OUT(s, "");
+	write_all();
+	ck_assert_uint_eq(p->io.out->data[0], 0x20);
+	ck_assert_uint_eq(p->io.out->data[2], 1);
+	gone(s);
+	gone(p);
+}
+END_TEST
+
+START_TEST(a_will_is_not_written_in_time)
+{
+	struct mqtt_conn *c, *w;
+
+	begin();
+	w = connected(4, 1, "w");
+	put_subscribe(&in, 4, 1, "w", 1);
+	feed(w);
+	ignore_out(w);
+	for (unsigned version = 4; version <= 5; version++) {
+		since = b.now_us;
+		c = with_will(version, "c");
+		away_for(SECOND);
+		ck_assert_int_eq(c->state, MQTT_ENDED);
+		ck_assert_uint_eq(c->io.out->data[0], 0x20);
+		ck_assert_uint_eq(c->io.out->data[2], 0);
+		ck_assert_uint_eq(c->io.out->data[3], version == 5 ? 0x88 : 3);
+		gone(c);
+		/* It was never told of a session, and has none. */
+		ck_assert_uint_eq(b.session_count, 1);
+		write_all();
+		back();
+		ck_assert_uint_eq(copy_sessions(), 0);
+	}
+	/* One that was there stays. */
+	gone(subscribed(4, "s"));
+	since = b.now_us;
+	c = with_will(4, "s");
+	away_for(SECOND);
+	CHECK_OUT(c, "\x20\2\0\3");
+	gone(c);
+	write_all();
+	ck_assert_uint_eq(copy_subs("s"), 1);
+	ck_assert_uint_eq(b.session_count, 2);
+	/* Nobody's will was published. */
+	CHECK_OUT(w, "");
+	gone(w);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -361,6 +457,8 @@ main(void)
 		publishes_under_way,
 		subscribes_under_way_are_undone,
 		releases_wait,
+		connack_waits_for_the_will,
+		a_will_is_not_written_in_time,
 	};
 
 	return session_tests("mqtt_away", tests, COUNT_OF(tests));
