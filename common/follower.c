@@ -64,6 +64,7 @@ subscribe(struct shard *s)
 		.kinds = spec->kinds,
 		.credit = FOLLOWER_CREDIT,
 		.life = s->f->w->life,
+		.patience = spec->patience_ms,
 	};
 
 	loop_timer_clear(s->f->w->loop, &s->resync);

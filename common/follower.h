@@ -25,6 +25,9 @@ struct follower_spec {
 	const char *group; /* "rules"; "" reads in passing and holds nothing back */
 	bool shared;	   /* the group's members divide the partitions */
 	uint64_t kinds;	   /* KIND_BIT(ENTRY_READINGS) | ... */
+	/* At the end of the journal it rather has one delivery in so many milliseconds (at most 500) than many small ones, each
+	 * of which costs a wake-up here and there. The first after a pause comes without this delay. */
+	unsigned patience_ms;
 	/* Each block in turn. v->entries holds only the kinds (and partitions) asked for. */
 	void (*on_block)(void *arg, uint32_t shard, const struct block_view *v);
 	/* After the blocks of one delivery: everything before upto was seen; end is the journal's end. May be NULL. */

@@ -20,6 +20,7 @@
 #define PARTITIONS_MAX 1024
 #define SHARDS_MAX 64
 #define LOCK_RETRY_US 20000 /* an earlier owner is about to let go */
+#define PATIENCE_MS 20	    /* of an alert's way, when readings follow each other closely */
 #define TURN_US 5000	    /* while alerts are on their way */
 #define SENT_MAX 8192	    /* alerts waiting for COMMIT at which no more readings are taken */
 
@@ -185,6 +186,7 @@ static const struct follower_spec follower_spec = {
 	.group = "rules",
 	.shared = true,
 	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_ALERT) | KIND_BIT(ENTRY_TICK),
+	.patience_ms = PATIENCE_MS,
 	.on_block = on_block,
 	.on_upto = on_upto,
 	.on_assign = on_assign,

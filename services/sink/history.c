@@ -161,6 +161,7 @@ cursor(void *arg, uint32_t shard)
 static const struct follower_spec follower = {
 	.group = "history",
 	.kinds = KIND_BIT(ENTRY_READINGS),
+	.patience_ms = SINK_PATIENCE_MS,
 	.on_block = on_block,
 	.on_upto = on_upto,
 	.on_skipped = on_skipped,

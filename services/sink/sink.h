@@ -20,6 +20,7 @@ struct sink_driver {
 };
 
 #define SINK_TICK_MS 100
+#define SINK_PATIENCE_MS 100 /* nobody waits for a sink */
 
 extern const struct sink_driver history_driver;
 extern const struct sink_driver state_driver;

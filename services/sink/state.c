@@ -178,6 +178,7 @@ on_skipped(void *arg, uint32_t shard, uint64_t from, uint64_t to)
 static const struct follower_spec follower = {
 	.group = "state",
 	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_ALERT),
+	.patience_ms = SINK_PATIENCE_MS,
 	.on_block = on_block,
 	.on_upto = on_upto,
 	.on_skipped = on_skipped,

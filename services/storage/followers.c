@@ -133,6 +133,7 @@ followers_on_subscribe(
 	s->shared = m->shared;
 	s->kinds = m->kinds;
 	s->credit = m->credit;
+	s->patience_us = (int64_t)m->patience * 1000;
 	s->sent = s->received = 0;
 	s->cursor_known = false;
 	s->resumed = false;
@@ -323,41 +324,62 @@ followers_owns(
 void
 followers_committed(struct followers *f, const struct block *b, int64_t now_us)
 {
-	if (f->gather_since_us == 0) {
-		f->gather_since_us = now_us;
-		f->gather_from = b->offset;
+	for (size_t i = 0; i < f->count; i++) {
+		struct subscriber *s = f->all[i];
+
+		if (s->gather_since_us == 0) {
+			s->gather_since_us = now_us;
+			s->gather_from = b->offset;
+		}
+		s->gather_bytes += b->body.len;
 	}
-	f->gather_bytes += b->body.len;
+}
+
+/* When what is gathered for s is to be offered, if it does not grow large before. */
+static int64_t
+offer_at(const struct subscriber *s)
+{
+	int64_t gathered = s->gather_since_us + FOLLOWERS_GATHER_US;
+	int64_t patient = s->gave_us + s->patience_us;
+
+	return gathered > patient ? gathered : patient;
+}
+
+static bool
+offer_is_due(const struct subscriber *s, int64_t now_us)
+{
+	uint64_t bytes = s->patience_us ? FOLLOWERS_PATIENT_BYTES : FOLLOWERS_GATHER_BYTES;
+
+	return s->gather_since_us && (s->gather_bytes >= bytes ||
+					 s->gather_bytes >= s->credit / 2 || now_us >= offer_at(s));
 }
 
 int64_t
 followers_turn(struct followers *f, int64_t now_us)
 {
-	bool due = f->gather_bytes >= FOLLOWERS_GATHER_BYTES ||
-		   (f->gather_since_us && now_us - f->gather_since_us >= FOLLOWERS_GATHER_US);
 	bool more = false;
 	int64_t again = INT64_MAX;
 
 	for (size_t i = 0; i < f->count; i++) {
 		struct subscriber *s = f->all[i];
+		bool due = offer_is_due(s, now_us);
 
+		if (due) {
+			s->gather_since_us = 0;
+			s->gather_bytes = 0;
+			s->gave_us = now_us;
+		}
 		if (s->retry_us > now_us) {
 			again = s->retry_us < again ? s->retry_us : again;
 			continue;
 		}
 		/* Who is behind what is gathered goes on at once. */
-		if (due || f->gather_since_us == 0 || s->at < f->gather_from)
+		if (s->gather_since_us == 0 || s->at < s->gather_from)
 			more |= subscriber_pump(f, s, now_us);
+		if (s->gather_since_us && offer_at(s) < again)
+			again = offer_at(s);
 	}
-	if (due) {
-		f->gather_since_us = 0;
-		f->gather_bytes = 0;
-	}
-	if (more)
-		return 0;
-	if (f->gather_since_us && f->gather_since_us + FOLLOWERS_GATHER_US < again)
-		again = f->gather_since_us + FOLLOWERS_GATHER_US;
-	return again;
+	return more ? 0 : again;
 }
 
 void

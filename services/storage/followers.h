@@ -1,8 +1,8 @@
 /* followers.h - who reads the shard, from where, within which credit
  *
  * A subscriber at the tail is served from memory (recent.h), one behind it from the files. What is delivered is gathered
- * for up to FOLLOWERS_GATHER_US or FOLLOWERS_GATHER_BYTES, so that a follower is not woken by each commit. A subscriber
- * that says nothing for FOLLOWERS_SILENT_US is forgotten. The members of a shared group divide the partitions (groups.h). */
+ * for up to FOLLOWERS_GATHER_US or FOLLOWERS_GATHER_BYTES, so that a follower is not woken by each commit; for one that is
+ * patient up to its patience after the delivery before, or FOLLOWERS_PATIENT_BYTES. A subscriber that says nothing for FOLLOWERS_SILENT_US is forgotten. The members of a shared group divide the partitions (groups.h). */
 #ifndef ROOST_STORAGE_FOLLOWERS_H
 #define ROOST_STORAGE_FOLLOWERS_H
 
@@ -19,7 +19,8 @@
 #define FOLLOWERS_GROUPS_MAX 8 /* shared ones */
 #define FOLLOWERS_GATHER_US 5000
 #define FOLLOWERS_GATHER_BYTES 262144
-#define FOLLOWERS_TURN_BYTES (1u << 20) /* read for one follower in one turn of the loop */
+#define FOLLOWERS_PATIENT_BYTES (4u << 20) /* less than half of what is in memory: recent.h */
+#define FOLLOWERS_TURN_BYTES (1u << 20)	   /* read for one follower in one turn of the loop */
 #define FOLLOWERS_SILENT_US 3000000
 
 /* 0, ERR_AGAIN or ERR_NOT_FOUND, as bus_send(). */
@@ -38,9 +39,6 @@ struct followers {
 	size_t count;
 	struct group groups[FOLLOWERS_GROUPS_MAX];
 	size_t group_count;
-	int64_t gather_since_us; /* the first block that was not offered to followers; 0: none */
-	uint64_t gather_from;	 /* where it starts */
-	uint64_t gather_bytes;
 	followers_send_fn send;
 	void *send_arg;
 };

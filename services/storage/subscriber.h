@@ -30,6 +30,11 @@ struct subscriber {
 	int64_t said_us;
 	int64_t assigned_us;
 	int64_t retry_us; /* the receiver was behind or away: not before this time */
+	int64_t patience_us;
+	int64_t gave_us;	 /* when what was gathered was offered last */
+	int64_t gather_since_us; /* the first block that was not offered since; 0: none */
+	uint64_t gather_from;	 /* where it starts */
+	uint64_t gather_bytes;
 	struct buf out;
 	struct journal_reader *reader;
 };

@@ -371,6 +371,8 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/mqtt_delivery-1.hex", MSG_MQTT_DELIVERY },
 		{ "tests/vectors/mqtt_will-1.hex", MSG_MQTT_WILL },
 		{ "tests/vectors/profile-1.hex", MSG_PROFILE },
+		{ "tests/vectors/subscribe-1.hex", MSG_SUBSCRIBE },
+		{ "tests/vectors/subscribe-2.hex", MSG_SUBSCRIBE },
 		{ "tests/vectors/welcome-1.hex", MSG_WELCOME },
 	};
 
@@ -399,6 +401,11 @@ START_TEST(test_golden_frames)
 		if (type == MSG_HELLO)
 			ck_assert(msg.hello.life == 42 && msg.hello.epoch == 0 &&
 				  msg.hello.given_up == (strstr(vectors[i].file, "-2") ? 321 : 0));
+		if (type == MSG_SUBSCRIBE)
+			ck_assert(
+			    bytes_equal_str(msg.subscribe.group, "history") &&
+			    msg.subscribe.number == 7 &&
+			    msg.subscribe.patience == (strstr(vectors[i].file, "-2") ? 100 : 0));
 		if (type == MSG_MQTT_DELIVERY)
 			ck_assert(msg.mqtt_delivery.qos == 2 && msg.mqtt_delivery.retain &&
 				  u64s_at(msg.mqtt_delivery.ids, 1) == 268435455);

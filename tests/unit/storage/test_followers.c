@@ -55,6 +55,52 @@ START_TEST(test_follower_from_memory_and_files)
 }
 END_TEST
 
+/* The first after a pause as soon as anyone's, then one in its patience, or when much is gathered. */
+START_TEST(test_patient_followers_have_fewer_deliveries)
+{
+	struct msg_subscribe m = { .group = bytes_of_str("sink-history"),
+		.kinds = 1ull << ENTRY_READINGS,
+		.from = UINT64_MAX,
+		.credit = 8u << 20,
+		.life = 1,
+		.number = SUBSCRIBE_NUMBER,
+		.patience = 100 };
+	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq = 0;
+
+	shard_on_subscribe(sh, "sink-history", &m);
+	turn();
+	pass(SECOND);
+	fresh();
+	batch(id, ++seq, NULL);
+	turn();
+	ck_assert_uint_eq(count("sink-history", MSG_DELIVER), 0);
+	pass(FOLLOWERS_GATHER_US);
+	turn();
+	ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 1);
+	fresh();
+	for (unsigned ms = 10; ms < 100; ms += 10) {
+		pass(10000);
+		batch(id, ++seq, NULL);
+		turn();
+	}
+	ck_assert_uint_eq(count("sink-history", MSG_DELIVER), 0);
+	pass(10000);
+	turn();
+	ck_assert_uint_eq(count("sink-history", MSG_DELIVER), 1);
+	ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 9);
+	/* Half of its credit is gathered before that. */
+	fresh();
+	m.credit = 2000;
+	m.from = upto;
+	shard_on_subscribe(sh, "sink-history", &m);
+	for (unsigned n = 0; n < 20; n++) {
+		batch(id, ++seq, NULL);
+		turn();
+	}
+	ck_assert_uint_gt(delivered("sink-history", &upto, seqs), 0);
+}
+END_TEST
+
 START_TEST(test_credit_holds_and_progress_releases)
 {
 	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq, bytes = 0;
@@ -356,7 +402,8 @@ START_TEST(test_quota_closes_and_reopens_credit)
 END_TEST
 
 UNIT_MAIN_IN("followers", shard_setup, shard_teardown, test_follower_from_memory_and_files,
-    test_credit_holds_and_progress_releases, test_journal_time_goes_on_when_the_clock_is_put_back,
-    test_unknown_and_silent_followers, test_shared_group_and_fencing,
-    test_two_members_divide_and_take_over, test_retention_waits_for_mandatory_groups,
+    test_patient_followers_have_fewer_deliveries, test_credit_holds_and_progress_releases,
+    test_journal_time_goes_on_when_the_clock_is_put_back, test_unknown_and_silent_followers,
+    test_shared_group_and_fencing, test_two_members_divide_and_take_over,
+    test_retention_waits_for_mandatory_groups,
     test_retention_is_kept_before_a_segment_without_snapshot, test_quota_closes_and_reopens_credit)
