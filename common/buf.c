@@ -9,24 +9,6 @@
 #include "err.h"
 #include "mem.h"
 
-struct bytes
-bytes_of_str(const char *s)
-{
-	return bytes_of(s, strlen(s));
-}
-
-bool
-bytes_equal(struct bytes a, struct bytes b)
-{
-	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
-bool
-bytes_equal_str(struct bytes a, const char *s)
-{
-	return bytes_equal(a, bytes_of_str(s));
-}
-
 void
 buf_init(struct buf *b, size_t max)
 {
@@ -48,7 +30,7 @@ buf_clear(struct buf *b)
 }
 
 uint8_t *
-buf_reserve(struct buf *b, size_t len)
+buf_grow(struct buf *b, size_t len)
 {
 	size_t cap = b->cap ? b->cap : 64;
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Borrowed: valid as long as what it points into. Not NUL-terminated. */
 struct bytes {
@@ -22,9 +23,24 @@ bytes_of(const void *data, size_t len)
 	return b;
 }
 
-struct bytes bytes_of_str(const char *s);
-bool bytes_equal(struct bytes a, struct bytes b);
-bool bytes_equal_str(struct bytes a, const char *s);
+/* Inline: of a literal nothing is left to be measured. */
+static inline struct bytes
+bytes_of_str(const char *s)
+{
+	return bytes_of(s, strlen(s));
+}
+
+static inline bool
+bytes_equal(struct bytes a, struct bytes b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+static inline bool
+bytes_equal_str(struct bytes a, const char *s)
+{
+	return bytes_equal(a, bytes_of_str(s));
+}
 
 /* data[0..len) is content; {0} is a valid empty buffer without a maximum. */
 struct buf {
@@ -37,9 +53,18 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b);
-void buf_clear(struct buf *b); /* keeps the memory */
+void buf_clear(struct buf *b);		      /* keeps the memory */
+uint8_t *buf_grow(struct buf *b, size_t len); /* for buf_reserve() */
+
 /* Makes room for len more bytes and returns where they go, without adding them; NULL (and failed) over max. */
-uint8_t *buf_reserve(struct buf *b, size_t len);
+static inline uint8_t *
+buf_reserve(struct buf *b, size_t len)
+{
+	if (b->max == 0 && b->data && len <= b->cap - b->len)
+		return b->data + b->len;
+	return buf_grow(b, len);
+}
+
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_add_u8(struct buf *b, uint8_t v);
 void buf_add_str(struct buf *b, const char *s);

@@ -109,13 +109,10 @@ put_be64(uint8_t *p, uint8_t tag, uint64_t v)
 	return p + 8;
 }
 
-static uint8_t *
-put_uint(uint8_t *p, uint64_t v)
+/* What most numbers are is inline. */
+static __attribute__((noinline)) uint8_t *
+put_uint_middle(uint8_t *p, uint64_t v)
 {
-	if (v < 0x80) {
-		*p++ = (uint8_t)v;
-		return p;
-	}
 	if (v <= UINT8_MAX)
 		return put_tag_be(p, 0xcc, v, 1);
 	if (v <= UINT16_MAX)
@@ -125,11 +122,19 @@ put_uint(uint8_t *p, uint64_t v)
 	return put_be64(p, 0xcf, v);
 }
 
-static uint8_t *
-put_int(uint8_t *p, int64_t v)
+static inline uint8_t *
+put_uint(uint8_t *p, uint64_t v)
 {
-	if (v >= 0)
-		return put_uint(p, (uint64_t)v);
+	if (v < 0x80) {
+		*p = (uint8_t)v;
+		return p + 1;
+	}
+	return v > UINT32_MAX ? put_be64(p, 0xcf, v) : put_uint_middle(p, v);
+}
+
+static __attribute__((noinline)) uint8_t *
+put_negative(uint8_t *p, int64_t v)
+{
 	if (v >= -32) {
 		*p++ = (uint8_t)v;
 		return p;
@@ -143,7 +148,28 @@ put_int(uint8_t *p, int64_t v)
 	return put_be64(p, 0xd3, (uint64_t)v);
 }
 
-static uint8_t *
+static inline uint8_t *
+put_int(uint8_t *p, int64_t v)
+{
+	return v >= 0 ? put_uint(p, (uint64_t)v) : put_negative(p, v);
+}
+
+/* Of 4 to 16 bytes, which most names have: two words that overlap. */
+static inline void
+copy_text(uint8_t *to, struct bytes s)
+{
+	if (s.len >= 8 && s.len <= 16) {
+		memcpy(to, s.data, 8);
+		memcpy(to + s.len - 8, s.data + s.len - 8, 8);
+	} else if (s.len >= 4 && s.len < 8) {
+		memcpy(to, s.data, 4);
+		memcpy(to + s.len - 4, s.data + s.len - 4, 4);
+	} else if (s.len) {
+		memcpy(to, s.data, s.len);
+	}
+}
+
+static inline uint8_t *
 put_str(uint8_t *p, struct bytes s)
 {
 	if (s.len < 32)
@@ -152,8 +178,7 @@ put_str(uint8_t *p, struct bytes s)
 		p = put_tag_be(p, 0xd9, s.len, 1);
 	else
 		p = put_tag_be(p, 0xda, s.len, 2);
-	if (s.len)
-		memcpy(p, s.data, s.len);
+	copy_text(p, s);
 	return p + s.len;
 }
 
@@ -164,9 +189,10 @@ put_str(uint8_t *p, struct bytes s)
 static inline uint8_t *
 put_head(uint8_t *p, const struct record *head)
 {
-	p += RECORD_HEAD;
-	*p++ = RECORD_ARRAY;
-	p = put_tag_be(p, VERDICT_TAG, head->verdict, 4);
+	p[RECORD_HEAD] = RECORD_ARRAY;
+	p[RECORD_HEAD + 1] = VERDICT_TAG;
+	store_be32(p + VERDICT_AT, head->verdict);
+	p += RECORD_MIN;
 	p = put_uint(p, head->flags);
 	p = put_int(p, head->time);
 	p = put_str(p, head->device);

@@ -197,10 +197,11 @@ mqtt_answer_ready(struct mqtt_conn *c)
 		if (p->state != MQTT_READY)
 			break;
 		answer_one(c, p);
-		free(p->text);
+		if (p->text)
+			free(p->text);
 		c->ring_head++;
 	}
-	if (c->ring_tail - c->ring_head <= c->broker->config.receive_maximum / 2)
+	if (c->io.paused && c->ring_tail - c->ring_head <= c->broker->config.receive_maximum / 2)
 		conn_resume(&c->io, MQTT_PAUSED_WINDOW);
 }
 

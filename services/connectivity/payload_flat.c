@@ -24,17 +24,14 @@ struct scan {
 static const double power_of_10[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18 };
 
-static inline bool
-is_digit(uint8_t c)
-{
-	return (uint8_t)(c - '0') < 10;
-}
+static const uint32_t power_of_10_u32[] = { 1, 10, 100, 1000, 10000, 100000, 1000000, 10000000 };
 
 static inline uint8_t
 skip_space(struct scan *s)
 {
-	while (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')
-		s->at++;
+	if (*s->at <= ' ')
+		while (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')
+			s->at++;
 	return *s->at;
 }
 
@@ -47,35 +44,37 @@ load_le64(const uint8_t *p)
 	return le64toh(v);
 }
 
-/* All eight bytes are '0'..'9': high halves are 3, and adding 6 does not change that. */
-static inline bool
-is_8_digits(uint64_t v)
-{
-	return ((v & 0xf0f0f0f0f0f0f0f0) |
-		   (((v + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) >> 4)) == 0x3333333333333333;
-}
-
-/* First digit in the lowest byte: neighbours become pairs, pairs fours, fours the eight. */
+/* Of eight bytes that are 0..9, the first in the lowest: neighbours become pairs, pairs fours, fours the eight. */
 static inline uint64_t
 value_of_8_digits(uint64_t v)
 {
-	v -= 0x3030303030303030;
 	v = v * 10 + (v >> 8);
 	return (((v & 0x000000ff000000ff) * 0x000f424000000064 +
 		   ((v >> 16) & 0x000000ff000000ff) * 0x0000271000000001)) >>
 	       32;
 }
 
+/* By words of eight, and no branch depends on how many of the last word are digits: a sensor's numbers differ in that. */
 static inline uint64_t
 digits(struct scan *s, uint64_t value)
 {
-	for (uint64_t v = load_le64(s->at); is_8_digits(v); v = load_le64(s->at)) {
-		value = value * 100000000 + value_of_8_digits(v);
-		s->at += 8;
+	for (;;) {
+		uint64_t v = load_le64(s->at) ^ 0x3030303030303030;
+		/* The high bit of the first byte that is no digit, and perhaps of some behind it. */
+		uint64_t other = (v | (v + 0x7676767676767676)) & 0x8080808080808080;
+		unsigned bits;
+
+		if (other == 0) {
+			value = value * 100000000 + value_of_8_digits(v);
+			s->at += 8;
+			continue;
+		}
+		bits = (unsigned)__builtin_ctzll(other) & ~7u;
+		if (bits == 0)
+			return value;
+		s->at += bits / 8;
+		return value * power_of_10_u32[bits / 8] + value_of_8_digits(v << (64 - bits));
 	}
-	while (is_digit(*s->at))
-		value = value * 10 + (uint64_t)(*s->at++ - '0');
-	return value;
 }
 
 /* A number without exponent. What comes behind it is checked by the caller. */
@@ -122,27 +121,48 @@ plain_text(struct scan *s, struct bytes *ret)
 	return *s->at++ == '"';
 }
 
-/* As the name at this place of the last payload, or read and remembered. NULL: too long to remember. */
+/* Both may be read up to the end of the word in which the last of n bytes is. */
+static inline bool
+same(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	for (; n > 8; n -= 8, a += 8, b += 8)
+		if (load_le64(a) != load_le64(b))
+			return false;
+	return (load_le64(a) ^ load_le64(b)) << (64 - 8 * n) == 0;
+}
+
+static void
+remember(struct scan *s, struct payload_flat_name *n, struct bytes text)
+{
+	memcpy(n->text, text.data, text.len);
+	memcpy(n->text + text.len, "\":", 2);
+	n->len = (uint8_t)text.len;
+	n->limit = payload_check_limit(&s->build->checks, text);
+	n->is_ts = text.len == 2 && memcmp(text.data, "ts", 2) == 0;
+}
+
+/* Behind an opening quote, up to the colon, which is taken too: as the name at this place of the last payload, or read and
+ * remembered. ret_known NULL: too long to remember. */
 static inline bool
 name(struct scan *s, struct bytes *ret, const struct payload_flat_name **ret_known)
 {
 	struct payload_flat_name *n = &s->flat->shape[s->members++ % PAYLOAD_FLAT_SHAPE];
 
 	*ret_known = n;
-	if (n->len && memcmp(s->at, n->text, n->len + 1u) == 0) {
+	if (n->len && same(s->at, n->text, n->len + 2u)) {
 		*ret = bytes_of(s->at, n->len);
-		s->at += n->len + 1u;
+		s->at += n->len + 2u;
 		return true;
 	}
 	if (!plain_text(s, ret))
 		return false;
-	if (ret->len == 0 || ret->len > PAYLOAD_FLAT_NAME) {
+	if (ret->len > 0 && ret->len <= PAYLOAD_FLAT_NAME)
+		remember(s, n, *ret);
+	else
 		*ret_known = NULL;
-		return true;
-	}
-	memcpy(n->text, ret->data, ret->len + 1);
-	n->len = (uint8_t)ret->len;
-	n->limit = payload_check_limit(&s->build->checks, *ret);
+	if (skip_space(s) != ':')
+		return false;
+	s->at++;
 	return true;
 }
 
@@ -193,9 +213,8 @@ member(struct scan *s)
 	struct bytes n;
 	struct value v;
 
-	if (*s->at++ != '"' || !name(s, &n, &known) || skip_space(s) != ':')
+	if (*s->at++ != '"' || !name(s, &n, &known))
 		return false;
-	s->at++;
 	switch (skip_space(s)) {
 	case '{':
 		s->at++;
@@ -218,8 +237,7 @@ member(struct scan *s)
 	default:
 		if (!number(s, &v))
 			return false;
-		if (known && s->build->prefix_len == 0 &&
-		    !(n.len == 2 && memcmp(n.data, "ts", 2) == 0))
+		if (known && s->build->prefix_len == 0 && !known->is_ts)
 			return add_number(s, n, &v, known->limit);
 		break;
 	}

@@ -16,9 +16,11 @@
  * changes the speed only. */
 struct payload_flat {
 	struct payload_flat_name {
-		char text[PAYLOAD_FLAT_NAME + 1]; /* and the closing quote */
-		uint8_t len;			  /* without it; 0: empty */
-		uint8_t limit;			  /* enum limit_id of payload_check */
+		uint8_t text[PAYLOAD_FLAT_NAME +
+			     9]; /* and the quote and colon behind it; read by words */
+		uint8_t len;	 /* without them; 0: empty */
+		uint8_t limit;	 /* enum limit_id of payload_check */
+		bool is_ts;
 	} shape[PAYLOAD_FLAT_SHAPE];
 	uint8_t text[PAYLOAD_FLAT_MAX + PAYLOAD_FLAT_PAD];
 };
