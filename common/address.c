@@ -10,22 +10,22 @@
 
 #include "err.h"
 
-static bool
-parse_port(const char *text, uint16_t *ret_port)
+int
+address_port_parse(const char *text, uint16_t *ret_port)
 {
 	unsigned port = 0;
 
 	if (!*text || strlen(text) > 5)
-		return false;
+		return ERR_MALFORMED;
 	for (; *text; text++) {
 		if (*text < '0' || *text > '9')
-			return false;
+			return ERR_MALFORMED;
 		port = port * 10 + (unsigned)(*text - '0');
 	}
 	if (port > UINT16_MAX)
-		return false;
+		return ERR_MALFORMED;
 	*ret_port = (uint16_t)port;
-	return true;
+	return 0;
 }
 
 static void
@@ -87,7 +87,7 @@ address_parse(const char *text, struct address *ret_address, const char **ret_wh
 		*ret_why = "the port is missing: write host:port";
 		return ERR_MALFORMED;
 	}
-	if (!parse_port(colon + 1, &port)) {
+	if (address_port_parse(colon + 1, &port) != 0) {
 		*ret_why = "the port is not a number from 0 to 65535";
 		return ERR_MALFORMED;
 	}

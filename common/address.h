@@ -18,6 +18,9 @@ struct address {
 /* 0, or ERR_MALFORMED with *ret_why a few words. Port 0 lets the kernel choose. */
 int address_parse(const char *text, struct address *ret_address, const char **ret_why);
 
+/* 0 to 65535 in at most five digits; ERR_MALFORMED. */
+int address_port_parse(const char *text, uint16_t *ret_port);
+
 /* Addresses that begin alike: "10.0.0.0/8", "2001:db8::/32", "127.0.0.1". */
 struct address_net {
 	uint8_t ip[16]; /* IPv4 as ::ffff:a.b.c.d */

@@ -5,6 +5,7 @@
 
 #include "err.h"
 #include "mem.h"
+#include "mqtt_tree.h"
 #include "record.h"
 #include "utf8.h"
 
@@ -34,25 +35,6 @@ struct match {
 	bool names_device;
 };
 
-/* Takes one level off the front; false when there is none left. */
-static bool
-next_level(struct bytes *rest, struct bytes *ret_level)
-{
-	const uint8_t *slash;
-
-	if (!rest->data)
-		return false;
-	slash = rest->len ? memchr(rest->data, '/', rest->len) : NULL;
-	if (!slash) {
-		*ret_level = *rest;
-		*rest = (struct bytes){ 0 };
-		return true;
-	}
-	*ret_level = bytes_of(rest->data, (size_t)(slash - rest->data));
-	*rest = bytes_of(slash + 1, rest->len - ret_level->len - 1);
-	return true;
-}
-
 static bool
 matches(const char *pattern, struct bytes topic, struct match *ret)
 {
@@ -60,8 +42,8 @@ matches(const char *pattern, struct bytes topic, struct match *ret)
 	struct bytes want_level, level = { 0 };
 	struct match m = { 0 };
 
-	while (next_level(&want, &want_level)) {
-		if (!next_level(&topic, &level))
+	while (mqtt_level_next(&want, &want_level)) {
+		if (!mqtt_level_next(&topic, &level))
 			return false;
 		if (bytes_equal_str(want_level, "{device}")) {
 			m.device = level;

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "address.h"
 #include "err.h"
 
 #define V2_FIXED 16
@@ -50,22 +51,11 @@ word(struct bytes *line, char out[64])
 	return out;
 }
 
+/* Of a v1 line: without leading zeros. */
 static bool
 parse_port(const char *text, uint16_t *ret_port)
 {
-	unsigned port = 0;
-
-	if (!*text || strlen(text) > 5 || (text[0] == '0' && text[1]))
-		return false;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9')
-			return false;
-		port = port * 10 + (unsigned)(*text - '0');
-	}
-	if (port > UINT16_MAX)
-		return false;
-	*ret_port = (uint16_t)port;
-	return true;
+	return (text[0] != '0' || !text[1]) && address_port_parse(text, ret_port) == 0;
 }
 
 static int

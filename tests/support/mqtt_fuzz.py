@@ -324,7 +324,7 @@ def fuzz(seconds, seed, only=None):
                     if spent > seconds or only is not None:
                         break
                     if number % 256 == 0:
-                        served(r.port)
+                        served(runner.port)
             except Exception:
                 print("broken in or before episode %d of seed %d" % (runner.number, seed))
                 raise

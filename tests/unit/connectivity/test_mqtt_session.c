@@ -207,15 +207,23 @@ START_TEST(pubacks_keep_the_order_of_publishes)
 }
 END_TEST
 
-START_TEST(answers_of_an_earlier_connection_are_forgotten)
+/* The client published a reading and left before it was answered. */
+static uint64_t
+token_of_one_that_left(void)
 {
 	struct mqtt_conn *c = connected(4, 1, "a");
-	uint64_t old;
 
 	put_publish(&in, 4, 2, 1, "roost/d1/telemetry", "{}");
 	feed(c);
-	old = fake.tokens[0];
 	gone(c);
+	return fake.tokens[0];
+}
+
+START_TEST(answers_of_an_earlier_connection_are_forgotten)
+{
+	uint64_t old = token_of_one_that_left();
+	struct mqtt_conn *c;
+
 	c = connected(4, 1, "a");
 	put_publish(&in, 4, 2, 1, "roost/d1/telemetry", "{}");
 	feed(c);
@@ -385,13 +393,9 @@ END_TEST
 /* As long as a message is not answered, however often its slot changes hands. */
 START_TEST(a_token_names_one_connection)
 {
-	struct mqtt_conn *c = connected(4, 1, "a");
-	uint64_t old;
+	uint64_t old = token_of_one_that_left();
+	struct mqtt_conn *c;
 
-	put_publish(&in, 4, 2, 1, "roost/d1/telemetry", "{}");
-	feed(c);
-	old = fake.tokens[0];
-	gone(c);
 	for (uint32_t i = 0; i < (1u << 20) - 1; i++)
 		gone(mqtt_conn_new(&b, true));
 	c = connected(4, 1, "a");
