@@ -13,6 +13,7 @@ mqtt_broker_init(
     struct mqtt_broker *b, const struct mqtt_config *config, const struct mqtt_ops *ops)
 {
 	*b = (struct mqtt_broker){ .config = *config, .ops = *ops };
+	b->gathered_end = &b->gathered;
 	conn_set_init(&b->set);
 	mqtt_router_init(&b->router);
 	mqtt_retained_init(&b->retained, config->retained_max, config->retained_bytes_max);
@@ -26,6 +27,7 @@ mqtt_broker_fini(struct mqtt_broker *b)
 			mqtt_conn_end(b->slots[i], MQTT_END_SHUTDOWN);
 			mqtt_conn_free(&b->slots[i]);
 		}
+	mqtt_gather_fini(b);
 	mqtt_store_clear(b);
 	while (b->owed_wills) {
 		struct mqtt_will *will = b->owed_wills;
@@ -87,6 +89,7 @@ mqtt_broker_tick(struct mqtt_broker *b)
 	mqtt_store_tick(b);
 	mqtt_owed_wills(b);
 	mqtt_sys_tick(b);
+	mqtt_gather_tick(b);
 	if (b->now_us - b->swept_us >= RETAINED_SWEEP_US) {
 		mqtt_retained_expire(&b->retained, b->now_us);
 		b->swept_us = b->now_us;

@@ -36,6 +36,8 @@
 #define MQTT_SPARE_MAX 4096		/* deliveries kept to be used again */
 #define MQTT_GROUPS_ELSEWHERE 63	/* of a topic's groups that other workers may serve in our place */
 #define MQTT_ELSEWHERE (1ull << MQTT_GROUPS_ELSEWHERE)
+#define MQTT_GATHER_US 5000000	/* readings are kept for sessions that are being loaded, so long ... */
+#define MQTT_GATHER_BYTES (8u << 20)	/* ... and so many */
 #define MQTT_RING_MAX 131071		/* answers that one connection waits for; a token has 17 bits for them */
 
 /* Why input waits: bits of conn.paused. */
@@ -311,6 +313,11 @@ struct mqtt_broker {
 	size_t connected_count;		/* sessions with a connection */
 	size_t connected_max;
 	bool loading;			/* sessions are still being loaded: mqtt_broker_loading() */
+	struct mqtt_gathered *gathered;	/* readings that came meanwhile; mqtt_session_gather.c */
+	struct mqtt_gathered **gathered_end;
+	size_t gathered_bytes;
+	int64_t gather_until_us;
+	bool gather_over;		/* they are not kept any more */
 	bool draining;
 	int64_t swept_us;		/* retained messages were looked through for expired ones */
 };

@@ -48,6 +48,14 @@ void mqtt_pending_trim(struct mqtt_conn *c);	/* gives memory back if nothing wai
 void mqtt_held_offer(struct mqtt_conn *c);	/* those that are due */
 void mqtt_wait_for_room(struct mqtt_conn *c);
 
+/* mqtt_session_gather.c: readings that come while sessions are loaded */
+void mqtt_gather_begin(struct mqtt_broker *b);
+/* Keeps it; false: it is to go on now. */
+bool mqtt_gather(struct mqtt_broker *b, const struct mqtt_arrival *a);
+void mqtt_gather_end(struct mqtt_broker *b);	/* what was kept goes on */
+void mqtt_gather_tick(struct mqtt_broker *b);
+void mqtt_gather_fini(struct mqtt_broker *b);
+
 /* mqtt_session_parked.c */
 enum mqtt_done mqtt_park(struct mqtt_conn *c, const struct mqtt_frame *f);
 bool mqtt_parked_turn(struct mqtt_broker *b);	/* true: some went on */

@@ -163,6 +163,24 @@ route(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return lost;
 }
 
+/* A reading, to whoever listens. */
+static void
+route_reading(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	struct mqtt_broker *b = c->broker;
+	struct mqtt_arrival a;
+
+	if (b->loading) {
+		a = arrival_of(c, p);
+		if (mqtt_gather(b, &a)) {
+			b->passed.publish_in++;
+			b->passed.publish_bytes_in += p->payload.len;
+			return;
+		}
+	}
+	(void)route(c, p);
+}
+
 static void
 reading_is_taken(
     struct mqtt_conn *c, const struct mqtt_publish *p, const struct dialect_target *target)
@@ -213,7 +231,7 @@ on_reading(struct mqtt_conn *c, const struct mqtt_publish *p, const struct diale
 	metric_add(M_MQTT_RECEIVED, 1);
 	reading_is_taken(c, p, target);
 	/* Whoever listens is none of the device's business: COMMIT alone answers it. */
-	(void)route(c, p);
+	route_reading(c, p);
 	return MQTT_TAKEN;
 }
 

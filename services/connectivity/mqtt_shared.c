@@ -243,9 +243,13 @@ mqtt_broker_loading(struct mqtt_broker *b, bool loading)
 {
 	bool over = b->loading && !loading;
 
+	if (loading && !b->loading)
+		mqtt_gather_begin(b);
 	b->loading = loading;
-	if (over)
-		mqtt_broker_room(b);
+	if (!over)
+		return;
+	mqtt_gather_end(b);
+	mqtt_broker_room(b);
 }
 
 struct mqtt_session *

@@ -195,6 +195,21 @@ def test_who_is_connected_has_its_will_written():
         assert sorted(m[0] for m in s.got) == sorted("w/" + name for name in names), s.got
 
 
+def test_a_reading_that_comes_while_sessions_are_loaded():
+    """It reaches those too that were not loaded yet: 800 of them are more than are loaded before a device is back."""
+    with Roost() as r:
+        for n in range(800):
+            c = wire.Client(r.port, "s%d" % n, 5, session_expiry=1000)
+            assert c.sub(("roost/#", 1)) == [1]
+            c.close()
+        port = r.port
+        kill(r, "connectivity-")
+        d = wire.Client(port, "d", 4)
+        assert d.put("roost/d/telemetry", '{"n":1}', 1).reason == 0
+        count = "local n = 0 for i = 0, 799 do n = n + redis.call('XLEN', 'roost:mqtt:queue:s' .. i) end return n"
+        r.wait_for(lambda: r.redis("EVAL", count, "0") == "800", 20, "it is in the queues of all")
+
+
 def readings_over(names, every, seed):
     with Roost() as r:
         devices = [Durable(r.port, "d%d" % n, quota=3) for n in range(2)]
