@@ -55,6 +55,8 @@ struct conn_set {
 	struct conn *touched;
 	struct conn **touched_end;
 	uint64_t bytes_sent;		/* by all connections */
+	size_t unsent;			/* of the output of all: when the turn began, ... */
+	size_t put;			/* ... and what the protocol has counted of it in this turn */
 	bool urgent;			/* some output has reached CONN_URGENT_BYTES */
 	struct buf *pool[CONN_POOL_MAX];
 	size_t pool_count;

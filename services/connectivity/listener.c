@@ -478,7 +478,7 @@ count_unsent(struct listener *l, struct conn *c)
 {
 	size_t now = conn_out_len(c);
 
-	l->unsent = l->unsent - c->unsent + now;
+	l->set->unsent = l->set->unsent - c->unsent + now;
 	c->unsent = now;
 }
 
@@ -571,7 +571,7 @@ watch_all(struct listener *l)
 	bool reading = l->kept_paused <= LISTENER_INPUT_MAX / 2;
 
 	metric_set(M_MQTT_INPUT_BYTES, l->kept);
-	metric_set(M_MQTT_OUTPUT_BYTES, l->unsent);
+	metric_set(M_MQTT_OUTPUT_BYTES, l->set->unsent);
 	if (reading == l->reading)
 		return;
 	l->reading = reading;
@@ -593,6 +593,7 @@ listener_turn(struct listener *l)
 	tell_now(l);
 	while ((c = conn_next_touched(l->set)))
 		settle(l, c);
+	l->set->put = 0;
 	watch_all(l);
 }
 

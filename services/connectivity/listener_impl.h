@@ -24,7 +24,6 @@ struct listener {
 	struct per_address per_address;
 	size_t kept;	    /* bytes of input kept */
 	size_t kept_paused; /* ... of these by connections that are paused */
-	size_t unsent;	    /* bytes of output that peers have not taken */
 	bool accepting;
 	bool stopped;
 	bool reading; /* the epoll set is watched */

@@ -197,6 +197,7 @@ mqtt_config_of(const struct settings *st)
 		.receive_maximum = (uint32_t)settings_int(st, SET_MQTT_RECEIVE_MAXIMUM),
 		.connect_timeout_us = settings_ms(st, SET_MQTT_CONNECT_TIMEOUT) * 1000,
 		.outbound_max = (size_t)settings_int(st, SET_MQTT_OUTBOUND_MAX),
+		.outbound_bytes_max = (size_t)settings_int(st, SET_MQTT_OUTBOUND_MIB) * MIB,
 		.sessions_max = (size_t)settings_int(st, SET_MQTT_SESSIONS_MAX),
 		.session_expiry_max_s = settings_ms(st, SET_MQTT_SESSION_EXPIRY_MAX) / 1000,
 		.subscriptions_max = (size_t)settings_int(st, SET_MQTT_SUBSCRIPTIONS_MAX),

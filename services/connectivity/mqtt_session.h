@@ -206,7 +206,8 @@ struct mqtt_config {
 	size_t packet_max;
 	uint32_t receive_maximum;
 	int64_t connect_timeout_us;
-	size_t outbound_max;
+	size_t outbound_max;		/* of one connection */
+	size_t outbound_bytes_max;	/* of all: beyond it only those whose output is empty get more */
 	size_t sessions_max;
 	int64_t session_expiry_max_s;
 	size_t subscriptions_max;	/* of one session */

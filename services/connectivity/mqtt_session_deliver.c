@@ -164,8 +164,9 @@ out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size
 {
 	size_t len = conn_out_len(&c->io);
 
-	/* One that is larger than the bound must get through as well. */
-	return len == 0 || (len < b->config.outbound_max && size <= b->config.outbound_max - len);
+	/* One that is larger than the bound must get through as well. Those who read are not held up by those who do not. */
+	return len == 0 || (len < b->config.outbound_max && size <= b->config.outbound_max - len &&
+			       b->set.unsent + b->set.put < b->config.outbound_bytes_max);
 }
 
 bool
@@ -210,6 +211,7 @@ put(struct mqtt_broker *b, struct mqtt_conn *c, struct mqtt_outgoing *o)
 			o->topic = bytes_of("", 0);
 	}
 	mqtt_put_publish(conn_out(&c->io), c->version, o);
+	b->set.put += o->topic.len + o->payload.len + o->props.len;
 	metric_add(M_MQTT_SENT, 1);
 	b->passed.packets_out++;
 	b->passed.publish_out++;

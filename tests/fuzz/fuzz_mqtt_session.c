@@ -91,6 +91,7 @@ static const struct mqtt_config config = {
 	.retained_bytes_max = 10000,
 	.offline_bytes_max = 10000,
 	.wills_bytes_max = 1000,
+	.outbound_bytes_max = 10000,
 	.queue_max = 20,
 	.queue_bytes_max = 4000,
 	.aliases_max = 10,

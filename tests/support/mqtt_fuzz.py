@@ -25,7 +25,7 @@ from roost import Roost, rss_kib
 
 # Everything that a client can make the worker keep is bounded low, so that memory is at its bounds soon.
 SETTINGS = {"mqtt.sessions_max": "64", "mqtt.retained_max": "200", "mqtt.retained_mib": "1", "mqtt.wills_mib": "1", "mqtt.offline_mib": "2",
-            "mqtt.subscriptions_max": "50", "mqtt.outbound_max": "65536", "mqtt.connect_timeout": "1s",
+            "mqtt.subscriptions_max": "50", "mqtt.outbound_max": "65536", "mqtt.outbound_mib": "1", "mqtt.connect_timeout": "1s",
             "mqtt.packet_max": "65536", "mqtt.receive_maximum": "16", "history.flush": "1s"}
 WORKERS = int(os.environ.get("WORKERS") or 1)
 REDIS_STOPS = bool(os.environ.get("REDIS_STOPS"))

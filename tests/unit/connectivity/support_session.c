@@ -80,6 +80,7 @@ const struct mqtt_config config = {
 	.receive_maximum = 8,
 	.connect_timeout_us = 5 * SECOND,
 	.outbound_max = 2000,
+	.outbound_bytes_max = 1 << 20,
 	.sessions_max = 4,
 	.session_expiry_max_s = 1000,
 	.subscriptions_max = 3,

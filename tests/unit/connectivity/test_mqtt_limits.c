@@ -221,6 +221,38 @@ START_TEST(larger_than_the_output)
 }
 END_TEST
 
+/* The output of all is bounded too: whoever has some waiting gets no more, whoever has none does, and QoS 1 comes later. */
+START_TEST(output_of_all_is_bounded)
+{
+	struct mqtt_conn *p = connected(4, 1, "p"), *still = connected(4, 1, "still"),
+			 *reads = connected(4, 1, "reads");
+
+	b.config.outbound_bytes_max = 50;
+	subscribe(still, "a", 1);
+	subscribe(reads, "a", 1);
+	b.set.put = 0;
+	for (unsigned i = 1; i <= 4; i++) {
+		put_publish(&in, 4, 2, i, "a", "0123456789012345678901234567890123456789");
+		feed(p);
+		ignore_out(reads);
+		/* The turn is over. */
+		b.set.unsent = conn_out_len(&still->io);
+		b.set.put = 0;
+	}
+	ck_assert_uint_eq(still->session->queue.count, 2);
+	ck_assert(still->io.hungry);
+	ck_assert_uint_eq(reads->session->queue.count, 0);
+	ck_assert_uint_eq(mqtt_in_flight(reads->session), 4);
+	ignore_out(still);
+	b.set.unsent = 0;
+	mqtt_conn_on_sent(still);
+	ck_assert_uint_eq(still->session->queue.count, 0);
+	gone(still);
+	gone(reads);
+	gone(p);
+}
+END_TEST
+
 /* A 5.0 client whose session and will wait for 10 s when it is gone; 3.1.1's will does not wait. */
 static struct mqtt_conn *
 with_will(unsigned version, const char *id)
@@ -517,6 +549,7 @@ main(void)
 		expiry_in_the_queue,
 		a_reader_that_stands_still,
 		larger_than_the_output,
+		output_of_all_is_bounded,
 		wills_are_bounded_in_bytes,
 		work_of_a_turn_is_bounded,
 		subscriptions_are_bounded_in_bytes,

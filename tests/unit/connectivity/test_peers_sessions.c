@@ -225,6 +225,9 @@ START_TEST(settings_at_the_ends_of_their_ranges)
 	WITH(receive_maximum, 65535);
 	WITH(outbound_max, 4096);
 	WITH(outbound_max, 1073741824);
+	WITH(outbound_bytes_max, 1 << 20);
+	WITH(wills_bytes_max, 1 << 20);
+	WITH(subscriptions_bytes_max, 1 << 20);
 	WITH(sessions_max, 1);
 	WITH(sessions_max, 10000000);
 	WITH(session_expiry_max_s, 1);
