@@ -5,7 +5,7 @@
 # SAN=1 builds with address and undefined-behaviour sanitizers into build-san/; CC=clang builds into build-clang/;
 # COVER=1 counts branches, in build-cover/.
 
-SERVICES := connectivity limiter storage rules notifier sink
+SERVICES := connectivity limiter storage rules notifier sink registry
 FOLDERS  := $(addprefix services/,$(SERVICES)) supervisor
 
 B := build
@@ -49,6 +49,7 @@ LIBS_storage := $(LIBS_COMMON) $(STATIC_CXX)
 LIBS_rules := $(LIBS_COMMON) -lsqlite3 $(STATIC_CXX)
 LIBS_notifier := $(LIBS_COMMON) -lsqlite3 $(STATIC_CXX)
 LIBS_sink := $(LIBS_COMMON) -lsqlite3 -lzstd $(STATIC_CXX)
+LIBS_registry := $(LIBS_COMMON) -lsqlite3 -ljansson $(STATIC_CXX)
 LIBS_supervisor := -lmsgpackc -lyaml -lxxhash -ljansson -lmosquitto -lm
 LIBS_common := $(LIBS_COMMON) $(STATIC_CXX)
 

@@ -2,16 +2,10 @@
 #include "credential.h"
 
 #include <argon2.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "err.h"
 #include "log.h"
@@ -33,31 +27,12 @@ credential_kind_name(uint64_t kind)
 }
 
 void
-credential_wipe(void *data, size_t len)
-{
-	OPENSSL_cleanse(data, len);
-}
-
-static void
-random_bytes(uint8_t *out, size_t len)
-{
-	size_t n = 0;
-
-	while (n < len) {
-		ssize_t got = getrandom(out + n, len - n, 0);
-
-		ASSERT(got > 0 || errno == EINTR);
-		n += got > 0 ? (size_t)got : 0;
-	}
-}
-
-void
 credential_generate(char out[CREDENTIAL_SECRET_LEN + 1])
 {
 	static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
 	uint8_t random[CREDENTIAL_SECRET_LEN];
 
-	random_bytes(random, sizeof(random));
+	credential_random(random, sizeof(random));
 	for (size_t i = 0; i < sizeof(random); i++)
 		out[i] = base32[random[i] & 31];
 	out[CREDENTIAL_SECRET_LEN] = '\0';
@@ -127,7 +102,7 @@ hash_password(struct bytes secret, struct credential_secret *ret)
 	char encoded[CREDENTIAL_STORED_MAX];
 	int rc;
 
-	random_bytes(salt, sizeof(salt));
+	credential_random(salt, sizeof(salt));
 	rc = argon2id_hash_encoded(ARGON2_PASSES, ARGON2_KIB, ARGON2_LANES, secret.data, secret.len,
 	    salt, sizeof(salt), CREDENTIAL_HASH_LEN, encoded, sizeof(encoded));
 	if (rc != ARGON2_OK) {
@@ -149,7 +124,7 @@ credential_hash(enum credential_scheme scheme, struct bytes secret, struct crede
 	ret->scheme = scheme;
 	if (scheme == CREDENTIAL_ARGON2ID)
 		return hash_password(secret, ret);
-	random_bytes(ret->salt, CREDENTIAL_SALT_LEN);
+	credential_random(ret->salt, CREDENTIAL_SALT_LEN);
 	ret->salt_len = CREDENTIAL_SALT_LEN;
 	sha256(bytes_of(ret->salt, ret->salt_len), secret, ret->stored);
 	ret->stored_len = CREDENTIAL_HASH_LEN;
@@ -258,7 +233,7 @@ credential_seal(const uint8_t key[CREDENTIAL_KEY_LEN], struct bytes identity, st
 	if (psk.len == 0 || psk.len > CREDENTIAL_SECRET_MAX || identity.len > CREDENTIAL_LOOKUP_MAX)
 		return ERR_TOO_BIG;
 	ret->scheme = CREDENTIAL_SEALED;
-	random_bytes(ret->salt, CREDENTIAL_NONCE_LEN);
+	credential_random(ret->salt, CREDENTIAL_NONCE_LEN);
 	ret->salt_len = CREDENTIAL_NONCE_LEN;
 	ok = gcm(true, key, ret->salt, identity, psk, ret->stored, ret->stored + psk.len);
 	ASSERT(ok);
@@ -287,89 +262,4 @@ credential_unseal(
 	}
 	ret->len += len;
 	return 0;
-}
-
-/* --- the key they are sealed with --- */
-
-static int
-key_failed(const char *path, const char *fault, int err)
-{
-	log_error("credential.seal_key", LS("file", path), LS("fault", fault));
-	return err;
-}
-
-/* Whole under its name, or not there; whoever is first has made it. */
-static int
-key_create(const char *path)
-{
-	char *unnamed = xasprintf("%s.%ld", path, (long)getpid());
-	uint8_t key[CREDENTIAL_KEY_LEN];
-	char text[CREDENTIAL_NAME_LEN];
-	int err = 0, fd = open(unnamed, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	random_bytes(key, sizeof(key));
-	put_hex("", key, sizeof(key), text);
-	strncat(text, "\n", 2);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) != 0 ||
-	    (link(unnamed, path) != 0 && errno != EEXIST))
-		err = key_failed(path, strerror(errno), ERR_IO);
-	if (fd >= 0) {
-		close(fd);
-		(void)unlink(unnamed);
-	}
-	credential_wipe(key, sizeof(key));
-	credential_wipe(text, sizeof(text));
-	free(unnamed);
-	return err;
-}
-
-static bool
-read_hex(const char *text, uint8_t *out, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		unsigned byte = 0;
-
-		for (size_t k = 0; k < 2; k++) {
-			char c = text[2 * i + k];
-
-			if (c >= '0' && c <= '9')
-				byte = byte << 4 | (unsigned)(c - '0');
-			else if (c >= 'a' && c <= 'f')
-				byte = byte << 4 | (unsigned)(c - 'a' + 10);
-			else
-				return false;
-		}
-		out[i] = (uint8_t)byte;
-	}
-	return true;
-}
-
-int
-credential_key_load(const char *path, bool create, uint8_t ret_key[CREDENTIAL_KEY_LEN])
-{
-	char text[2 * CREDENTIAL_KEY_LEN + 1] = { 0 };
-	uint8_t key[CREDENTIAL_KEY_LEN];
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0 && errno == ENOENT && create) {
-		if ((err = key_create(path)) != 0)
-			return err;
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	}
-	if (fd < 0)
-		return errno == ENOENT ? ERR_NOT_FOUND : key_failed(path, strerror(errno), ERR_IO);
-	if (fstat(fd, &st) != 0)
-		err = key_failed(path, strerror(errno), ERR_IO);
-	else if ((st.st_mode & 077) != 0)
-		err = key_failed(path, "others may read it: chmod 600", ERR_CONFIG);
-	else if (read(fd, text, sizeof(text)) < 2 * CREDENTIAL_KEY_LEN ||
-		 !read_hex(text, key, sizeof(key)))
-		err = key_failed(path, "it holds no key: 64 digits 0-9 a-f", ERR_CONFIG);
-	if (err == 0)
-		memcpy(ret_key, key, sizeof(key));
-	credential_wipe(text, sizeof(text));
-	credential_wipe(key, sizeof(key));
-	close(fd);
-	return err;
 }

@@ -75,5 +75,7 @@ const struct msg_credential *credential_nobody(enum credential_scheme scheme);
 int credential_key_load(const char *path, bool create, uint8_t ret_key[CREDENTIAL_KEY_LEN]);
 /* Overwrites what held a secret. */
 void credential_wipe(void *data, size_t len);
+/* From the kernel. */
+void credential_random(uint8_t *out, size_t len);
 
 #endif

@@ -17,6 +17,7 @@ static const char *const code_names[] = {
 	[CHANGE_NOT_FOUND] = "not-found",
 	[CHANGE_INVALID] = "invalid",
 	[CHANGE_BUSY] = "busy",
+	[CHANGE_FULL] = "full",
 };
 
 static const char *const scope_names[] = {

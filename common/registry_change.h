@@ -19,6 +19,7 @@ enum change_code {
 	CHANGE_NOT_FOUND = 4, /* no such object, or no such device for it */
 	CHANGE_INVALID = 5,
 	CHANGE_BUSY = 6, /* the registry reads the journal, or has too much under way: ask again */
+	CHANGE_FULL = 7, /* as many devices as may be */
 };
 const char *change_code_name(uint64_t code); /* "conflict" */
 

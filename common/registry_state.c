@@ -360,3 +360,22 @@ registry_state_commit(struct registry_state *s, uint64_t upto, bool complete)
 	else
 		redis_flush(s->redis);
 }
+
+static void
+on_forgotten(void *arg, int err, const struct redis_view *reply)
+{
+	struct registry_state *s = arg;
+
+	(void)reply;
+	if (err != ERR_CLOSED)
+		redis_fail(s->redis, "the registry in Redis begins anew");
+}
+
+void
+registry_state_begin_anew(struct registry_state *s)
+{
+	redis_command(s->redis, "DEL");
+	redis_arg_str(s->redis, REGISTRY_KEY);
+	if (redis_send(s->redis, REDIS_ONCE, on_forgotten, s) == 0)
+		redis_flush(s->redis);
+}

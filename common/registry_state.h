@@ -33,4 +33,7 @@ void registry_state_put(struct registry_state *s, const struct registry_object *
  * Redis still holds the others. */
 void registry_state_commit(struct registry_state *s, uint64_t upto, bool complete);
 
+/* What Redis holds is not to be believed: it is removed, and `up` comes again with 0. */
+void registry_state_begin_anew(struct registry_state *s);
+
 #endif

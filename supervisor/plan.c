@@ -17,6 +17,7 @@ static const struct {
 	{ "limiter", "roost-limiter", SET_LIMITER_REPLICAS, 2, 1 },
 	{ "rules", "roost-rules", SET_RULES_REPLICAS, 3, 2 },
 	{ "notifier", "roost-notifier", SET_NOTIFIER_REPLICAS, 4, 3 },
+	{ "registry", "roost-registry", SET_REGISTRY_REPLICAS, 5, 4 },
 	{ "sink", "roost-sink", SET_SINK_DRIVERS, 5, 4 },
 	{ "connectivity", "roost-connectivity", SET_CONNECTIVITY_REPLICAS, 6, 0 },
 };

@@ -1,9 +1,9 @@
 /* plan.h - which children there are, from settings, in the order of the flow; pure
  *
- * Start order is the order of the list: redis, storage, limiter, rules, notifier, sinks, connectivity. The door opens
+ * Start order is the order of the list: redis, storage, limiter, rules, notifier, registry and sinks, connectivity. The door opens
  * last, when there is somebody behind it. A stage waits for the one before it, but never for a child that fails.
  *
- * Drain order: connectivity (takes nothing new, answers what it has), limiter, rules, notifier, sinks (each still
+ * Drain order: connectivity (takes nothing new, answers what it has), limiter, rules, notifier, registry and sinks (each still
  * needs storage to commit or to read to the end), storage, redis. */
 #ifndef ROOST_PLAN_H
 #define ROOST_PLAN_H
@@ -13,7 +13,7 @@
 
 #include "settings.h"
 
-#define PLAN_CHILDREN_MAX 400 /* five services of 64, two notifiers, 16 sinks, Redis */
+#define PLAN_CHILDREN_MAX 400 /* five services of 64, two notifiers and registries, 16 sinks, Redis */
 #define PLAN_NAME_MAX 40
 
 enum plan_kind {

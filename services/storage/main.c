@@ -61,7 +61,7 @@ busy(void *arg, uint64_t ms)
 	worker_busy(v->w, ms);
 }
 
-/* Retention waits for those who must see every record: people's alerts and history. */
+/* Retention waits for those who must see every record: people's alerts, registry and history. */
 static char *
 mandatory_groups(const struct settings *s)
 {
@@ -69,8 +69,9 @@ mandatory_groups(const struct settings *s)
 
 	for (size_t i = 0; i < settings_list_count(s, SET_SINK_DRIVERS); i++)
 		history |= strcmp(settings_list_at(s, SET_SINK_DRIVERS, i), "history") == 0;
-	return xasprintf("%s%s%s", settings_int(s, SET_RULES_REPLICAS) > 0 ? "rules," : "",
+	return xasprintf("%s%s%s%s", settings_int(s, SET_RULES_REPLICAS) > 0 ? "rules," : "",
 	    settings_int(s, SET_NOTIFIER_REPLICAS) > 0 ? "notifier," : "",
+	    settings_int(s, SET_REGISTRY_REPLICAS) > 0 ? "registry," : "",
 	    history ? "history," : "");
 }
 

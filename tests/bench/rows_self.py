@@ -46,7 +46,7 @@ Row("rules", "Rule evaluations by the live rules worker", "evaluations a CPU sec
 
 # --- restarts ---
 
-SERVICES = ["storage-0", "limiter-0", "rules-0", "notifier-0", "sink-history", "sink-state", "connectivity-0"]
+SERVICES = ["storage-0", "limiter-0", "rules-0", "notifier-0", "registry-0", "sink-history", "sink-state", "connectivity-0"]
 
 
 def stamp(text):

@@ -14,7 +14,7 @@ from disks import as_root
 from roost import ROOT, B, Roost, descendants, pause, reap, wait_for
 
 BACKOFF_FREE = 3  # of supervisor/backoff.h
-SERVICES = ["storage", "limiter", "rules", "notifier", "sink", "connectivity"]
+SERVICES = ["storage", "limiter", "rules", "notifier", "registry", "sink", "connectivity"]
 
 
 class Fake(Roost):

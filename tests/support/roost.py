@@ -28,7 +28,7 @@ ROOST = os.path.join(B, "bin/roost")
 # Sanitized binaries are several times slower; deadlines of waits grow with them.
 SLOW = int(os.environ.get("TIMEOUT_FACTOR", "4" if "san" in os.path.basename(B) else "1"))
 POLL_S = 0.01
-WORKERS = ["connectivity-0", "limiter-0", "storage-0", "rules-0", "notifier-0", "sink-history", "sink-state"]
+WORKERS = ["connectivity-0", "limiter-0", "storage-0", "rules-0", "notifier-0", "sink-history", "sink-state", "registry-0"]
 
 # Whose durable cursor follows within a second; rules saves its state less often.
 PROMPT_FOLLOWERS = {"notifier", "history", "state"}

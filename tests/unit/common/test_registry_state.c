@@ -251,6 +251,11 @@ START_TEST(test_goes_on_and_begins_anew)
 	put_device(&w, "gh-1", 1, false);
 	commit(&w, 1, true);
 	ck_assert_int_eq(ask(lookup, NULL, "gh-1").err, 0);
+	/* What is there is not to be believed. */
+	registry_state_begin_anew(w.state);
+	WAIT(w.ups == 3);
+	ck_assert_uint_eq(w.upto, 0);
+	ck_assert_int_eq(REDIS(&redis, "EXISTS", "roost:registry:device:gh-1"), 0);
 	/* Another registry.db: what the one before knew is gone. */
 	registry_state_free(&w.state);
 	for (int i = 0; i < 3000; i++) {

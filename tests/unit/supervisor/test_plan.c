@@ -36,7 +36,8 @@ START_TEST(test_defaults)
 {
 	make((const char *const[]){ NULL });
 	check_names(
-	    "redis storage-0 limiter-0 rules-0 notifier-0 sink-history sink-state connectivity-0");
+	    "redis storage-0 limiter-0 rules-0 notifier-0 registry-0 sink-history sink-state "
+	    "connectivity-0");
 	for (size_t i = 0; i < plan.count; i++) {
 		bool redis = strcmp(plan.children[i].service, "redis") == 0;
 
@@ -52,11 +53,11 @@ START_TEST(test_replicas_and_drivers)
 	make((const char *const[]){ "redis.url=redis://redis:6379", "storage.shards=2",
 	    "storage.replicas=2", "limiter.replicas=0", "rules.replicas=3", "sink.drivers=state",
 	    "connectivity.replicas=2", NULL });
-	check_names(
-	    "storage-0 storage-1 rules-0 rules-1 rules-2 notifier-0 sink-state connectivity-0 "
-	    "connectivity-1");
+	check_names("storage-0 storage-1 rules-0 rules-1 rules-2 notifier-0 registry-0 sink-state "
+		    "connectivity-0 "
+		    "connectivity-1");
 	make((const char *const[]){ "redis.url=redis://redis:6379", "storage.replicas=0",
-	    "limiter.replicas=0", "rules.replicas=0", "notifier.replicas=0",
+	    "limiter.replicas=0", "rules.replicas=0", "notifier.replicas=0", "registry.replicas=0",
 	    "sink.drivers=", "connectivity.replicas=0", NULL });
 	ck_assert_uint_eq(plan.count, 0);
 }
@@ -67,8 +68,8 @@ START_TEST(test_largest)
 {
 	make((const char *const[]){ "storage.shards=64", "partitions=64", "storage.replicas=64",
 	    "limiter.replicas=64", "rules.replicas=64", "notifier.replicas=2",
-	    "connectivity.replicas=64", NULL });
-	ck_assert_uint_eq(plan.count, 1 + 64 * 4 + 2 + 2);
+	    "registry.replicas=2", "connectivity.replicas=64", NULL });
+	ck_assert_uint_eq(plan.count, 1 + 64 * 4 + 2 + 2 + 2);
 	ck_assert_uint_le(plan.count + 16, PLAN_CHILDREN_MAX);
 }
 END_TEST
@@ -86,12 +87,13 @@ child(const char *service)
 /* The door opens last and closes first; storage outlives all that read from it; Redis is first up and last down. */
 START_TEST(test_order)
 {
-	static const char *const others[] = { "storage", "limiter", "rules", "notifier", "sink" };
-	static const char *const readers[] = { "connectivity", "limiter", "rules", "notifier",
+	static const char *const others[] = { "storage", "limiter", "rules", "notifier", "registry",
 		"sink" };
+	static const char *const readers[] = { "connectivity", "limiter", "rules", "notifier",
+		"registry", "sink" };
 
 	make((const char *const[]){ NULL });
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < 6; i++) {
 		ck_assert_uint_lt(
 		    child(others[i])->start_stage, child("connectivity")->start_stage);
 		ck_assert_uint_gt(
