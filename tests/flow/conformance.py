@@ -687,5 +687,17 @@ def test_pings():
             assert c.expect(PUBCOMP).packet_id == 77
 
 
+def test_characters_that_texts_should_hold_none_of():
+    """MQTT 5 and 3.1.1 section 1.5.4, 1.5.3: control characters and U+FFFF may be called malformed. They are not: they pass as they are."""
+    topic = "\x01/\x1f\x7f/\x9f/\uffff"
+    with Roost() as r:
+        for version in (3, 4, 5):
+            with Client(r.port, topic + str(version), version) as c:
+                assert c.sub((topic, 1)) == [1]
+                assert c.put(topic, topic).reason == 0
+                got = c.message()
+                assert (got.topic, got.payload) == (topic, topic.encode()), got
+
+
 if __name__ == "__main__":
     roost.main(globals())

@@ -159,6 +159,28 @@ START_TEST(ids_outlive_the_connection)
 END_TEST
 
 /* A PUBREL whose PUBLISH another life of the worker took: storage is asked, wherever it may be. */
+/* Section 4.1: the packet ids are the session's, and that ended with the connection, as CONNACK says. */
+START_TEST(ids_end_with_a_session_that_is_not_kept)
+{
+	struct mqtt_conn *s = connected(4, 1, "s"), *p;
+
+	put_subscribe(&in, 4, 1, "a", 0);
+	feed(s);
+	ignore_out(s);
+	for (unsigned time = 0; time < 2; time++) {
+		p = resumed(0, "p");
+		ck_assert_uint_eq(p->io.out->data[2], 0); /* no session present: MQTT-3.2.2-3 */
+		ignore_out(p);
+		put_publish(&in, 5, time ? 4 | 8 : 4, 7, "a", "x");
+		feed(p);
+		CHECK_OUT(p, "\x50\2\0\7");
+		CHECK_OUT(s, "\x30\4\0\1ax");
+		gone(p);
+	}
+	gone(s);
+}
+END_TEST
+
 START_TEST(a_release_of_an_earlier_life)
 {
 	struct mqtt_conn *c = resumed(100, "c");
@@ -427,6 +449,7 @@ main(void)
 		a_refused_reading_frees_its_id,
 		a_release_waits_for_room,
 		ids_outlive_the_connection,
+		ids_end_with_a_session_that_is_not_kept,
 		a_release_of_an_earlier_life,
 		receive_maximum_counts_until_pubrel,
 		what_is_remembered_is_bounded,
