@@ -70,7 +70,7 @@ conn_next_touched(struct conn_set *set)
 }
 
 struct buf *
-conn_out(struct conn *c)
+conn_out_begin(struct conn *c)
 {
 	if (!c->out)
 		c->out = conn_buf_take(c->set);
@@ -78,12 +78,6 @@ conn_out(struct conn *c)
 		c->set->urgent = true;
 	conn_touch(c);
 	return c->out;
-}
-
-size_t
-conn_out_len(const struct conn *c)
-{
-	return c->out ? c->out->len - c->out_at : 0;
 }
 
 void
@@ -120,8 +114,12 @@ conn_close(struct conn *c)
 struct buf *
 conn_buf_take(struct conn_set *set)
 {
-	if (set->pool_count)
-		return set->pool[--set->pool_count];
+	if (set->pool_count) {
+		struct buf *b = set->pool[--set->pool_count];
+
+		set->pool_bytes -= b->cap;
+		return b;
+	}
 	return xcalloc(1, sizeof(struct buf));
 }
 
@@ -133,8 +131,10 @@ conn_buf_give(struct conn_set *set, struct buf **p_buf)
 	*p_buf = NULL;
 	if (!b)
 		return;
-	if (set->pool_count < CONN_POOL_MAX && b->cap <= CONN_POOL_BUF_MAX) {
+	if (set->pool_count < CONN_POOL_MAX && b->cap <= CONN_POOL_BUF_MAX &&
+	    set->pool_bytes + b->cap <= CONN_POOL_BYTES_MAX) {
 		buf_clear(b);
+		set->pool_bytes += b->cap;
 		set->pool[set->pool_count++] = b;
 		return;
 	}

@@ -12,7 +12,8 @@
 #include "loop.h"
 #include "peer.h"
 
-#define CONN_POOL_MAX 256	/* spare buffers kept */
+#define CONN_POOL_MAX 4096	/* spare buffers kept, ... */
+#define CONN_POOL_BYTES_MAX (8u << 20)	/* ... of so many bytes in all */
 #define CONN_POOL_BUF_MAX 65536	/* larger ones are freed */
 #define CONN_URGENT_BYTES 65536	/* output of this size is sent before the turn ends */
 
@@ -60,6 +61,7 @@ struct conn_set {
 	bool urgent;			/* some output has reached CONN_URGENT_BYTES */
 	struct buf *pool[CONN_POOL_MAX];
 	size_t pool_count;
+	size_t pool_bytes;
 };
 
 void conn_set_init(struct conn_set *set);
@@ -69,9 +71,21 @@ void conn_fini(struct conn *c);
 void conn_touch(struct conn *c);
 struct conn *conn_next_touched(struct conn_set *set);
 
+struct buf *conn_out_begin(struct conn *c);	/* conn_out() when there is more to do */
+
 /* Where to append what goes to the peer. */
-struct buf *conn_out(struct conn *c);
-size_t conn_out_len(const struct conn *c);
+static inline struct buf *
+conn_out(struct conn *c)
+{
+	return c->out && c->touched && c->out->len < CONN_URGENT_BYTES ? c->out : conn_out_begin(c);
+}
+
+static inline size_t
+conn_out_len(const struct conn *c)
+{
+	return c->out ? c->out->len - c->out_at : 0;
+}
+
 void conn_pause(struct conn *c, uint32_t why);
 void conn_resume(struct conn *c, uint32_t why);
 void conn_deadline(struct conn *c, int64_t at_us);

@@ -49,6 +49,7 @@ mqtt_broker_fini(struct mqtt_broker *b)
 	buf_fini(&b->scratch);
 	buf_fini(&b->props);
 	buf_fini(&b->undo);
+	buf_fini(&b->encoded.made);
 	free(b->slots);
 	free(b->generations);
 	free(b->free_slots);

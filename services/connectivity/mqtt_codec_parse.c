@@ -219,11 +219,18 @@ int
 mqtt_parse_ack(const struct mqtt_frame *f, unsigned version, struct mqtt_ack *ret,
     struct mqtt_fault *ret_fault)
 {
-	struct mqtt_reader r = mqtt_reader_of(f->body);
+	struct mqtt_reader r;
 
 	ret->reason = MQTT_SUCCESS;
 	ret->props.present = 0;
 	ret->props.raw = bytes_of(NULL, 0);
+	/* Nearly all of them. */
+	if (f->body.len == 2) {
+		ret->packet_id = (uint16_t)(f->body.data[0] << 8 | f->body.data[1]);
+		if (ret->packet_id)
+			return 0;
+	}
+	r = mqtt_reader_of(f->body);
 	ret->packet_id = mqtt_get_u16(&r);
 	if (!mqtt_failed(&r) && ret->packet_id == 0)
 		mqtt_fail(&r, MQTT_PROTOCOL_ERROR, "packet id 0");

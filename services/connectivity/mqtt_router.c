@@ -367,6 +367,8 @@ collect(struct mqtt_router *r, const struct mqtt_node *node)
 	if (leaf) {
 		size_t sum = r->match_count + leaf->count;
 
+		/* A session subscribes to a filter once. */
+		r->distinct = r->match_count == 0;
 		if (sum > r->match_cap) {
 			r->match_cap = sum > 2 * r->match_cap ? sum : 2 * r->match_cap;
 			r->matches = xrealloc(r->matches, r->match_cap * sizeof(r->matches[0]));
@@ -556,7 +558,8 @@ remember(struct mqtt_router *r, struct mqtt_cached *e, uint64_t hash, struct byt
 	e->hash = hash;
 	e->version = r->version;
 	e->topic_len = (uint16_t)topic.len;
-	e->count = (uint16_t)r->match_count;
+	e->count = (uint8_t)r->match_count;
+	e->distinct = r->distinct;
 	memcpy(e->topic, topic.data, topic.len);
 	if (r->match_count)
 		memcpy(e->matches, r->matches, r->match_count * sizeof(e->matches[0]));
@@ -569,6 +572,7 @@ mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match *
 	uint64_t hash;
 
 	r->group_count = 0;
+	r->distinct = true;
 	*ret = r->matches;
 	if (r->sub_count == 0 || topic.len == 0)
 		return 0;
@@ -578,6 +582,7 @@ mqtt_router_match(struct mqtt_router *r, struct bytes topic, struct mqtt_match *
 	    memcmp(e->topic, topic.data, topic.len) == 0) {
 		*ret = e->matches;
 		r->visits += e->count;
+		r->distinct = e->distinct;
 		return e->count;
 	}
 	match(r, topic);

@@ -64,7 +64,8 @@ struct mqtt_cached {
 	uint64_t hash;
 	uint64_t version;		/* 0: free */
 	uint16_t topic_len;
-	uint16_t count;
+	uint8_t count;
+	bool distinct;
 	struct mqtt_match matches[MQTT_CACHE_MATCHES];
 	uint8_t topic[MQTT_CACHE_TOPIC];
 };
@@ -83,6 +84,7 @@ struct mqtt_router {
 	struct mqtt_match *matches;	/* of mqtt_router_match(): those that are not shared, ... */
 	size_t match_count;
 	size_t match_cap;
+	bool distinct;			/* ... of which no session has two, as far as is known, ... */
 	struct mqtt_step *steps;	/* scratch of mqtt_router_match() */
 	size_t step_cap;
 	const struct mqtt_node **ends;

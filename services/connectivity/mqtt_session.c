@@ -312,11 +312,16 @@ mqtt_conn_input(struct mqtt_conn *c, struct bytes in, size_t *ret_need)
 	c->last_in_us = b->now_us;
 	while (c->state != MQTT_ENDED && !c->io.paused) {
 		size_t max = packet_max_of(c);
-		struct bytes rest = bytes_of(in.data + at, in.len - at);
+		struct bytes rest;
 		struct mqtt_frame f;
 		struct mqtt_fault fault;
-		int err = mqtt_frame_next(rest, c->version, max, &f, ret_need, &fault);
+		int err;
 
+		/* What those who get much send most. */
+		if (in.len - at >= 4 && in.data[at] == MQTT_PUBACK << 4 && c->state == MQTT_UP)
+			at += mqtt_take_pubacks(c, bytes_of(in.data + at, in.len - at));
+		rest = bytes_of(in.data + at, in.len - at);
+		err = mqtt_frame_next(rest, c->version, max, &f, ret_need, &fault);
 		if (err == ERR_SHORT)
 			return at;
 		if (err) {

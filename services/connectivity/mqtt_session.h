@@ -170,32 +170,33 @@ struct mqtt_deliveries {
 };
 
 struct mqtt_session {
+	/* What each delivery looks at comes first. */
+	struct mqtt_conn *conn;		/* NULL: away */
+	uint64_t n;			/* of the last delivery */
+	uint32_t expiry_s;		/* 0: ends with the connection; UINT32_MAX: as long as allowed */
+	uint8_t moved_to;		/* worker + 1 that has it now: what comes for it here goes there */
+	bool arriving;			/* the same may come by two ways: what is for it is asked about */
+	bool shared;			/* a copy of it is kept elsewhere: changes are told */
+	bool drop_logged;		/* since its queue was empty last */
+	struct mqtt_window window;	/* sent, as in_flight is: QoS 1, never sent again */
+	struct mqtt_delivery *resend;	/* in flight: this and those behind it were not sent on this connection */
+	struct mqtt_deliveries in_flight;	/* sent, in the order in which they were */
+	struct mqtt_deliveries queue;
 	struct mqtt_session *hash_next;
 	struct mqtt_session *next;	/* of those without a connection, longest first */
 	struct mqtt_session *prev;
-	struct mqtt_conn *conn;		/* NULL: away */
 	struct mqtt_sub *subs;
-	struct mqtt_deliveries in_flight;	/* sent, in the order in which they were */
-	struct mqtt_window window;	/* sent too: QoS 1, never sent again */
-	struct mqtt_deliveries queue;
-	struct mqtt_delivery *resend;	/* in flight: this and those behind it were not sent on this connection */
 	struct mqtt_delivery *recent;	/* in flight: behind the one that PUBREC came for last */
 	struct mqtt_ids received;	/* QoS 2 from the client: between PUBLISH and PUBREL */
 	struct mqtt_will *will;		/* delayed */
 	int64_t will_us;		/* when it is due */
 	int64_t expires_us;		/* meaningful while away */
-	uint64_t n;			/* of the last delivery */
 	uint64_t match_stamp;		/* scratch of routing: which message, ... */
 	uint32_t match_last;		/* ... the last of its matches, each of which names the one before, ... */
 	uint8_t match_qos;		/* ... the highest QoS, ... */
 	bool match_retain;		/* ... and whether one wants retain as published */
-	bool drop_logged;		/* since its queue was empty last */
-	bool shared;			/* a copy of it is kept elsewhere: changes are told */
-	uint8_t moved_to;		/* worker + 1 that has it now: what comes for it here goes there */
-	bool arriving;			/* the same may come by two ways: what is for it is asked about */
 	struct mqtt_session *stalled_next;	/* of those that may send when something is written */
 	struct mqtt_session **stalled_link;	/* NULL: not one of them */
-	uint32_t expiry_s;		/* 0: ends with the connection; UINT32_MAX: as long as allowed */
 	uint32_t sub_count;
 	size_t queued_bytes;		/* of messages that are kept for it */
 	uint16_t id_len;
@@ -266,6 +267,15 @@ struct mqtt_ops {
 /* Numbers messages that come from clients here; the worker's number stands in the highest bits. */
 #define MQTT_ROUTE_WORKER_SHIFT 48
 
+/* The PUBLISH of a message as many get it. */
+struct mqtt_encoded {
+	const struct mqtt_arrival *of;
+	struct bytes packet;		/* of made, or of the input */
+	size_t id_at;			/* where the packet id goes */
+	uint8_t first;			/* what its first byte is to be */
+	struct buf made;
+};
+
 struct mqtt_broker {
 	struct mqtt_config config;
 	struct mqtt_ops ops;
@@ -305,6 +315,7 @@ struct mqtt_broker {
 	struct buf props;		/* properties that are passed on */
 	struct buf undo;		/* what this SUBSCRIBE or UNSUBSCRIBE has changed, as it was */
 	size_t will_bytes;		/* of all clients, here, away and owed */
+	struct mqtt_encoded encoded;
 	struct mqtt_will *owed_wills;	/* readings that found no room yet */
 	size_t owed_will_count;
 	size_t work;			/* in this turn: MQTT_WORK_MAX */

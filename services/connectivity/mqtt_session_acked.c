@@ -108,6 +108,36 @@ belongs(const struct mqtt_delivery *d, enum mqtt_type type)
 	return d->qos == 2 && (type == MQTT_PUBREC || d->state == MQTT_RELEASED);
 }
 
+static void
+window_has_moved(struct mqtt_conn *c)
+{
+	struct mqtt_session *s = c->session;
+
+	if (s->queue.head || s->resend)
+		mqtt_pump(c->broker, s);
+	else
+		s->drop_logged = false;
+}
+
+size_t
+mqtt_take_pubacks(struct mqtt_conn *c, struct bytes in)
+{
+	struct mqtt_passed *passed = &c->broker->passed;
+	struct mqtt_session *s = c->session;
+	size_t at = 0;
+
+	while (in.len - at >= 4 && in.data[at] == MQTT_PUBACK << 4 && in.data[at + 1] == 2 &&
+	       mqtt_window_take(&s->window, (uint16_t)(in.data[at + 2] << 8 | in.data[at + 3])))
+		at += 4;
+	if (at == 0)
+		return 0;
+	c->out_unacked = (uint16_t)(c->out_unacked - at / 4);
+	passed->packets_in += at / 4;
+	passed->bytes_in += at;
+	window_has_moved(c);
+	return at;
+}
+
 /* Of one in the window, or for it the wrong answer. */
 static bool
 on_window(struct mqtt_conn *c, enum mqtt_type type, uint16_t packet_id)
@@ -123,7 +153,7 @@ on_window(struct mqtt_conn *c, enum mqtt_type type, uint16_t packet_id)
 	if (!mqtt_window_take(&s->window, packet_id))
 		return false;
 	c->out_unacked--;
-	mqtt_pump(c->broker, s);
+	window_has_moved(c);
 	return true;
 }
 

@@ -205,6 +205,18 @@ mqtt_answer_ready(struct mqtt_conn *c)
 		conn_resume(&c->io, MQTT_PAUSED_WINDOW);
 }
 
+bool
+mqtt_answer_at_once(struct mqtt_conn *c, uint16_t packet_id)
+{
+	struct mqtt_pending p = { .packet_id = packet_id, .kind = MQTT_OWES_PUBACK };
+
+	if (c->ring_head != c->ring_tail || !mqtt_unit_is_written(c->broker))
+		return false;
+	put_success(conn_out(&c->io), &p);
+	c->broker->passed.packets_out++;
+	return true;
+}
+
 void
 mqtt_pending_ready(struct mqtt_conn *c, uint64_t token)
 {

@@ -19,8 +19,6 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define ALIAS_ROOM 8
-
 void
 mqtt_delivery_append(struct mqtt_deliveries *list, struct mqtt_delivery *d)
 {
@@ -176,48 +174,6 @@ mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s, stru
 	       b->ops.may(b->ops.arg, mqtt_conn_identity(s->conn), MQTT_MAY_RECEIVE, topic);
 }
 
-static struct mqtt_outgoing
-outgoing(const struct mqtt_broker *b, const struct mqtt_message *m, unsigned qos, bool retain,
-    const uint32_t *ids, size_t id_count)
-{
-	struct mqtt_outgoing o = {
-		.topic = m->topic,
-		.payload = m->payload,
-		.props = m->props,
-		.qos = qos,
-		.retain = retain,
-		.has_expiry = m->has_expiry,
-		.subscription_ids = ids,
-		.subscription_id_count = id_count,
-	};
-
-	/* What is left of it (MQTT-3.3.2-6). */
-	if (m->has_expiry && m->expires_us > b->now_us)
-		o.expiry_s = (uint32_t)((m->expires_us - b->now_us + 999999) / 1000000);
-	return o;
-}
-
-static void
-put(struct mqtt_broker *b, struct mqtt_conn *c, struct mqtt_outgoing *o)
-{
-	bool known;
-
-	/* The first use of an alias makes the packet longer. */
-	if (c->alias_out &&
-	    (c->out_packet_max == UINT32_MAX ||
-		mqtt_publish_size(c->version, o) + ALIAS_ROOM <= c->out_packet_max)) {
-		o->alias = mqtt_alias_out_of(c->alias_out, o->topic, &known);
-		if (known)
-			o->topic = bytes_of("", 0);
-	}
-	mqtt_put_publish(conn_out(&c->io), c->version, o);
-	b->set.put += o->topic.len + o->payload.len + o->props.len;
-	metric_add(M_MQTT_SENT, 1);
-	b->passed.packets_out++;
-	b->passed.publish_out++;
-	b->passed.publish_bytes_out += o->payload.len;
-}
-
 /* It is sent when its number is written. */
 static void
 stall(struct mqtt_broker *b, struct mqtt_session *s)
@@ -291,7 +247,7 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 		drop(b, s, M_MQTT_NOT_ALLOWED);
 		return NEVER;
 	}
-	o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
+	o = mqtt_outgoing_of(b, d->message, d->qos, d->retain, d->ids, d->id_count);
 	o.packet_id = d->packet_id;
 	o.dup = d->dup;
 	size = mqtt_publish_size(c->version, &o);
@@ -306,7 +262,7 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	d->dup = true;
 	d->counts = true;
 	c->out_unacked++;
-	put(b, c, &o);
+	mqtt_put_message(b, c, &o);
 	return SENT_NOW;
 }
 
@@ -326,7 +282,7 @@ send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 		drop(b, s, M_MQTT_NOT_ALLOWED);
 		return NEVER;
 	}
-	o = outgoing(b, d->message, d->qos, d->retain, d->ids, d->id_count);
+	o = mqtt_outgoing_of(b, d->message, d->qos, d->retain, d->ids, d->id_count);
 	size = mqtt_publish_size(c->version, &o);
 	if (size > c->out_packet_max) {
 		drop(b, s, M_MQTT_TOO_LARGE);
@@ -345,7 +301,7 @@ send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	if (!d->n)
 		count_in(s, d);
 	o.packet_id = d->packet_id;
-	put(b, c, &o);
+	mqtt_put_message(b, c, &o);
 	return SENT_NOW;
 }
 
@@ -473,16 +429,37 @@ fly(struct mqtt_broker *b, struct mqtt_session *s, unsigned qos)
 	return n;
 }
 
+static bool
+send_encoded(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
+    const struct mqtt_how *how)
+{
+	struct mqtt_conn *c = s->conn;
+	size_t size = mqtt_encoded_size(b, a, c, how);
+
+	if (size > c->out_packet_max) {
+		drop(b, s, M_MQTT_TOO_LARGE);
+		return true;
+	}
+	if (!out_has_room(b, c, size))
+		return false;
+	mqtt_put_encoded(
+	    b, c, a->view.payload.len, how->qos ? mqtt_packet_id_of(fly(b, s, how->qos)) : 0);
+	return true;
+}
+
 /* Sent at once, without a copy; false: the output is full. */
 static bool
 send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a,
     const struct mqtt_how *how)
 {
 	struct mqtt_conn *c = s->conn;
-	struct mqtt_outgoing o =
-	    outgoing(b, &a->view, how->qos, how->retain, how->ids, how->id_count);
-	size_t size = mqtt_publish_size(c->version, &o);
+	struct mqtt_outgoing o;
+	size_t size;
 
+	if (mqtt_is_encoded(c, how))
+		return send_encoded(b, s, a, how);
+	o = mqtt_outgoing_of(b, &a->view, how->qos, how->retain, how->ids, how->id_count);
+	size = mqtt_publish_size(c->version, &o);
 	if (size > c->out_packet_max) {
 		drop(b, s, M_MQTT_TOO_LARGE);
 		return true;
@@ -491,7 +468,7 @@ send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *
 		return false;
 	if (how->qos)
 		o.packet_id = mqtt_packet_id_of(fly(b, s, how->qos));
-	put(b, c, &o);
+	mqtt_put_message(b, c, &o);
 	return true;
 }
 

@@ -43,6 +43,8 @@ void mqtt_pending_ready(struct mqtt_conn *c, uint64_t token);	/* if it still wai
 /* QoS 1 that still waits for a write: answered 0x83. false: it is something else. */
 bool mqtt_pending_overdue(struct mqtt_conn *c, uint64_t token);
 void mqtt_answer_ready(struct mqtt_conn *c);
+/* PUBACK, if nothing that it depends on, and no other answer, waits. */
+bool mqtt_answer_at_once(struct mqtt_conn *c, uint16_t packet_id);
 void mqtt_pending_clear(struct mqtt_conn *c);
 void mqtt_pending_trim(struct mqtt_conn *c);	/* gives memory back if nothing waits */
 void mqtt_held_offer(struct mqtt_conn *c);	/* those that are due */
@@ -88,6 +90,9 @@ struct mqtt_arrival {			/* a message to be routed */
 	uint16_t packet_id;
 	bool repeat;
 	struct mqtt_message *kept;	/* the copy, once there is one; mqtt_arrival_fini() lets go of it */
+	uint32_t encoded_as;		/* mqtt_encode_key() of broker.encoded, if that is of this one; 0: not yet */
+	bool wire_v5;			/* version of the publisher */
+	struct mqtt_frame wire;		/* the PUBLISH, if it holds topic and payload only, and could have been ours; or empty */
 };
 enum mqtt_routed {			/* bits */
 	MQTT_NOT_RETAINED = 1,		/* too many are */
@@ -111,6 +116,33 @@ struct mqtt_how {			/* a message is delivered */
 	const uint32_t *ids;
 	size_t id_count;
 };
+/* mqtt_session_send.c */
+struct mqtt_outgoing mqtt_outgoing_of(const struct mqtt_broker *b, const struct mqtt_message *m, unsigned qos, bool retain,
+    const uint32_t *ids, size_t id_count);
+void mqtt_put_message(struct mqtt_broker *b, struct mqtt_conn *c, struct mqtt_outgoing *o);
+/* Makes broker.encoded that of the arrival for such a client; only for mqtt_encoded_size(). */
+void mqtt_encode(struct mqtt_broker *b, struct mqtt_arrival *a, const struct mqtt_conn *c, const struct mqtt_how *how,
+    uint32_t key);
+/* Appends it; packet_id 0: QoS 0. */
+void mqtt_put_encoded(struct mqtt_broker *b, struct mqtt_conn *c, size_t payload, uint16_t packet_id);
+
+/* Nothing in its PUBLISH is this client's alone, but the packet id. */
+static inline bool
+mqtt_is_encoded(const struct mqtt_conn *c, const struct mqtt_how *how)
+{
+	return !how->id_count && !c->alias_out;
+}
+
+static inline size_t
+mqtt_encoded_size(struct mqtt_broker *b, struct mqtt_arrival *a, const struct mqtt_conn *c, const struct mqtt_how *how)
+{
+	uint32_t key = 16u | (c->version == MQTT_V5 ? 8u : 0u) | how->qos << 1 | (how->retain ? 1u : 0u);
+
+	if (b->encoded.of != a || a->encoded_as != key)
+		mqtt_encode(b, a, c, how, key);
+	return b->encoded.packet.len;
+}
+
 /* One message to one session: now, or queued. false: its queue is full. */
 bool mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
 /* What it may be sent now; who is away is asked when it is back. */
@@ -128,6 +160,8 @@ void mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mq
 void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for a write */
 
 /* mqtt_session_acked.c */
+/* Takes PUBACKs of 3.1.1's form, for what is in the window, off the front of in; returns how many bytes these are. */
+size_t mqtt_take_pubacks(struct mqtt_conn *c, struct bytes in);
 void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a);	/* PUBACK, PUBREC, PUBCOMP */
 void mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d);	/* when it may be */
 

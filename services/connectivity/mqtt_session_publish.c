@@ -107,21 +107,16 @@ take_window(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return MQTT_LATER;
 }
 
-static struct mqtt_arrival
-arrival_of(struct mqtt_conn *c, const struct mqtt_publish *p)
+static void
+arrive(struct mqtt_conn *c, const struct mqtt_publish *p, struct mqtt_arrival *ret)
 {
 	struct mqtt_broker *b = c->broker;
-	bool expires = mqtt_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY);
 
-	return (struct mqtt_arrival){
+	*ret = (struct mqtt_arrival){
 		.view = {
 			.qos = (uint8_t)p->qos,
-			.has_expiry = expires,
-			.expires_us = expires ? b->now_us + p->props.message_expiry * 1000000ll : 0,
 			.topic = p->topic,
 			.payload = p->payload,
-			.props = mqtt_props_forward(&p->props, &b->props),
-			.source = p->retain ? mqtt_conn_identity(c) : bytes_of(NULL, 0),
 		},
 		.retain = p->retain,
 		.from = c->session,
@@ -129,6 +124,26 @@ arrival_of(struct mqtt_conn *c, const struct mqtt_publish *p)
 		.packet_id = p->qos == 2 && c->session->shared ? p->packet_id : 0,
 		.repeat = p->dup,
 	};
+	if (p->retain)
+		ret->view.source = mqtt_conn_identity(c);
+	if (p->props.raw.len == 0)
+		return;
+	ret->view.props = mqtt_props_forward(&p->props, &b->props);
+	ret->view.has_expiry = mqtt_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY);
+	if (ret->view.has_expiry)
+		ret->view.expires_us = b->now_us + p->props.message_expiry * 1000000ll;
+}
+
+/* It may go on as it came: no properties, the topic itself, the remaining length as we write it. */
+static void
+arrive_as(struct mqtt_conn *c, const struct mqtt_frame *f, struct mqtt_arrival *a)
+{
+	size_t header = f->whole.len - f->body.len;
+
+	if (header > 2 && f->body.data[-1] == 0)
+		return;
+	a->wire = *f;
+	a->wire_v5 = mqtt_is_v5(c);
 }
 
 void
@@ -139,14 +154,14 @@ mqtt_publish_again(struct mqtt_conn *c, const struct mqtt_publish *p)
 
 	if (!b->ops.forward)
 		return;
-	a = arrival_of(c, p);
+	arrive(c, p, &a);
 	a.repeat = true;
 	(void)mqtt_route(b, &a);
 	mqtt_arrival_fini(&a);
 }
 
 static unsigned
-route(struct mqtt_conn *c, const struct mqtt_publish *p)
+route(struct mqtt_conn *c, const struct mqtt_publish *p, const struct mqtt_frame *plain)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_arrival a;
@@ -157,7 +172,9 @@ route(struct mqtt_conn *c, const struct mqtt_publish *p)
 	/* The usual case: nobody listens. */
 	if (!p->retain && b->router.sub_count == 0 && !b->ops.forward)
 		return MQTT_NOBODY;
-	a = arrival_of(c, p);
+	arrive(c, p, &a);
+	if (plain)
+		arrive_as(c, plain, &a);
 	lost = mqtt_route(b, &a);
 	mqtt_arrival_fini(&a);
 	return lost;
@@ -171,14 +188,14 @@ route_reading(struct mqtt_conn *c, const struct mqtt_publish *p)
 	struct mqtt_arrival a;
 
 	if (b->loading) {
-		a = arrival_of(c, p);
+		arrive(c, p, &a);
 		if (mqtt_gather(b, &a)) {
 			b->passed.publish_in++;
 			b->passed.publish_bytes_in += p->payload.len;
 			return;
 		}
 	}
-	(void)route(c, p);
+	(void)route(c, p, NULL);
 }
 
 static void
@@ -263,12 +280,14 @@ on_away(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return MQTT_TAKEN;
 }
 
+/* plain: its frame, if there is nothing in it but topic and payload; or NULL. */
 static enum mqtt_done
-on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
+on_message(struct mqtt_conn *c, const struct mqtt_publish *p, const struct mqtt_frame *plain)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_pending *pending;
 	unsigned fate, lost;
+	bool nobody;
 
 	/* Those who subscribed in an earlier life may not be known yet. */
 	if (b->loading && !(b->away_over && p->qos && mqtt_is_v5(c))) {
@@ -288,17 +307,20 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 		return on_away(c, p);
 	metric_add(M_MQTT_RECEIVED, 1);
 	mqtt_unit_begin(b);
-	fate = route(c, p);
+	fate = route(c, p, plain);
 	if (p->qos == 0)
 		return MQTT_TAKEN;
 	lost = mqtt_is_v5(c) ? fate & (MQTT_NOT_RETAINED | MQTT_NOT_QUEUED) : 0;
+	/* 3.4.2.1. PUBREC does without: there are clients to which it is an end. */
+	nobody = fate & MQTT_NOBODY && mqtt_is_v5(c) && p->qos == 1;
+	if (p->qos == 1 && !lost && !nobody && mqtt_answer_at_once(c, p->packet_id))
+		return MQTT_TAKEN;
 	if (p->qos == 2 && !lost)
 		mqtt_received_add(c, p->packet_id, MQTT_RECEIVED_COUNTS, -1);
 	pending = mqtt_pending_push_written(c, p->packet_id, answer_to(p));
 	if (lost)
 		tell_loss(pending, lost);
-	else if (fate & MQTT_NOBODY && mqtt_is_v5(c) && p->qos == 1)
-		/* 3.4.2.1. PUBREC does without: there are clients to which it is an end. */
+	else if (nobody)
 		pending->reason = MQTT_NO_SUBSCRIBERS;
 	mqtt_answer_ready(c);
 	return MQTT_TAKEN;
@@ -308,7 +330,7 @@ static enum mqtt_done
 on_new_message(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	mqtt_source_learn_message(&c->source, p->topic);
-	return on_message(c, p);
+	return on_message(c, p, NULL);
 }
 
 static bool
@@ -348,6 +370,23 @@ on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return MQTT_TAKEN;
 }
 
+/* To the topic of the last one, without properties: most are. */
+static enum mqtt_done
+on_known(struct mqtt_conn *c, const struct mqtt_frame *f, const struct mqtt_publish *p)
+{
+	struct mqtt_source *source = c->source;
+
+	if (p->qos == 2 && mqtt_received_again(c, p))
+		return MQTT_TAKEN;
+	if (take_window(c, p) == MQTT_LATER)
+		return MQTT_LATER;
+	if (c->state != MQTT_UP)
+		return MQTT_TAKEN;
+	source->used = true;
+	return source->is_reading ? on_reading(c, p, &source->target, &source->origin)
+				  : on_message(c, p, f);
+}
+
 enum mqtt_done
 mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
@@ -357,8 +396,9 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 
 	if (!c->replaying && (c->parked || (c->awaits_release && (c->held || c->reoffered))))
 		return mqtt_park(c, f);
-	if (!mqtt_parse_publish_to(f, c->version, mqtt_source_topic(c->source), &p) &&
-	    mqtt_parse_publish(f, c->version, &p, &fault) != 0) {
+	if (c->source && mqtt_parse_publish_to(f, c->version, mqtt_source_topic(c->source), &p))
+		return on_known(c, f, &p);
+	if (mqtt_parse_publish(f, c->version, &p, &fault) != 0) {
 		mqtt_conn_fail(c, fault.reason, fault.what);
 		return MQTT_TAKEN;
 	}
@@ -376,5 +416,5 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 	if (!source)
 		return on_topic(c, &p);
 	return source->is_reading ? on_reading(c, &p, &source->target, &source->origin)
-				  : on_message(c, &p);
+				  : on_message(c, &p, NULL);
 }

@@ -138,6 +138,67 @@ retain(struct mqtt_broker *b, struct mqtt_arrival *a)
 	return 0;
 }
 
+/* What delivering to it will look at is fetched while others are delivered to. */
+static void
+fetch(const struct mqtt_match *matches, size_t i, size_t n)
+{
+	const struct mqtt_session *s;
+
+	if (i + 12 >= n)
+		return;
+	__builtin_prefetch(matches[i + 12].session);
+	__builtin_prefetch((const char *)matches[i + 12].session + 64);
+	s = matches[i + 8].session;
+	if (s->conn) {
+		__builtin_prefetch(s->conn);
+		__builtin_prefetch(&s->conn->out_packet_max);
+	}
+	s = matches[i + 5].session;
+	if (s->conn && s->conn->io.out)
+		__builtin_prefetch(s->conn->io.out);
+	s = matches[i + 2].session;
+	if (s->conn && s->conn->io.out && s->conn->io.out->data)
+		__builtin_prefetch(s->conn->io.out->data + s->conn->io.out->len, 1);
+}
+
+/* Each session has one of the matches at most. */
+static unsigned
+deliver_distinct(
+    struct mqtt_broker *b, struct mqtt_arrival *a, const struct mqtt_match *matches, size_t n)
+{
+	unsigned lost = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mqtt_sub_options *o = &matches[i].options;
+		struct mqtt_how how = {
+			.qos = o->qos < a->view.qos ? o->qos : a->view.qos,
+			.retain = a->retain && o->retain_as_published,
+			.ids = &o->id,
+			.id_count = o->id ? 1 : 0,
+		};
+
+		fetch(matches, i, n);
+		if (!is_own(&matches[i], a) && !mqtt_deliver(b, matches[i].session, a, &how))
+			lost = MQTT_NOT_QUEUED;
+	}
+	return lost;
+}
+
+static unsigned
+deliver_all(struct mqtt_broker *b, struct mqtt_arrival *a, struct mqtt_match *matches, size_t n)
+{
+	unsigned lost = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!is_own(&matches[i], a))
+			stamp(b, matches, (uint32_t)i);
+	for (size_t i = 0; i < n; i++)
+		if (matches[i].session->match_stamp == b->match_serial &&
+		    !deliver_match(b, a, matches, matches[i].session))
+			lost = MQTT_NOT_QUEUED;
+	return lost;
+}
+
 unsigned
 mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 {
@@ -153,13 +214,8 @@ mqtt_route(struct mqtt_broker *b, struct mqtt_arrival *a)
 	b->origin = a->packet_id ? a : NULL;
 	if (b->ops.forward && !a->route && !a->view.own)
 		elsewhere = b->ops.forward(b->ops.arg, a, b->router.groups, b->router.group_count);
-	for (size_t i = 0; i < n; i++)
-		if (!is_own(&matches[i], a))
-			stamp(b, matches, (uint32_t)i);
-	for (size_t i = 0; i < n; i++)
-		if (matches[i].session->match_stamp == b->match_serial &&
-		    !deliver_match(b, a, matches, matches[i].session))
-			lost |= MQTT_NOT_QUEUED;
+	lost =
+	    b->router.distinct ? deliver_distinct(b, a, matches, n) : deliver_all(b, a, matches, n);
 	/* A message from another worker names the group that it is for. */
 	for (size_t i = 0; i < b->router.group_count && !a->route; i++)
 		if (!(i < MQTT_GROUPS_ELSEWHERE && elsewhere >> i & 1) &&

@@ -9,12 +9,6 @@
 #define WORDS_MIN 4u
 #define WORDS_MAX (MQTT_WINDOW_MAX / 64u)
 
-uint16_t
-mqtt_packet_id_of(uint64_t n)
-{
-	return (uint16_t)((n - 1) % UINT16_MAX + 1);
-}
-
 void
 mqtt_window_fini(struct mqtt_window *w)
 {
@@ -49,8 +43,6 @@ grow(struct mqtt_window *w, uint64_t n)
 	uint32_t words = w->words ? w->words : WORDS_MIN;
 	struct mqtt_window old = *w;
 
-	if (span <= w->words)
-		return;
 	while (words < span)
 		words *= 2;
 	ASSERT(words <= WORDS_MAX);
@@ -65,7 +57,8 @@ void
 mqtt_window_add(struct mqtt_window *w, uint64_t n)
 {
 	ASSERT(mqtt_window_fits(w, n));
-	grow(w, n);
+	if (w->count ? n / 64 - w->first / 64 >= w->words : w->words == 0)
+		grow(w, n);
 	if (w->count++ == 0)
 		w->first = n;
 	w->end = n + 1;

@@ -20,7 +20,11 @@ struct mqtt_window {
 };
 
 /* Numbers count from 1, packet ids too: they go round, without 0. */
-uint16_t mqtt_packet_id_of(uint64_t n);
+static inline uint16_t
+mqtt_packet_id_of(uint64_t n)
+{
+	return (uint16_t)((n - 1) % UINT16_MAX + 1);
+}
 
 void mqtt_window_fini(struct mqtt_window *w);
 /* false: it is too far from the oldest, or not behind the newest. */

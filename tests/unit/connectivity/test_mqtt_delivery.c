@@ -68,6 +68,81 @@ START_TEST(nobody_listens)
 }
 END_TEST
 
+/* What subscribers get of the second and later messages of a topic, which may be the publisher's own bytes: of each version, at each
+ * QoS, with DUP, with RETAIN, with a remaining length that is longer than it need be, which 3.1.1 allows. */
+START_TEST(as_it_came)
+{
+	static const unsigned versions[] = { 3, 4, 5 };
+	struct buf want = { 0 };
+
+	for (unsigned i = 0; i < 3 * 3 * 3 * 3 * 2; i++) {
+		unsigned from = versions[i % 3], to = versions[i / 3 % 3];
+		unsigned qos = i / 9 % 3, sub_qos = i / 27 % 3, as_published = i / 81 % 2;
+		unsigned got = qos < sub_qos ? qos : sub_qos, id = 0;
+		struct mqtt_conn *p = connected(from, 1, "p"), *s = connected(to, 1, "s");
+
+		put_subscribe(&in, to, 1, "a/b", sub_qos | (to == 5 && as_published ? 8 : 0));
+		feed(s);
+		ignore_out(s);
+		for (unsigned n = 1; n <= 4; n++) {
+			unsigned flags = qos << 1 | (qos && n == 3 ? 8 : 0) | (n == 4);
+
+			put_publish(&in, from, flags, n + 100, "a/b", n == 2 ? "" : "payload");
+			if (from == 4 && n == 3) {
+				in.data[1] |= 128;
+				buf_add_u8(&in, 0);
+				memmove(in.data + 3, in.data + 2, in.len - 3);
+				in.data[2] = 0;
+			}
+			feed(p);
+			ignore_out(p);
+			buf_clear(&want);
+			put_publish(&want, to, got << 1 | (n == 4 && to == 5 && as_published),
+			    got ? ++id : 0, "a/b", n == 2 ? "" : "payload");
+			check_out(s, (const char *)want.data, want.len, __LINE__);
+		}
+		put_publish(&in, from, 1, 0, "a/b", "");
+		feed(p);
+		gone(p);
+		gone(s);
+	}
+	buf_fini(&want);
+}
+END_TEST
+
+/* One message to many: the bytes are made for each of the ways in which it is sent, and no two are mixed up. */
+START_TEST(to_each_as_it_asked)
+{
+	struct mqtt_conn *p = connected(5, 1, "p"), *s[12];
+	struct buf want = { 0 };
+	char id[2] = "a";
+
+	b.config.sessions_max = 20;
+	for (unsigned i = 0; i < COUNT_OF(s); i++, id[0]++) {
+		s[i] = connected(i & 1 ? 5 : 4, 1, id);
+		put_subscribe(&in, s[i]->version, 1, "t", i / 2 % 3);
+		feed(s[i]);
+		ignore_out(s[i]);
+	}
+	for (unsigned n = 1; n <= 3; n++) {
+		put_publish(&in, 5, 4, n, "t", "x");
+		feed(p);
+		ignore_out(p);
+		for (unsigned i = 0; i < COUNT_OF(s); i++) {
+			unsigned qos = i / 2 % 3;
+
+			buf_clear(&want);
+			put_publish(&want, s[i]->version, qos << 1, qos ? n : 0, "t", "x");
+			check_out(s[i], (const char *)want.data, want.len, __LINE__);
+		}
+	}
+	for (unsigned i = 0; i < COUNT_OF(s); i++)
+		gone(s[i]);
+	gone(p);
+	buf_fini(&want);
+}
+END_TEST
+
 /* Id 1 is never acknowledged: the second round of ids leaves it out. */
 START_TEST(packet_ids_go_round)
 {
@@ -511,6 +586,8 @@ main(void)
 	const TTest *const tests[] = {
 		publish_subscribe,
 		nobody_listens,
+		as_it_came,
+		to_each_as_it_asked,
 		packet_ids_go_round,
 		readings_reach_subscribers_too,
 		overlapping_subscriptions_deliver_once,
