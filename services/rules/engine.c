@@ -284,6 +284,7 @@ engine_advance(struct engine *e, int64_t time, uint64_t offset)
 static void
 take_point(struct engine *e, const struct point *p)
 {
+	struct incoming *in;
 	uint32_t operand;
 
 	if (p->reason != QUARANTINE_NONE)
@@ -295,9 +296,11 @@ take_point(struct engine *e, const struct point *p)
 		e->incoming_cap = e->incoming_cap ? e->incoming_cap * 2 : 64;
 		e->incoming = xrealloc(e->incoming, e->incoming_cap * sizeof(e->incoming[0]));
 	}
-	e->incoming[e->incoming_count++] = (struct incoming){ .operand = operand,
-		.value = value_of(&p->value),
-		.time = p->time < e->time ? p->time : e->time };
+	in = &e->incoming[e->incoming_count++];
+	in->operand = operand;
+	in->news = false;
+	in->time = p->time < e->time ? p->time : e->time;
+	value_of(&p->value, &in->value);
 }
 
 static int
@@ -308,23 +311,34 @@ by_operand(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* True if there is a column for everything that comes in. */
+static bool
+find_columns(struct engine *e, const struct device *d)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < e->incoming_count; i++) {
+		e->incoming[i].column = shape_column(d->shape, e->incoming[i].operand);
+		all &= e->incoming[i].column != 0;
+	}
+	return all;
+}
+
 /* Gives the device a column for everything that comes in. */
 static int
 make_columns(struct engine *e, struct device *d)
 {
-	uint32_t *operands = NULL;
+	uint32_t *operands;
 	size_t n = 0, unique = 0;
 	int err;
 
-	for (size_t i = 0; i < e->incoming_count; i++) {
-		if (shape_column(d->shape, e->incoming[i].operand))
-			continue;
-		if (operands == NULL)
-			operands = xmalloc(e->incoming_count * sizeof(operands[0]));
-		operands[n++] = e->incoming[i].operand;
-	}
-	if (n == 0)
+	if (find_columns(e, d))
 		return 0;
+	operands = xmalloc(e->incoming_count * sizeof(operands[0]));
+	for (size_t i = 0; i < e->incoming_count; i++) {
+		if (e->incoming[i].column == 0)
+			operands[n++] = e->incoming[i].operand;
+	}
 	qsort(operands, n, sizeof(operands[0]), by_operand);
 	for (size_t i = 0; i < n; i++) {
 		if (unique == 0 || operands[unique - 1] != operands[i])
@@ -332,7 +346,10 @@ make_columns(struct engine *e, struct device *d)
 	}
 	err = device_reshape(e, d, operands, unique);
 	free(operands);
-	return err;
+	if (err)
+		return err;
+	(void)find_columns(e, d);
+	return 0;
 }
 
 /* The rule's condition is not true, and there is no alert that this could end. */
@@ -354,7 +371,7 @@ apply(struct engine *e, struct device *d, struct incoming *in, size_t n)
 	uint64_t round = rule_index_round(e->index);
 
 	for (size_t i = 0; i < n; i++) {
-		uint16_t c = shape_column(d->shape, in[i].operand);
+		uint16_t c = in[i].column;
 		struct stamp *s = &d->stamps[c];
 
 		s->arrived = e->time;
@@ -367,8 +384,7 @@ apply(struct engine *e, struct device *d, struct incoming *in, size_t n)
 		}
 	}
 	for (size_t i = 0; i < n; i++) {
-		uint16_t c = shape_column(d->shape, in[i].operand);
-		const struct shape_column *column = &d->shape->columns[c];
+		const struct shape_column *column = &d->shape->columns[in[i].column];
 
 		for (uint32_t k = 0; k < column->trigger_count; k++) {
 			const struct shape_trigger *t = &column->triggers[k];
@@ -453,9 +469,9 @@ void
 engine_context(struct engine *e, int64_t time, uint64_t offset, struct bytes device,
     enum expr_source source, struct bytes name, const struct value *value)
 {
-	struct incoming in = { .operand = rule_index_operand(e->index, source, name),
-		.value = value_of(value) };
+	struct incoming in = { .operand = rule_index_operand(e->index, source, name) };
 
+	value_of(value, &in.value);
 	engine_advance(e, time, offset);
 	if (in.operand == OPERAND_NONE)
 		return;

@@ -9,24 +9,33 @@
 
 #define FORGET_TRIES 64 /* devices looked at, from the longest idle on, for one without an alert */
 
-struct expr_value
-value_of(const struct value *v)
+/* A number is stored where it stays: copied at once it would be waited for. */
+void
+value_of(const struct value *v, struct expr_value *ret)
 {
+	ret->kind = EXPR_MISSING;
 	switch (v->kind) {
 	case VALUE_DOUBLE:
 		if (v->v.f - v->v.f != 0) /* NaN and infinities are no measurement */
 			break;
-		return (struct expr_value){ .kind = EXPR_NUMBER, .v = { .n = v->v.f } };
+		ret->kind = EXPR_NUMBER;
+		ret->v.n = v->v.f;
+		break;
 	case VALUE_INT:
-		return (struct expr_value){ .kind = EXPR_NUMBER, .v = { .n = (double)v->v.i } };
+		ret->kind = EXPR_NUMBER;
+		ret->v.n = (double)v->v.i;
+		break;
 	case VALUE_BOOL:
-		return (struct expr_value){ .kind = EXPR_BOOL, .v = { .b = v->v.b } };
+		ret->kind = EXPR_BOOL;
+		ret->v.b = v->v.b;
+		break;
 	case VALUE_STRING:
 		if (v->v.s.len > EXPR_STRING_MAX)
 			break;
-		return (struct expr_value){ .kind = EXPR_STRING, .v = { .s = v->v.s } };
+		ret->kind = EXPR_STRING;
+		ret->v.s = v->v.s;
+		break;
 	}
-	return (struct expr_value){ .kind = EXPR_MISSING };
 }
 
 static size_t
@@ -270,6 +279,11 @@ device_set(struct device *d, uint16_t column, const struct expr_value *v)
 		return;
 	if (to->kind == EXPR_STRING)
 		free((void *)(uintptr_t)to->v.s.data);
+	if (v->kind == EXPR_NUMBER) {
+		to->kind = EXPR_NUMBER;
+		to->v.n = v->v.n;
+		return;
+	}
 	*to = *v;
 	if (v->kind == EXPR_STRING)
 		to->v.s.data = xmemdup(

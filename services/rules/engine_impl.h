@@ -35,9 +35,10 @@ struct device {
 
 struct incoming {
 	uint32_t operand;
+	uint16_t column;	/* of the device, for operand */
+	bool news;		/* it was not late */
 	struct expr_value value;
 	int64_t time;
-	bool news;		/* it was not late */
 };
 
 struct engine {
@@ -86,7 +87,7 @@ void device_set(struct device *d, uint16_t column, const struct expr_value *v);
 struct alert *device_alert(const struct device *d, uint32_t rule);
 struct alert *device_alert_add(struct engine *e, struct device *d, uint32_t rule);
 void device_alerts_free(struct engine *e, struct device *d);
-struct expr_value value_of(const struct value *v);
+void value_of(const struct value *v, struct expr_value *ret);
 
 /* engine.c */
 /* Sets the alert's timer to what its state and rule ask for. */
