@@ -154,14 +154,29 @@ drop_in(struct listener *l, struct conn *c)
 	c->in_at = 0;
 }
 
+/* How much more of c's input may be kept. */
+static size_t
+room_to_keep(const struct listener *l, const struct conn *c)
+{
+	size_t kept = l->kept - c->kept + kept_of(c);
+
+	return kept < LISTENER_INPUT_MAX ? LISTENER_INPUT_MAX - kept : 0;
+}
+
+static void
+no_room(const struct listener *l, struct conn *c, size_t more)
+{
+	log_warn("listener.input_full", LU("kept", l->kept), LU("more", more));
+	lost(c);
+}
+
 static void
 keep(struct listener *l, struct conn *c, struct bytes rest)
 {
 	if (rest.len == 0)
 		return;
-	if (l->kept - c->kept + kept_of(c) + rest.len > LISTENER_INPUT_MAX) {
-		log_warn("listener.input_full", LU("kept", l->kept), LU("more", rest.len));
-		lost(c);
+	if (rest.len > room_to_keep(l, c)) {
+		no_room(l, c, rest.len);
 		return;
 	}
 	if (!c->in)
@@ -235,11 +250,18 @@ read_behind_kept(struct listener *l, struct conn *c)
 {
 	size_t have = kept_of(c);
 	size_t missing = c->need > have ? c->need - have : 1;
-	size_t room = missing < have ? missing : have;
+	size_t room = missing < have ? missing : have, most = room_to_keep(l, c);
 	uint8_t *to = l->shared + SMALL_REST;
 	struct iovec v[2];
 	ssize_t n;
 	size_t own;
+
+	if (most == 0) {
+		no_room(l, c, missing);
+		errno = EAGAIN; /* it is closed already */
+		return -1;
+	}
+	room = room < most ? room : most;
 
 	buf_consume(c->in, c->in_at);
 	c->in_at = 0;

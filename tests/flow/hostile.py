@@ -1,6 +1,7 @@
 """Peers that break MQTT: closed with the right reason or by deadline, memory flat, others served."""
 import os
 import random
+import re
 import resource
 import socket
 import time
@@ -129,6 +130,35 @@ def test_ten_thousand_claims_of_256_mib_before_connect():
         assert grown < GROWTH_MAX_KIB or roost.SLOW > 1, grown
         same_worker(r, pid)
         roost.note("%d connections in %.1f s, %d KiB more, closed after %.1f s" % (count, opened, grown, took))
+
+
+def test_packets_that_never_end_are_bounded_together():
+    """Each is within its own limit; beyond what all may keep, those that send more are closed."""
+    count, most = 700 if roost.SLOW == 1 else 600, 128 << 20
+    with Roost() as r:
+        port = r.port
+        pid = r.pid_of("connectivity-0")
+        half = mqtt.packet(0x30, mqtt.string("t") + bytes(262000))[:250000]
+        peers = []
+        for n in range(count):
+            c = mqtt.Client(port, "half-%d" % n, timeout=30 * roost.SLOW)
+            try:
+                c.send(half)
+            except ConnectionError:
+                pass
+            peers.append(c)
+
+        def kept():
+            found = re.search(r"^roost_mqtt_input_bytes{.*} (\d+)$", r.cli("metrics").stdout, re.M)
+            return int(found.group(1)) if found else 0
+        r.wait_for(lambda: kept() > most - (4 << 20), 20, "as much as may be kept")
+        served(r)
+        assert kept() <= most, kept()
+        assert "listener.input_full" in r.log_text()
+        for c in peers:
+            c.close()
+        r.wait_for(lambda: kept() == 0, 20, "nothing kept")
+        same_worker(r, pid)
 
 
 def test_truncated_packets():
