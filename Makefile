@@ -108,14 +108,17 @@ $(B)/obj/%.o: %.cc
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/test/%,$(UNIT_SRC))
 unit_folder = $(firstword $(subst /, ,$(patsubst $(B)/test/%,%,$(1))))
+# cluster/ is connectivity between stand-ins for bus, loop and Redis, whose real ones must not be linked.
+unit_lib = $(patsubst cluster,connectivity,$(call unit_folder,$(1)))
 # A test may also use helpers of its folder: tests/unit/<folder>/support_*.c
 define unit_rule
 $(1): $(B)/obj/$(patsubst $(B)/test/%,tests/unit/%,$(1)).o \
       $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(call unit_folder,$(1))/support_*.c)) \
-      $(if $(filter common,$(call unit_folder,$(1))),,$(B)/lib/$(call unit_folder,$(1)).a) $(B)/lib/common.a
+      $(if $(filter cluster,$(call unit_folder,$(1))),$(B)/obj/tests/unit/connectivity/support_mqtt.o) \
+      $(if $(filter common,$(call unit_folder,$(1))),,$(B)/lib/$(call unit_lib,$(1)).a) $(B)/lib/common.a
 	@mkdir -p $$(@D)
 	$$(call SAY,LD)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(call unit_folder,$(1))) -lcheck -lsubunit -lrt -lm -lpthread
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(call unit_lib,$(1))) -lcheck -lsubunit -lrt -lm -lpthread
 endef
 $(foreach t,$(UNIT_BIN),$(eval $(call unit_rule,$(t))))
 $(B)/obj/tests/unit/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes

@@ -184,6 +184,7 @@ tell_refused(struct session_batch *b, const struct session_unit *u, const struct
 		.id = bytes_of(b->ids.data + o->id_at, o->id_len),
 		.epoch = o->epoch,
 		.n = o->n,
+		.queues = o->queues,
 	};
 
 	if (r->err == ERR_FENCED)

@@ -12,7 +12,7 @@
  *	roost:mqtt:retained		hash: topic -> seq:MQTT_MESSAGE
  *	roost:mqtt:retained_seq		counter: number of the last change of a retained message
  *	roost:mqtt:forwards:{worker}	hash: peer -> its life:last seq of its forwards that was taken
- *	roost:mqtt:origins:{worker}	hash: origin of a QoS 2 forward that is not released -> wall clock, ms
+ *	roost:mqtt:had:{id}		hash: origin of a QoS 2 message that it had, and whose publisher has not released it -> wall clock, ms
  *	roost:mqtt:log:{worker}		hash: l life, s number of the last batch, r<number> what was to be told of a batch
  *
  * ({id} is the client id, {worker} a worker's name, without braces. A stream takes 90 bytes less a message than a hash, and is
@@ -64,6 +64,7 @@ struct session_state_refusal {
 	struct bytes id;	/* client id, or what the write was about */
 	uint64_t epoch;
 	uint64_t n;		/* n or packet id; 0 if the write has none */
+	bool queues;		/* it was to put n into the session's queue: n is not there */
 };
 
 struct session_state_claim {
@@ -85,12 +86,12 @@ enum session_state_kind {
 	SESSION_STATE_INCOMING,		/* n packet id, partition */
 	SESSION_STATE_RELEASED,		/* n */
 	SESSION_STATE_QUEUED,		/* n (growing), message, delivery */
+	SESSION_STATE_ORIGIN,		/* key origin, since_ms */
 	/* session_state_list() */
 	SESSION_STATE_OWNED,		/* key client id, epoch, life, expiry_s, since_ms (0: connected) */
 	SESSION_STATE_RETAINED,		/* key topic, n seq, message */
 	SESSION_STATE_WILL,		/* key client id, will, message */
 	SESSION_STATE_FORWARD,		/* key peer, life, n seq */
-	SESSION_STATE_ORIGIN,		/* key origin, since_ms */
 	SESSION_STATE_KINDS
 };
 
@@ -152,7 +153,7 @@ void session_state_flush(struct session_state *ss);
 int session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s, int64_t now_ms, uint64_t token);
 /* All of a session that is claimed. Messages that cannot be read are removed and counted. */
 int session_state_load(struct session_state *ss, struct bytes id, uint64_t token);
-/* kind: OWNED to ORIGIN; worker: whose (RETAINED: everybody's). OWNED forgets sessions that are gone or have another owner. */
+/* kind: OWNED to FORWARD; worker: whose (RETAINED: everybody's). OWNED forgets sessions that are gone or have another owner. */
 int session_state_list(struct session_state *ss, enum session_state_kind kind, const char *worker, uint64_t token);
 
 /* --- writes --- */
@@ -205,9 +206,9 @@ void session_state_retained_expired(struct session_state *ss, struct bytes topic
 
 /* In the unit of what the forward caused: FORWARDED after done. */
 void session_state_forward_taken(struct session_state *ss, struct bytes peer, uint64_t life, uint64_t seq);
-void session_state_origin(struct session_state *ss, struct bytes origin, int64_t now_ms);
-/* That the session has it: under its epoch, in the unit that puts the message into its queue. */
+/* That the session had it, in the unit that puts the message into its queue. */
 void session_state_session_origin(struct session_state *ss, struct bytes id, uint64_t epoch, struct bytes origin, int64_t now_ms);
-void session_state_origin_released(struct session_state *ss, struct bytes origin);
+/* It will not come again. */
+void session_state_origin_released(struct session_state *ss, struct bytes id, uint64_t epoch, struct bytes origin);
 
 #endif

@@ -12,6 +12,7 @@ struct session_op {
 	uint64_t n;
 	size_t id_at;		/* in batch.ids */
 	uint32_t id_len;
+	bool queues;
 };
 
 struct session_unit {

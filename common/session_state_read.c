@@ -9,9 +9,9 @@
 #include "metrics.h"
 #include "session_state_impl.h"
 
-#define LOAD_PARTS 4
+#define LOAD_PARTS 5
 
-/* A claim, a load (four parts at a time) or a list (one part). */
+/* A claim, a load (five parts at a time) or a list (one part). */
 struct session_read {
 	struct session_read *next;
 	struct session_read **link;
@@ -36,11 +36,11 @@ static const struct {
 	[SESSION_STATE_INCOMING] = { "roost:mqtt:in2:", "HSCAN" },
 	[SESSION_STATE_RELEASED] = { "roost:mqtt:out2:", "SSCAN" },
 	[SESSION_STATE_QUEUED] = { "roost:mqtt:queue:", "XRANGE" },
+	[SESSION_STATE_ORIGIN] = { "roost:mqtt:had:", "HSCAN" },
 	[SESSION_STATE_OWNED] = { "", NULL },
 	[SESSION_STATE_RETAINED] = { "roost:mqtt:retained", "HSCAN" },
 	[SESSION_STATE_WILL] = { "roost:mqtt:wills:", "HSCAN" },
 	[SESSION_STATE_FORWARD] = { "roost:mqtt:forwards:", "HSCAN" },
-	[SESSION_STATE_ORIGIN] = { "roost:mqtt:origins:", "HSCAN" },
 };
 
 static struct session_read *
@@ -558,7 +558,7 @@ session_state_load(struct session_state *ss, struct bytes id, uint64_t token)
 		return ERR_CLOSED;
 	session_send_batch(ss);
 	rd = read_new(ss, token);
-	for (int kind = SESSION_STATE_SUBSCRIPTION; kind <= SESSION_STATE_QUEUED; kind++)
+	for (int kind = SESSION_STATE_SUBSCRIPTION; kind <= SESSION_STATE_ORIGIN; kind++)
 		part_init(rd, (enum session_state_kind)kind, id);
 	for (size_t i = 0; i < LOAD_PARTS; i++) {
 		int err = ask(&rd->parts[i]);

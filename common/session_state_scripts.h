@@ -35,8 +35,7 @@ enum session_begin { BEGIN_NEW, BEGIN_SAME, BEGIN_LOST, BEGIN_FENCED };
 #define OP_EXPIRED "V"		/* topic, seq */
 #define OP_FORWARD "F"		/* peer, life:seq */
 #define OP_SESSION_ORIGIN "o"	/* id, epoch, origin, now in ms */
-#define OP_ORIGIN "O"		/* origin, now in ms */
-#define OP_RELEASED "P"		/* origin */
+#define OP_RELEASED "p"		/* id, epoch, origin */
 
 extern const char *const session_scripts[SCRIPT_COUNT];
 

@@ -83,6 +83,7 @@ session_state_enqueue(struct session_state *ss, struct bytes id, uint64_t epoch,
 {
 	struct session_batch *b = session_op(ss, OP_ENQUEUE, id, epoch, n);
 
+	b->ops[b->op_count - 1].queues = true;
 	put_uint(b, n);
 	buf_clear(&ss->scratch);
 	codec_encode(MSG_MQTT_DELIVERY, delivery, &ss->scratch);
@@ -215,12 +216,6 @@ session_state_forward_taken(
 }
 
 void
-session_state_origin(struct session_state *ss, struct bytes origin, int64_t now_ms)
-{
-	put_int(op(ss, OP_ORIGIN, origin, 0, 0), now_ms);
-}
-
-void
 session_state_session_origin(
     struct session_state *ss, struct bytes id, uint64_t epoch, struct bytes origin, int64_t now_ms)
 {
@@ -231,7 +226,8 @@ session_state_session_origin(
 }
 
 void
-session_state_origin_released(struct session_state *ss, struct bytes origin)
+session_state_origin_released(
+    struct session_state *ss, struct bytes id, uint64_t epoch, struct bytes origin)
 {
-	(void)op(ss, OP_RELEASED, origin, 0, 0);
+	put(session_op(ss, OP_RELEASED, id, epoch, 0), origin);
 }

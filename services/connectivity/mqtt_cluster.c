@@ -103,6 +103,7 @@ pass_to_group(
 	f.kind = MQTT_PEER_SHARED;
 	f.key = key;
 	f.packet_id = 0;
+	f.epoch = 0;
 	pass_on(k, peer, &f, qos);
 }
 
@@ -145,6 +146,7 @@ mqtt_cluster_forward(
 		f.key = a->client;
 		f.packet_id = a->packet_id;
 		f.repeat = a->repeat;
+		f.epoch = mqtt_copy_epoch(k->copy, a->client);
 	}
 	for (unsigned i = 0; i < k->peers.count; i++)
 		if (workers >> i & 1)
@@ -220,7 +222,23 @@ tell_all(struct mqtt_cluster *k, unsigned peer)
 	mqtt_router_tell_all(r);
 	r->changed = on_changed;
 	r->changed_arg = k;
-	mqtt_peers_push(&k->peers, peer, &(struct msg_forward){ .kind = MQTT_PEER_KNOWN }, 0);
+	/* What is loaded later is wanted too: until then what its life before wanted holds there. */
+	if (k->peers.open)
+		mqtt_peers_push(
+		    &k->peers, peer, &(struct msg_forward){ .kind = MQTT_PEER_KNOWN }, 0);
+}
+
+/* All sessions are loaded: what comes for them may be taken, and what they want has been said. */
+static void
+open_up(struct mqtt_cluster *k)
+{
+	if (k->peers.open || !mqtt_copy_is_loaded(k->copy))
+		return;
+	mqtt_peers_open(&k->peers);
+	for (unsigned i = 0; i < k->peers.count; i++)
+		if (i != k->peers.self)
+			mqtt_peers_push(
+			    &k->peers, i, &(struct msg_forward){ .kind = MQTT_PEER_KNOWN }, 0);
 }
 
 static void
@@ -229,7 +247,7 @@ on_begun(void *arg, unsigned peer)
 	struct mqtt_cluster *k = arg;
 
 	log_info("mqtt.peer_begun", LU("worker", peer));
-	mqtt_interest_clear(&k->interest, peer);
+	mqtt_interest_doubt(&k->interest, peer);
 	tell_all(k, peer);
 }
 
@@ -261,9 +279,13 @@ message_of(const struct msg_forward *f, struct mqtt_message *ret_view, bool *ret
 static void
 on_message(struct mqtt_cluster *k, const struct msg_forward *f)
 {
-	struct mqtt_arrival a = { .route = f->number };
+	struct mqtt_arrival a = { .route = f->number, .epoch = f->epoch };
 	struct mqtt_group *g;
 
+	if (f->kind == MQTT_PEER_MESSAGE && f->packet_id && cluster_origin_is_over(k, f)) {
+		metric_add(M_MQTT_REPEATED, 1);
+		return;
+	}
 	if (!message_of(f, &a.view, &a.retain, &a.kept, k->broker->now_us))
 		return;
 	if (!a.route)
@@ -353,6 +375,7 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 		mqtt_interest_set(&k->interest, peer, f->key, 0);
 		return 0;
 	case MQTT_PEER_KNOWN:
+		mqtt_interest_settle(&k->interest, peer);
 		log_info("mqtt.peer_known", LU("worker", peer), LU("wanted", k->interest.count));
 		return 0;
 	case MQTT_PEER_MESSAGE:
@@ -363,7 +386,7 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 		on_retain(k, f);
 		return 0;
 	case MQTT_PEER_RELEASE:
-		cluster_origin_release(k, f->key, f->packet_id);
+		cluster_origin_release(k, f);
 		break;
 	case MQTT_PEER_TAKEOVER:
 		cluster_on_takeover(k, peer, f);
@@ -450,32 +473,33 @@ static void
 on_forgotten(void *arg, struct bytes client, uint16_t packet_id)
 {
 	struct mqtt_cluster *k = arg;
-	struct msg_forward f = { .kind = MQTT_PEER_RELEASE, .key = client, .packet_id = packet_id };
+	struct msg_forward f = { .kind = MQTT_PEER_RELEASE,
+		.key = client,
+		.packet_id = packet_id,
+		.number = k->broker->routed,
+		.epoch = mqtt_copy_epoch(k->copy, client),
+		.repeat = mqtt_copy_has_moved(k->copy, client) };
 
-	cluster_origin_release(k, client, packet_id);
+	cluster_origin_release(k, &f);
 	for (unsigned i = 0; i < k->peers.count; i++)
 		if (i != k->peers.self)
 			mqtt_peers_push(&k->peers, i, &f, 0);
 }
 
 static void
-on_item(void *arg, const struct session_state_item *item)
+on_had(void *arg, struct bytes client, struct bytes origin, int64_t since_ms)
+{
+	cluster_origin_load(arg, client, origin, since_ms);
+}
+
+static void
+on_taken(void *arg, struct bytes name, uint64_t life, uint64_t seq)
 {
 	struct mqtt_cluster *k = arg;
 	unsigned peer;
 
-	if (item->kind == SESSION_STATE_ORIGIN)
-		cluster_origin_load(k, item->key, item->since_ms, !k->peers.open);
-	else if (item->kind == SESSION_STATE_FORWARD && cluster_worker(k, item->key, &peer))
-		mqtt_peers_restore(&k->peers, peer, item->life, item->n);
-}
-
-static void
-on_listed(void *arg)
-{
-	struct mqtt_cluster *k = arg;
-
-	mqtt_peers_open(&k->peers);
+	if (cluster_worker(k, name, &peer))
+		mqtt_peers_restore(&k->peers, peer, life, seq);
 }
 
 const struct mqtt_copy_hooks *
@@ -515,8 +539,8 @@ mqtt_cluster_new(struct worker *w, struct mqtt_broker *broker)
 		.refused = cluster_on_refused,
 		.forgotten = on_forgotten,
 		.retained = on_retained,
-		.item = on_item,
-		.listed = on_listed,
+		.had = on_had,
+		.taken = on_taken,
 		.arg = k,
 	};
 	broker->routed = (uint64_t)(self + 1) << MQTT_ROUTE_WORKER_SHIFT |
@@ -581,6 +605,7 @@ mqtt_cluster_turn(struct mqtt_cluster *k)
 
 	if (!k)
 		return;
+	open_up(k);
 	now_us = loop_now_us(k->w->loop);
 	next = mqtt_peers_turn(&k->peers, now_us);
 	if (next && next != k->timer_at_us) {
@@ -600,13 +625,11 @@ mqtt_cluster_tick(struct mqtt_cluster *k)
 	if (!k)
 		return;
 	cluster_move_tick(k);
-	/* Redis has been away since the start: what was taken before is not known, and nothing of it is here. */
-	if (mqtt_copy_is_loaded(k->copy))
-		mqtt_peers_open(&k->peers);
 	if (k->broker->now_us - k->swept_us >= ORIGIN_SWEEP_US) {
 		k->swept_us = k->broker->now_us;
 		cluster_origin_expire(k, copy_wall_ms() - k->expiry_ms);
 	}
+	cluster_origin_tick(k);
 	for (unsigned i = 0; i < k->peers.count; i++)
 		bytes += k->peers.peer[i].bytes;
 	metric_set(M_MQTT_FORWARD_BYTES, bytes);

@@ -9,6 +9,7 @@
 
 #define CLUSTER_ORIGIN_SIZE 64
 #define CLUSTER_SEEN_MAX 4096	/* messages that an arriving session is known to have had */
+#define CLUSTER_RELEASED_MAX 65536 /* QoS 2 messages of publishers that moved: what is remembered of those that are released */
 #define CLUSTER_REMOVED_MAX 1024	/* retained messages whose removal is remembered */
 
 /* A session that came from another worker: for a while the same may come to it by two ways. */
@@ -16,6 +17,8 @@ struct cluster_arrival {
 	struct cluster_arrival *next;
 	int64_t until_us;
 	unsigned owner;			/* the worker before */
+	uint64_t epoch;			/* of our claim */
+	uint8_t gone_to;		/* worker + 1 that claimed it since, before it was loaded */
 	struct mqtt_peer_item *waiting;	/* DIRECT, until it is loaded */
 	uint64_t *seen;			/* ring */
 	uint32_t seen_count;
@@ -36,16 +39,24 @@ struct cluster_removed {
 	uint64_t seq;
 };
 
-/* That a session had a QoS 2 message, until its publisher has released it. */
+/* That a session had a QoS 2 message, until its publisher has released it, and if that had moved a little longer. Without a
+ * session: that the publisher released what it sent under that packet id. */
 struct cluster_origin {
 	struct cluster_origin *next; /* of the same bucket */
-	uint64_t from;		     /* hash of the publisher's client id and packet id */
-	uint64_t what;		     /* hash of topic and payload */
-	uint64_t session;	     /* hash of its client id */
-	uint64_t route;		     /* 0: not known */
+	struct cluster_origin *released_next;
+	struct cluster_origin **released_link; /* NULL: it is not released */
+	int64_t released_us;
+	uint64_t from;	  /* hash of the publisher's client id and packet id */
+	uint32_t what;	  /* hash of topic and payload */
+	uint64_t session; /* hash of its client id; 0: of none */
+	uint64_t route;	  /* 0: not known */
+	uint64_t upto;	  /* released: routes up to here, ... */
+	uint64_t epoch;	  /* ... of this epoch of the publisher's session, and all of older ones; 0: not known */
 	int64_t since_ms;
-	bool repeat;  /* it was one */
-	bool written; /* in Redis, under our name */
+	bool repeat;  /* what comes is one */
+	bool written; /* in Redis */
+	uint16_t id_len;
+	char id[]; /* the session's */
 };
 
 struct mqtt_cluster {
@@ -68,6 +79,9 @@ struct mqtt_cluster {
 	struct cluster_origin **origins;
 	size_t origin_size;	/* buckets, a power of 2, or 0 */
 	size_t origin_count;
+	struct cluster_origin *released; /* oldest first */
+	struct cluster_origin **released_end;
+	size_t released_count;
 	int64_t expiry_ms;
 	int64_t swept_us;
 	struct buf frame;
@@ -90,21 +104,29 @@ uint64_t cluster_limbo_waits_for(const struct mqtt_cluster *k);
 void cluster_move_tick(struct mqtt_cluster *k);
 void cluster_move_fini(struct mqtt_cluster *k);
 
-/* mqtt_cluster_origin.c: which sessions had which QoS 2 messages that are not released */
+/* mqtt_cluster_origin.c: which sessions had which QoS 2 messages */
 /* Of the message that is routed now. True: the session has had it; else now it has. */
 bool cluster_origin_had(struct mqtt_cluster *k, const struct mqtt_arrival *a, const struct mqtt_session *s);
-/* The text of what the session had as that message; empty: it is none, or not known. */
-struct bytes cluster_origin_text(const struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route, char out[CLUSTER_ORIGIN_SIZE]);
+/* The same, but nothing is kept. */
+bool cluster_origin_has(const struct mqtt_cluster *k, const struct mqtt_arrival *a, const struct mqtt_session *s);
+/* Into f: what the session had as that message, if it is known; out holds it. */
+void cluster_origin_put(const struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route, struct msg_forward *f,
+    char out[CLUSTER_ORIGIN_SIZE]);
 /* The same of what is routed now, whether the session has it or not. */
-struct bytes cluster_origin_make(const struct mqtt_arrival *a, const struct mqtt_session *s, char out[CLUSTER_ORIGIN_SIZE]);
+void cluster_origin_make(const struct mqtt_cluster *k, const struct mqtt_arrival *a, struct msg_forward *f,
+    char out[CLUSTER_ORIGIN_SIZE]);
 /* It did not get it after all. */
 void cluster_origin_forget(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route);
-/* The same of one that came from elsewhere. */
-bool cluster_origin_had_text(struct mqtt_cluster *k, struct bytes session, struct bytes text);
-void cluster_origin_release(struct mqtt_cluster *k, struct bytes client, uint64_t packet_id);
-/* What Redis has of one; written: under our name. */
-void cluster_origin_load(struct mqtt_cluster *k, struct bytes text, int64_t since_ms, bool written);
+/* As cluster_origin_had(), of what another worker made. */
+bool cluster_origin_had_direct(struct mqtt_cluster *k, const struct msg_forward *f);
+/* Its publisher has gone to another worker since, and has sent it again there, or will. */
+bool cluster_origin_is_over(const struct mqtt_cluster *k, const struct msg_forward *f);
+/* What came before that RELEASE. */
+void cluster_origin_release(struct mqtt_cluster *k, const struct msg_forward *f);
+/* What Redis has of a session. */
+void cluster_origin_load(struct mqtt_cluster *k, struct bytes session, struct bytes text, int64_t since_ms);
 void cluster_origin_expire(struct mqtt_cluster *k, int64_t before_ms);
+void cluster_origin_tick(struct mqtt_cluster *k);
 void cluster_origin_fini(struct mqtt_cluster *k);
 
 #endif

@@ -42,14 +42,13 @@ unsee(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route)
 /* Good until the next call. */
 static struct msg_forward
 direct_of(struct mqtt_cluster *k, const struct mqtt_session *s, const struct mqtt_message *m,
-    const struct mqtt_how *how, uint64_t route, struct bytes origin)
+    const struct mqtt_how *how, uint64_t route)
 {
 	struct buf ids = { 0 };
 	struct msg_mqtt_delivery delivery = { .qos = how->qos, .retain = how->retain };
-	struct msg_forward f = { .kind = MQTT_PEER_DIRECT,
-		.key = mqtt_session_id(s),
-		.number = route,
-		.origin = how->qos == 2 ? origin : bytes_of("", 0) };
+	struct msg_forward f = {
+		.kind = MQTT_PEER_DIRECT, .key = mqtt_session_id(s), .number = route
+	};
 
 	for (size_t i = 0; i < how->id_count; i++)
 		u64s_add(&ids, how->ids[i]);
@@ -64,17 +63,39 @@ direct_of(struct mqtt_cluster *k, const struct mqtt_session *s, const struct mqt
 	return f;
 }
 
+/* It waits for whoever has the session to say so, or for the session to be loaded. */
+static void
+limbo_add(struct mqtt_cluster *k, const struct msg_forward *f, uint64_t number)
+{
+	struct cluster_limbo *l = xcalloc(1, sizeof(*l));
+
+	l->item = mqtt_peer_item_new(f);
+	l->number = number;
+	l->until_us = k->broker->now_us + LIMBO_US;
+	l->next = k->limbo;
+	k->limbo = l;
+	mqtt_unit_needs(k->broker, number);
+}
+
 void
 mqtt_cluster_direct(
     void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how)
 {
 	struct mqtt_cluster *k = arg;
+	const struct mqtt_arrival *origin = how->qos == 2 ? k->broker->origin : NULL;
 	char text[CLUSTER_ORIGIN_SIZE];
-	struct bytes origin =
-	    k->broker->origin ? cluster_origin_make(k->broker->origin, s, text) : bytes_of("", 0);
-	struct msg_forward f = direct_of(k, s, &a->view, how, k->broker->route, origin);
+	struct msg_forward f;
 
-	if (how->qos == 0)
+	if (origin && cluster_origin_has(k, origin, s)) {
+		metric_add(M_MQTT_REPEATED, 1);
+		return;
+	}
+	f = direct_of(k, s, &a->view, how, k->broker->route);
+	if (origin)
+		cluster_origin_make(k, origin, &f, text);
+	if (s->moved_to == k->peers.self + 1)
+		limbo_add(k, &f, mqtt_copy_number(k->copy));
+	else if (how->qos == 0)
 		mqtt_peers_aside(&k->peers, (unsigned)s->moved_to - 1, &f);
 	else
 		cluster_push(k, (unsigned)s->moved_to - 1, &f);
@@ -99,7 +120,6 @@ cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number)
 	struct mqtt_session *s = mqtt_store_find(k->broker, client);
 	struct mqtt_delivery *d = s ? delivery_of(s, n) : NULL;
 	char text[CLUSTER_ORIGIN_SIZE];
-	struct cluster_limbo *l;
 	struct msg_forward f;
 	struct mqtt_how how;
 
@@ -108,22 +128,19 @@ cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number)
 	how = (struct mqtt_how){
 		.qos = d->qos, .retain = d->retain, .ids = d->ids, .id_count = d->id_count
 	};
-	f = direct_of(k, s, d->message, &how, d->route, cluster_origin_text(k, s, d->route, text));
+	f = direct_of(k, s, d->message, &how, d->route);
+	if (d->qos == 2)
+		cluster_origin_put(k, s, d->route, &f, text);
 	/* Its number will be another message's with the new owner: the client must not see it from us (MQTT-4.3.3-5). */
 	d->write = UINT64_MAX;
 	/* It may come back to us, with the session. */
 	cluster_origin_forget(k, s, d->route);
 	unsee(k, s, d->route);
-	if (s->moved_to) {
+	if (s->moved_to && s->moved_to != k->peers.self + 1) {
 		mqtt_peers_push(&k->peers, (unsigned)s->moved_to - 1, &f, number);
 		return;
 	}
-	l = xcalloc(1, sizeof(*l));
-	l->item = mqtt_peer_item_new(&f);
-	l->number = number;
-	l->until_us = k->broker->now_us + LIMBO_US;
-	l->next = k->limbo;
-	k->limbo = l;
+	limbo_add(k, &f, number);
 }
 
 /* What is for this session, oldest first, is taken out. */
@@ -163,8 +180,12 @@ cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t 
 {
 	struct mqtt_cluster *k = arg;
 	struct cluster_arrival *a = arrival_of(k, client);
+	struct mqtt_session *s = mqtt_store_find(k->broker, client);
 	unsigned worker;
 
+	/* What comes for the one that was here waits until it is loaded. */
+	if (s)
+		mqtt_broker_moved(k->broker, s, k->peers.self);
 	if (!cluster_worker(k, owner, &worker))
 		return;
 	if (!a) {
@@ -176,8 +197,13 @@ cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t 
 	}
 	a->until_us = k->broker->now_us + ARRIVING_US;
 	a->owner = worker;
+	a->epoch = epoch;
+	a->gone_to = 0;
+	/* What we had for it before may not have been written; of what was, it is loaded that it had it. */
+	free(a->seen);
+	a->seen = NULL;
+	a->seen_count = 0;
 	metric_add(M_MQTT_TAKEOVERS, 1);
-	mqtt_copy_list_origins(k->copy, owner);
 	mqtt_peers_push(&k->peers, worker,
 	    &(struct msg_forward){ .kind = MQTT_PEER_TAKEOVER, .key = client, .number = epoch }, 0);
 }
@@ -201,7 +227,7 @@ deliver(struct mqtt_cluster *k, struct mqtt_session *s, const struct msg_forward
 	for (size_t i = 0; i < u64s_count(delivery.mqtt_delivery.ids) && i < COUNT_OF(ids); i++)
 		ids[how.id_count++] = (uint32_t)u64s_at(delivery.mqtt_delivery.ids, i);
 	k->broker->route = f->number;
-	if (f->origin.len && cluster_origin_had_text(k, mqtt_session_id(s), f->origin))
+	if (f->origin.len && cluster_origin_had_direct(k, f))
 		metric_add(M_MQTT_REPEATED, 1);
 	else if (!mqtt_deliver(k->broker, s, &a, &how))
 		metric_add(M_MQTT_DROPPED, 1);
@@ -217,6 +243,7 @@ cluster_on_late(struct mqtt_cluster *k, const struct msg_forward *f)
 	struct mqtt_arrival a = { .route = f->number,
 		.client = f->key,
 		.packet_id = (uint16_t)f->packet_id,
+		.epoch = f->epoch,
 		.repeat = true };
 
 	if (codec_decode(f->message, &type, &any) != 0 || type != MSG_MQTT_MESSAGE)
@@ -294,9 +321,13 @@ cluster_on_direct(struct mqtt_cluster *k, const struct msg_forward *f)
 
 	if (s && !s->moved_to)
 		deliver(k, s, f);
+	else if (s && s->moved_to == k->peers.self + 1)
+		limbo_add(k, f, mqtt_copy_number(k->copy));
 	else if (s && f->seq)
 		mqtt_peers_push(&k->peers, (unsigned)s->moved_to - 1, f, mqtt_copy_number(k->copy));
-	else if (a)
+	else if (a && a->gone_to && f->seq)
+		mqtt_peers_push(&k->peers, (unsigned)a->gone_to - 1, f, mqtt_copy_number(k->copy));
+	else if (a && !a->gone_to)
 		keep_waiting(a, f);
 	else
 		metric_add(M_MQTT_DROPPED, 1);
@@ -341,6 +372,26 @@ cluster_limbo_waits_for(const struct mqtt_cluster *k)
 	return least;
 }
 
+/* It is being claimed, or loaded, by us. */
+static void
+gone_before(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
+{
+	struct cluster_arrival *a = arrival_of(k, f->key);
+
+	if (!a || a->epoch > f->number)
+		return;
+	a->gone_to = (uint8_t)(peer + 1);
+	while (a->waiting) {
+		struct mqtt_peer_item *item = a->waiting;
+
+		a->waiting = item->next;
+		mqtt_peers_push(&k->peers, peer, &item->msg, mqtt_copy_number(k->copy));
+		free(item);
+	}
+	for (struct cluster_limbo *l = take_limbo(k, f->key); l; l = limbo_free(l))
+		mqtt_peers_push(&k->peers, peer, &l->item->msg, l->number);
+}
+
 void
 cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
 {
@@ -348,8 +399,17 @@ cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forw
 	uint64_t epoch = mqtt_copy_epoch(k->copy, f->key);
 
 	/* It may be here again since. */
-	if (!s || s->moved_to || epoch > f->number)
+	if (epoch > f->number)
 		return;
+	mqtt_copy_overtaken(k->copy, f->key, f->number);
+	if (!s) {
+		gone_before(k, peer, f);
+		return;
+	}
+	if (s->moved_to) {
+		s->moved_to = (uint8_t)(peer + 1);
+		return;
+	}
 	mqtt_copy_moved(k->copy, f->key);
 	mqtt_broker_moved(k->broker, s, peer);
 	for (struct cluster_limbo *l = take_limbo(k, f->key); l; l = limbo_free(l))

@@ -18,6 +18,9 @@ on_up(void *arg, bool lost)
 
 	k->broker->now_us = loop_now_us(k->loop);
 	if (lost) {
+		/* Epochs begin anew. */
+		for (struct copy_client *c = k->first; c; c = c->next)
+			c->overtaken = 0;
 		copy_stale(k, "Redis does not have what it had");
 		k->stale_us = 0;
 	}
@@ -59,6 +62,7 @@ on_refused(void *arg, uint64_t token, const struct session_state_refusal *r)
 {
 	struct mqtt_copy *k = arg;
 	struct copy_client *c = copy_find(k, r->id);
+	const struct mqtt_session *s;
 
 	k->broker->now_us = loop_now_us(k->loop);
 	if (r->err == ERR_FULL) {
@@ -71,9 +75,12 @@ on_refused(void *arg, uint64_t token, const struct session_state_refusal *r)
 			c->fenced = true;
 			c->fenced_us = loop_now_us(k->loop);
 			k->fenced++;
+			/* Before what waits for this write is said to be done. */
+			mqtt_broker_overtaken(k->broker, r->id);
 		}
-		/* One of ours that was claimed clean meanwhile ends. */
-		if (r->n && (!c || !c->epoch || c->epoch == r->epoch))
+		s = mqtt_store_find(k->broker, r->id);
+		/* Of one that we have claimed again since it is told until that is loaded; of one claimed clean it ends. */
+		if (r->queues && (!c || !c->epoch || c->epoch == r->epoch || (s && s->moved_to)))
 			k->options.hooks->refused(k->options.hooks->arg, r->id, r->n, token);
 	} else if (c && c->epoch == r->epoch && r->err == ERR_FENCED) {
 		copy_drop(k, c);

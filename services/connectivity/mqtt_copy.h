@@ -37,9 +37,10 @@ struct mqtt_copy_hooks {
 	void (*forgotten)(void *arg, struct bytes client, uint16_t packet_id);
 	/* A retained message has its number; an empty payload: it is none any more. */
 	void (*retained)(void *arg, struct mqtt_message *m, uint64_t seq);
-	/* From the lists. */
-	void (*item)(void *arg, const struct session_state_item *item);
-	void (*listed)(void *arg);
+	/* A session that is being loaded had this QoS 2 message. */
+	void (*had)(void *arg, struct bytes client, struct bytes origin, int64_t since_ms);
+	/* How far the streams of others were taken. */
+	void (*taken)(void *arg, struct bytes peer, uint64_t life, uint64_t seq);
 	void *arg;
 };
 
@@ -75,14 +76,16 @@ void mqtt_copy_look(struct mqtt_copy *copy);
 /* In the unit of what it caused, if that is written: an item of that peer's life was taken. */
 void mqtt_copy_taken(struct mqtt_copy *copy, struct bytes peer, uint64_t life, uint64_t seq);
 /* Which QoS 2 message a session has, until it is released; in the unit that puts it into its queue. */
-void mqtt_copy_origin(struct mqtt_copy *copy, struct bytes session, struct bytes origin);
-/* What that worker had written of them; tells items. */
-void mqtt_copy_list_origins(struct mqtt_copy *copy, struct bytes worker);
-void mqtt_copy_origin_released(struct mqtt_copy *copy, struct bytes origin);
+void mqtt_copy_origin(struct mqtt_copy *copy, struct bytes session, struct bytes origin, int64_t since_ms);
+void mqtt_copy_origin_released(struct mqtt_copy *copy, struct bytes session, struct bytes origin);
 /* Its session is another worker's: nothing is written any more. */
 void mqtt_copy_moved(struct mqtt_copy *copy, struct bytes client);
+/* Another worker has claimed it under this epoch: if ours, whose answer is on its way, is older, it is void. */
+void mqtt_copy_overtaken(struct mqtt_copy *copy, struct bytes client, uint64_t epoch);
 /* Of the session that is here, 0 if it is not claimed. */
 uint64_t mqtt_copy_epoch(const struct mqtt_copy *copy, struct bytes client);
+/* Another worker, or life, had the session before: what was sent there may still be on its way. */
+bool mqtt_copy_has_moved(const struct mqtt_copy *copy, struct bytes client);
 
 /* At the end of each turn: what was changed leaves. */
 void mqtt_copy_turn(struct mqtt_copy *copy);

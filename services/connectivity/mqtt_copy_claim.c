@@ -15,10 +15,13 @@
 
 static void ask(struct mqtt_copy *k, struct copy_client *c);
 
+/* NULL: it is not here, or not any more. */
 static const struct mqtt_session *
 session_of(const struct mqtt_copy *k, const struct copy_client *c)
 {
-	return mqtt_store_find(k->broker, copy_id(c));
+	const struct mqtt_session *s = mqtt_store_find(k->broker, copy_id(c));
+
+	return s && !s->moved_to ? s : NULL;
 }
 
 static void
@@ -172,6 +175,7 @@ claimed_new(struct mqtt_copy *k, struct copy_client *c, uint64_t epoch)
 	}
 	owns(k, c, epoch);
 	c->has_will = false;
+	mqtt_broker_arrived(k->broker, copy_id(c));
 	/* Of the one before, if it is still here, nothing is written any more. */
 	if (s && c->requests->clean)
 		copy_fresh(k, c, true);
@@ -217,20 +221,37 @@ claim_failed(struct mqtt_copy *k, struct copy_client *c, int err)
 		k->stale_us = loop_now_us(k->loop) + STALE_RETRY_US;
 }
 
+/* Another worker has claimed it since: the client has been there, or is. */
+static void
+claim_is_late(struct mqtt_copy *k, struct copy_client *c)
+{
+	log_info("mqtt.claim_overtaken", LB("client", copy_id(c)));
+	c->epoch = 0;
+	c->over = false;
+	copy_todo_done(k, c);
+	if (c->requests)
+		answer(k, c, MQTT_SERVER_UNAVAILABLE);
+}
+
 void
 copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_claim *claim)
 {
 	struct mqtt_copy *k = arg;
 	struct copy_client *c = (struct copy_client *)(uintptr_t)token;
+	bool late = err == 0 && claim->epoch < c->overtaken;
 
 	k->asked--;
 	k->broker->now_us = loop_now_us(k->loop);
 	copy_unfence(k, c);
+	if (err == 0)
+		c->moved = claim->owner.len && (!bytes_equal_str(claim->owner, k->worker) ||
+						   claim->life != k->options.life);
 	/* What another worker had meanwhile is not what is here. The end of the session lets go of whoever is not asked about. */
-	if (err == 0 && claim->owner.len && !bytes_equal_str(claim->owner, k->worker)) {
+	if (err == 0 && !late && claim->owner.len && !bytes_equal_str(claim->owner, k->worker)) {
 		bool over = c->over;
 
-		mqtt_broker_fenced(k->broker, copy_id(c));
+		if (!k->options.hooks)
+			mqtt_broker_fenced(k->broker, copy_id(c));
 		c->over = over;
 		if (k->options.hooks)
 			k->options.hooks->claimed(
@@ -239,6 +260,8 @@ copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_c
 	c->asked = false;
 	if (err)
 		claim_failed(k, c, err);
+	else if (late)
+		claim_is_late(k, c);
 	else if (c->over)
 		ended_meanwhile(k, c, claim->epoch);
 	else if (c->anew)
@@ -257,7 +280,9 @@ copy_load_is_over(struct mqtt_copy *k, struct copy_client *c, int err)
 	c->asked = false;
 	k->asked--;
 	k->broker->now_us = loop_now_us(k->loop);
-	if (err == 0 && !c->over) {
+	if (err == 0 && c->epoch < c->overtaken) {
+		claim_is_late(k, c);
+	} else if (err == 0 && !c->over) {
 		copy_load_end(k, c);
 		copy_todo_done(k, c);
 		if (c->requests)

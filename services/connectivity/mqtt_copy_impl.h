@@ -31,6 +31,7 @@ struct copy_client {
 	struct copy_load *load;
 	uint64_t epoch;	   /* 0: not claimed */
 	bool asked;	   /* a claim or load is under way: what it is, it stays until that is over */
+	uint64_t overtaken; /* by another worker's claim of this epoch */
 	bool anew;	   /* that claim is to write it anew */
 	struct copy_client *told_next; /* of those whose CONNECT may go on: until its session says so */
 	struct copy_client **told_link;	/* NULL: it is not one of them */
@@ -41,6 +42,7 @@ struct copy_client {
 	int64_t fenced_us; /* since then */
 	bool fresh;	   /* claimed clean: what is still told is of the session before */
 	bool over;	   /* the session ended meanwhile */
+	bool moved;	   /* another worker, or life, had it before */
 	bool has_will;	   /* in Redis */
 	bool owned;	   /* to be loaded: on that list; else, if on one, to be written anew */
 	int64_t since_ms;  /* owned: away since; 0: it was connected */
@@ -74,7 +76,6 @@ enum copy_list {
 	COPY_RETAINED,
 	COPY_OWNED,
 	COPY_FORWARDS,
-	COPY_ORIGINS,
 	COPY_SWEEP,
 	COPY_LISTS
 };

@@ -144,11 +144,15 @@ add_to_load(struct mqtt_copy *k, struct copy_client *c, const struct session_sta
 	case SESSION_STATE_QUEUED:
 		add_queued(k, l, item);
 		break;
+	case SESSION_STATE_ORIGIN:
+		if (k->options.hooks)
+			k->options.hooks->had(
+			    k->options.hooks->arg, copy_id(c), item->key, item->since_ms);
+		break;
 	case SESSION_STATE_OWNED:
 	case SESSION_STATE_RETAINED:
 	case SESSION_STATE_WILL:
 	case SESSION_STATE_FORWARD:
-	case SESSION_STATE_ORIGIN:
 	case SESSION_STATE_KINDS:
 		break;
 	}
@@ -228,6 +232,7 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 			     ? (int64_t)expiry_s
 			     : k->broker->config.session_expiry_max_s) *
 			 1000000;
+	mqtt_broker_arrived(k->broker, copy_id(c));
 	s = mqtt_load_session(k->broker, copy_id(c), expiry_s, expires_us,
 	    c->load->top > c->load->sent ? c->load->top : c->load->sent);
 	load_deliveries(k, c, s);
@@ -307,8 +312,8 @@ copy_on_item(void *arg, uint64_t token, const struct session_state_item *item)
 		add_owned(k, item);
 	else if (item->kind == SESSION_STATE_RETAINED)
 		add_retained(k, item, token == COPY_RETAINED);
-	else if (k->options.hooks)
-		k->options.hooks->item(k->options.hooks->arg, item);
+	else if (item->kind == SESSION_STATE_FORWARD && k->options.hooks)
+		k->options.hooks->taken(k->options.hooks->arg, item->key, item->life, item->n);
 }
 
 void
@@ -324,8 +329,6 @@ copy_list(struct mqtt_copy *k)
 		return;
 	k->lists_left +=
 	    session_state_list(k->ss, SESSION_STATE_FORWARD, k->worker, COPY_FORWARDS) == 0;
-	k->lists_left +=
-	    session_state_list(k->ss, SESSION_STATE_ORIGIN, k->worker, COPY_ORIGINS) == 0;
 }
 
 /* All of them before the first session is claimed, for a claim forgets its will. */
@@ -344,8 +347,6 @@ copy_on_list_end(struct mqtt_copy *k, enum copy_list list, int err)
 	if (k->lists_left == 0 || --k->lists_left > 0)
 		return;
 	k->listed = true;
-	if (k->options.hooks)
-		k->options.hooks->listed(k->options.hooks->arg);
 	log_info("mqtt.copy_listed", LU("sessions", k->to_load));
 	copy_go_on(k);
 }

@@ -8,9 +8,10 @@
 #include "mem.h"
 #include "mqtt_codec.h"
 
-/* A node's value: bit i: worker i has subscribers. */
+/* A node's value: bit i: worker i has subscribers; as its life before said. */
 struct wanted {
 	uint64_t workers;
+	uint64_t doubted;
 };
 
 void
@@ -65,6 +66,7 @@ set_group(struct mqtt_interest *n, struct mqtt_node *node, unsigned worker, stru
 		n->count++;
 	}
 	g->members[worker] = members;
+	g->doubted &= ~(1ull << worker);
 	if (!is_empty(g))
 		return;
 	*at = g->next;
@@ -84,6 +86,7 @@ set_plain(struct mqtt_interest *n, struct mqtt_node *node, unsigned worker, bool
 		node->value = w;
 		n->count++;
 	}
+	w->doubted &= ~(1ull << worker);
 	if (wants)
 		w->workers |= 1ull << worker;
 	else
@@ -115,17 +118,40 @@ mqtt_interest_set(struct mqtt_interest *n, unsigned worker, struct bytes key, ui
 	mqtt_tree_prune(&n->tree, node);
 }
 
-/* The last child that goes may take node with it: nothing of node is looked at after that. */
+static void
+doubt_under(struct mqtt_node *node, unsigned worker)
+{
+	struct wanted *w = node->value;
+
+	if (w)
+		w->doubted |= w->workers & 1ull << worker;
+	for (struct mqtt_interest_group *g = node->shared; g; g = g->next)
+		if (g->members[worker])
+			g->doubted |= 1ull << worker;
+	for (struct mqtt_node *child = node->children; child; child = child->next)
+		doubt_under(child, worker);
+}
+
+void
+mqtt_interest_doubt(struct mqtt_interest *n, unsigned worker)
+{
+	doubt_under(n->tree.root, worker);
+}
+
+/* What is in doubt. The last child that goes may take node with it: nothing of node is looked at after that. */
 static void
 clear_under(struct mqtt_interest *n, struct mqtt_node *node, unsigned worker)
 {
 	struct mqtt_interest_group *next;
+	const struct wanted *w = node->value;
 
 	for (struct mqtt_interest_group *g = node->shared; g; g = next) {
 		next = g->next;
-		set_group(n, node, worker, bytes_of(g->key, g->key_len), 0);
+		if (g->doubted >> worker & 1)
+			set_group(n, node, worker, bytes_of(g->key, g->key_len), 0);
 	}
-	set_plain(n, node, worker, false);
+	if (w && w->doubted >> worker & 1)
+		set_plain(n, node, worker, false);
 	if (!node->children)
 		mqtt_tree_prune(&n->tree, node);
 	else
@@ -136,9 +162,16 @@ clear_under(struct mqtt_interest *n, struct mqtt_node *node, unsigned worker)
 }
 
 void
-mqtt_interest_clear(struct mqtt_interest *n, unsigned worker)
+mqtt_interest_settle(struct mqtt_interest *n, unsigned worker)
 {
 	clear_under(n, n->tree.root, worker);
+}
+
+void
+mqtt_interest_clear(struct mqtt_interest *n, unsigned worker)
+{
+	mqtt_interest_doubt(n, worker);
+	mqtt_interest_settle(n, worker);
 }
 
 /* --- matching, as the router does --- */

@@ -13,6 +13,7 @@
 struct mqtt_interest_group {
 	struct mqtt_interest_group *next; /* of the same filter */
 	uint32_t members[MQTT_INTEREST_WORKERS_MAX];
+	uint64_t doubted; /* bit i: as worker i's life before said */
 	uint16_t key_len;
 	char key[]; /* $share/{name}/{filter} */
 };
@@ -29,6 +30,10 @@ void mqtt_interest_init(struct mqtt_interest *n);
 void mqtt_interest_fini(struct mqtt_interest *n);
 /* members 0: none any more. Of a filter that is not shared only whether there are some counts. */
 void mqtt_interest_set(struct mqtt_interest *n, unsigned worker, struct bytes key, uint32_t members);
+/* A new life of the worker begins: what it wanted holds until it is settled, ... */
+void mqtt_interest_doubt(struct mqtt_interest *n, unsigned worker);
+/* ... then only what was set since. */
+void mqtt_interest_settle(struct mqtt_interest *n, unsigned worker);
 /* The worker wants nothing. */
 void mqtt_interest_clear(struct mqtt_interest *n, unsigned worker);
 /* Bit i: worker i has subscribers. n->groups are those that match, good until the next call. */

@@ -27,7 +27,7 @@ enum mqtt_peer_kind {
 	MQTT_PEER_MESSAGE,	/* to its subscribers; key, packet_id: where it is of, at QoS 2 */
 	MQTT_PEER_SHARED,	/* key: to one member of this group */
 	MQTT_PEER_RETAIN,	/* number: of the change; an empty payload removes */
-	MQTT_PEER_RELEASE,	/* key, packet_id: as in MESSAGE, which will not be sent again */
+	MQTT_PEER_RELEASE,	/* key, packet_id, epoch: as in MESSAGE, which will not be sent again; number: the last route of then; repeat: its client has moved */
 	MQTT_PEER_TAKEOVER,	/* key: client that is here now, number: its epoch */
 	MQTT_PEER_DIRECT,	/* key: client; message, delivery: what is for it */
 	MQTT_PEER_ARRIVED,	/* a session is here that worker `number` had, which may be dead */

@@ -83,8 +83,10 @@ unacceptable(const struct mqtt_broker *b, const struct mqtt_connect *q, uint8_t 
 static struct mqtt_session *
 take_session(struct mqtt_broker *b, struct bytes id, bool clean, bool *ret_present)
 {
-	struct mqtt_session *s = mqtt_store_find(b, id);
+	struct mqtt_session *s;
 
+	mqtt_broker_arrived(b, id);
+	s = mqtt_store_find(b, id);
 	/* MQTT-3.1.4-3 */
 	if (s && s->conn) {
 		struct mqtt_conn *old = s->conn;
@@ -283,6 +285,11 @@ claim(struct mqtt_conn *c, const struct mqtt_connect *q)
 		.client = q->client_id, .clean = q->clean, .keep = expiry_of(q) != 0
 	};
 
+	const struct mqtt_session *s = mqtt_store_find(c->broker, q->client_id);
+
+	/* It may have gone since the answer came. */
+	if (s && s->moved_to && c->claim_reason == MQTT_SUCCESS)
+		c->claimed = false;
 	/* An id that we made is nobody else's. */
 	if (c->claimed || !ops->claim || q->client_id.len == 0)
 		return MQTT_TAKEN;

@@ -89,6 +89,7 @@ struct mqtt_arrival {			/* a message to be routed */
 	struct bytes client;
 	uint16_t packet_id;
 	bool repeat;
+	uint64_t epoch;			/* of that session, if it came from another worker */
 	struct mqtt_message *kept;	/* the copy, once there is one; mqtt_arrival_fini() lets go of it */
 	uint32_t encoded_as;		/* mqtt_encode_key() of broker.encoded, if that is of this one; 0: not yet */
 	bool wire_v5;			/* version of the publisher */

@@ -215,6 +215,21 @@ mqtt_broker_fenced(struct mqtt_broker *b, struct bytes client)
 	}
 }
 
+void
+mqtt_broker_overtaken(struct mqtt_broker *b, struct bytes client)
+{
+	struct mqtt_session *s = mqtt_store_find(b, client);
+
+	if (!s || !s->conn)
+		return;
+	if (mqtt_is_v5(s->conn))
+		mqtt_put_disconnect(conn_out(&s->conn->io), MQTT_TAKEN_OVER, bytes_of("", 0));
+	/* It is to be here a little longer. */
+	if (s->expiry_s == 0)
+		s->expiry_s = 1;
+	mqtt_conn_end(s->conn, MQTT_END_ABRUPT);
+}
+
 #define MOVED_US 5000000 /* others know by then where it is */
 
 void
@@ -234,6 +249,15 @@ mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker
 	mqtt_will_free(&s->will);
 	s->moved_to = (uint8_t)(worker + 1);
 	s->expires_us = b->now_us + MOVED_US;
+}
+
+void
+mqtt_broker_arrived(struct mqtt_broker *b, struct bytes client)
+{
+	struct mqtt_session *s = mqtt_store_find(b, client);
+
+	if (s && s->moved_to)
+		mqtt_store_remove(b, s);
 }
 
 /* --- loading --- */

@@ -67,6 +67,11 @@ void mqtt_unit_needs(struct mqtt_broker *b, uint64_t write);
 /* The session is another worker's now: its connection is closed (0x8E), and what is still for it goes there (mqtt_ops.direct) for a
  * while. */
 void mqtt_broker_moved(struct mqtt_broker *b, struct mqtt_session *s, unsigned worker);
+/* A write was refused, for somebody else owns the session: its client is told nothing more from here. What is for it stays until
+ * the new owner says so. */
+void mqtt_broker_overtaken(struct mqtt_broker *b, struct bytes client);
+/* The client's session that has moved, if there still is one, makes room for what it is now. */
+void mqtt_broker_arrived(struct mqtt_broker *b, struct bytes client);
 /* All writes up to this number are done. */
 void mqtt_broker_written(struct mqtt_broker *b, uint64_t upto);
 /* The copy cannot be written, since then, for this reason (outlives the call); 0: it can. Called again and again while it is so. */

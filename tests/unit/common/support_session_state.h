@@ -23,6 +23,7 @@ struct told_refusal {
 	char id[TEXT_MAX];
 	uint64_t epoch;
 	uint64_t n;
+	bool queues;
 };
 
 struct client {

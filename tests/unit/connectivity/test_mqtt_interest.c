@@ -150,4 +150,34 @@ START_TEST(what_a_router_tells)
 }
 END_TEST
 
-UNIT_MAIN("mqtt_interest", as_their_routers, what_a_router_tells)
+/* A worker that begins anew: nothing is forgotten before it has said all, nothing stays that it did not say. */
+START_TEST(what_a_life_before_wanted)
+{
+	struct mqtt_interest n;
+
+	mqtt_interest_init(&n);
+	mqtt_interest_set(&n, 1, s("a/+"), 1);
+	mqtt_interest_set(&n, 2, s("a/+"), 1);
+	mqtt_interest_set(&n, 1, s("a/#"), 1);
+	mqtt_interest_set(&n, 1, s("$share/g/a/b"), 3);
+	mqtt_interest_set(&n, 1, s("$share/h/a/b"), 1);
+	mqtt_interest_doubt(&n, 1);
+	ck_assert_uint_eq(mqtt_interest_match(&n, s("a/b")), 1 << 1 | 1 << 2);
+	ck_assert_uint_eq(n.group_count, 2);
+	mqtt_interest_set(&n, 1, s("a/#"), 1);
+	mqtt_interest_set(&n, 1, s("$share/g/a/b"), 2);
+	mqtt_interest_set(&n, 1, s("c"), 1);
+	mqtt_interest_settle(&n, 1);
+	ck_assert_uint_eq(n.count, 4);
+	ck_assert_uint_eq(mqtt_interest_match(&n, s("a/b")), 1 << 1 | 1 << 2);
+	ck_assert_uint_eq(n.group_count, 1);
+	ck_assert_uint_eq(n.groups[0]->members[1], 2);
+	mqtt_interest_clear(&n, 1);
+	ck_assert_uint_eq(mqtt_interest_match(&n, s("a/b")), 1 << 2);
+	ck_assert_uint_eq(mqtt_interest_match(&n, s("c")), 0);
+	ck_assert_uint_eq(n.count, 1);
+	mqtt_interest_fini(&n);
+}
+END_TEST
+
+UNIT_MAIN("mqtt_interest", as_their_routers, what_a_life_before_wanted, what_a_router_tells)
