@@ -24,7 +24,17 @@ static const char latest_script[] =
     "for i = 5, #ARGV, 3 do if newer(ARGV[i], ARGV[i + 2]) then redis.call('HSET', ARGV[1], "
     "ARGV[i], ARGV[i + 1]) end end";
 
-static const char *const scripts[] = { latest_script };
+/* ARGV: keys of latest, times and alerts, key of all alerts, "device":"ID" as it stands in them. */
+static const char erase_script[] =
+    "redis.call('UNLINK', ARGV[1], ARGV[2], ARGV[3]) "
+    "local all = redis.call('HGETALL', ARGV[4]) "
+    "for i = 1, #all, 2 do if string.find(all[i + 1], ARGV[5], 1, true) then "
+    "redis.call('HDEL', ARGV[4], all[i]) end end";
+
+enum { LATEST_SCRIPT, ERASE_SCRIPT };
+static const char *const scripts[] = {
+	[LATEST_SCRIPT] = latest_script, [ERASE_SCRIPT] = erase_script
+};
 
 struct device_state {
 	struct redis *redis;
@@ -190,7 +200,7 @@ device_state_latest(struct device_state *ds, struct bytes device,
 		return;
 	for (size_t i = 0; i < n; i++)
 		newest = metrics[i].time > newest ? metrics[i].time : newest;
-	redis_script(ds->redis, 0);
+	redis_script(ds->redis, LATEST_SCRIPT);
 	arg_device_key(ds, device, "latest");
 	arg_device_key(ds, device, "times");
 	redis_arg_int(ds->redis, newest);
@@ -249,6 +259,25 @@ device_state_alert(struct device_state *ds, const struct msg_alert *a)
 	send_request(ds, on_plain);
 	buf_fini(&field);
 	buf_fini(&json);
+}
+
+void
+device_state_erase(struct device_state *ds, struct bytes device)
+{
+	struct buf mark = { 0 };
+
+	if (!ds->up)
+		return;
+	buf_add_str(&mark, "\"device\":");
+	json_put_string(&mark, device);
+	redis_script(ds->redis, ERASE_SCRIPT);
+	arg_device_key(ds, device, "latest");
+	arg_device_key(ds, device, "times");
+	arg_device_key(ds, device, "alerts");
+	redis_arg_str(ds->redis, "roost:alerts");
+	redis_arg(ds->redis, buf_bytes(&mark));
+	send_request(ds, on_plain);
+	buf_fini(&mark);
 }
 
 static void

@@ -46,6 +46,8 @@ void device_state_free(struct device_state **ds);
 void device_state_latest(struct device_state *ds, struct bytes device, const struct device_state_metric *metrics, size_t n);
 /* A transition: pending and firing are shown, cleared and inactive taken away. */
 void device_state_alert(struct device_state *ds, const struct msg_alert *alert);
+/* All of these keys that are of the device. */
+void device_state_erase(struct device_state *ds, struct bytes device);
 /* One at a time: `committed` answers it. */
 void device_state_commit(struct device_state *ds, const uint64_t *cursors);
 

@@ -23,6 +23,9 @@ static const char usage[] =
     "                unless --keep is said\n"
     "  revoke ID KIND LOOKUP   one of its credentials, as `show` names it\n"
     "  remove ID     it is not registered any more, its credentials are revoked\n"
+    "  erase ID      the same, and what it ever sent is forgotten: latest values, alerts shown, "
+    "history; the journal\n"
+    "                keeps it until storage.retention\n"
     "  import FILE   a CSV file (- for standard input); a device that has no credential gets a "
     "token: id,token is\n"
     "                printed. Columns, named by the first line: id or user, profile, tags, "
@@ -298,14 +301,27 @@ command_revoke(struct cli *cli)
 /* --- the end of a device --- */
 
 static void
-command_remove(struct cli *cli)
+end_device(struct cli *cli, bool erase)
 {
 	struct registry_object o = { MSG_DEVICE,
-		{ .device = { .id = bytes_of_str(cli->names[1]), .removed = true } } };
+		{ .device = {
+		      .id = bytes_of_str(cli->names[1]), .removed = true, .erase = erase } } };
 
 	check(cli, &o);
 	cli_change(cli, cli->names[1], &o, false, 0);
 	say_id(cli, cli->names[1]);
+}
+
+static void
+command_remove(struct cli *cli)
+{
+	end_device(cli, false);
+}
+
+static void
+command_erase(struct cli *cli)
+{
+	end_device(cli, true);
 }
 
 /* --- all of them --- */
@@ -336,6 +352,7 @@ static const struct {
 	{ "rotate", 2, command_rotate },
 	{ "revoke", 4, command_revoke },
 	{ "remove", 2, command_remove },
+	{ "erase", 2, command_erase },
 	{ "import", 2, command_import },
 	{ "export", 1, show_export },
 };

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "err.h"
 #include "follower.h"
+#include "history_erase.h"
 #include "history_store.h"
 #include "log.h"
 #include "mem.h"
@@ -18,6 +19,7 @@
 #define WAITING_MAX 200000
 #define DAYS_WAITING_MAX 64
 #define FLUSH_BUSY_MS 60000
+#define ERASE_BUSY_MS 600000 /* a year of days is some seconds */
 #define RETAIN_US 600000000ll
 #define PACK_US 1000000ll /* one month at a time, and a look at the directory this often at most */
 #define CURSOR_US 60000000ll /* an idle system writes its cursors this rarely */
@@ -126,6 +128,8 @@ on_block(void *arg, uint32_t shard, const struct block_view *v)
 
 	if (h->failed || h->store == NULL)
 		return;
+	if (history_view_erases(v))
+		worker_busy(h->w, ERASE_BUSY_MS);
 	if ((err = history_store_block(h->store, shard, v)) != 0)
 		fail(h, err);
 	else if (history_store_waiting(h->store) >= WAITING_MAX ||
@@ -160,7 +164,7 @@ cursor(void *arg, uint32_t shard)
 
 static const struct follower_spec follower = {
 	.group = "history",
-	.kinds = KIND_BIT(ENTRY_READINGS),
+	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_CONTEXT),
 	.patience_ms = SINK_PATIENCE_MS,
 	.on_block = on_block,
 	.on_upto = on_upto,

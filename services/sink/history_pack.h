@@ -25,6 +25,8 @@
 #include "history_block.h"
 #include "history_read.h"
 
+struct history_erasure;
+
 #define HISTORY_PACK_MAGIC "roostPk1"
 #define HISTORY_PACK_MAGIC_LEN 8
 #define HISTORY_PACK_NAME_MAX 16 /* "2026-11.pack", with NUL */
@@ -93,5 +95,8 @@ int history_pack_summaries(struct history_pack *p, struct history_codec *codec, 
 /* Puts the day files into the pack of their month, and leaves out its days before least; removes the files afterwards. days are
  * in order, of one month. ERR_FULL: it would grow too large. Others: logged. */
 int history_pack_write(const char *dir, int64_t month, const int64_t *days, size_t n, int64_t least, uint32_t shards, struct history_codec *codec);
+
+/* Leaves out what a device said before it was erased (history_erase.h); the pack stays as it is if there is nothing of that. */
+int history_pack_erase(const char *dir, int64_t month, uint32_t shards, struct history_codec *codec, const struct history_erasure *erasure);
 
 #endif

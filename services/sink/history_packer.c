@@ -12,6 +12,7 @@
 #include "err.h"
 #include "history_bytes.h"
 #include "history_day.h"
+#include "history_erase.h"
 #include "history_sql.h"
 #include "log.h"
 #include "mem.h"
@@ -33,7 +34,8 @@ struct packer {
 	const char *dir;
 	uint32_t shards;
 	struct history_codec *codec;
-	struct pack_day *days; /* in order */
+	const struct history_erasure *erasure; /* NULL: nothing is left out */
+	struct pack_day *days;		       /* in order */
 	size_t day_n;
 	struct piece *pieces;
 	size_t piece_n;
@@ -88,6 +90,16 @@ add_day(struct packer *k, int64_t day)
 
 /* --- what the old pack has --- */
 
+/* The device said it before it was erased. */
+static bool
+is_erased(const struct history_pack *p, const struct pack_series *s, const struct pack_entry *e,
+    const struct history_erasure *erasure)
+{
+	return erasure != NULL && bytes_equal(s->device, erasure->device) &&
+	       (erasure->shard >= p->shards ||
+		   p->days[e->day].cursors[erasure->shard] <= erasure->offset);
+}
+
 static int
 take_old_series(
     struct packer *k, struct history_pack *old, const struct pack_series *s, int64_t least)
@@ -100,7 +112,8 @@ take_old_series(
 		int64_t day = old->days[e->day].day;
 		struct piece *p;
 
-		if (day < least || (err = history_pack_block(old, e, &block)) != 0)
+		if (day < least || is_erased(old, s, e, k->erasure) ||
+		    (err = history_pack_block(old, e, &block)) != 0)
 			continue;
 		p = add_piece(k, s->device, s->metric, day);
 		p->n = e->n;
@@ -551,5 +564,42 @@ history_pack_write(const char *dir, int64_t month, const int64_t *days, size_t n
 	buf_fini(&out);
 	packer_fini(&k);
 	free(taken);
+	return err;
+}
+
+static bool
+has_erased(const struct history_pack *p, const struct history_erasure *erasure)
+{
+	for (size_t i = 0; i < p->series_n; i++) {
+		const struct pack_series *s = &p->series[i];
+
+		for (size_t k = 0; k < s->count; k++) {
+			if (is_erased(p, s, &p->entries[s->first + k], erasure))
+				return true;
+		}
+	}
+	return false;
+}
+
+int
+history_pack_erase(const char *dir, int64_t month, uint32_t shards, struct history_codec *codec,
+    const struct history_erasure *erasure)
+{
+	struct packer k = { .dir = dir, .shards = shards, .codec = codec, .erasure = erasure };
+	struct history_pack *old = NULL;
+	struct buf out = { 0 };
+	int err = history_pack_open(dir, month, &old);
+
+	if (err != 0) /* a damaged one is said, and set aside when it is next built upon */
+		return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? 0 : err;
+	if (has_erased(old, erasure)) {
+		if ((err = take_old(&k, old, INT64_MIN)) == 0) {
+			build(&k, month, &out);
+			err = write_file(dir, month, buf_bytes(&out));
+		}
+	}
+	history_pack_close(&old);
+	buf_fini(&out);
+	packer_fini(&k);
 	return err;
 }

@@ -11,6 +11,7 @@
 
 #include "err.h"
 #include "history_clock.h"
+#include "history_erase.h"
 #include "history_pack.h"
 #include "history_sql.h"
 #include "log.h"
@@ -283,6 +284,9 @@ find_day(struct history_store *s, int64_t number, struct history_day **ret_day)
 struct where {
 	uint32_t shard;
 	const struct block_view *view;
+	size_t entry; /* which of the block's */
+	const struct history_erased *erased;
+	size_t erased_n;
 };
 
 static int
@@ -314,6 +318,17 @@ take_point(
 	return 0;
 }
 
+/* The block erases its device behind it. */
+static bool
+is_erased(const struct where *w, const struct record *r)
+{
+	for (size_t i = 0; i < w->erased_n; i++) {
+		if (w->entry < w->erased[i].entry && bytes_equal(w->erased[i].device, r->device))
+			return true;
+	}
+	return false;
+}
+
 static int
 take_record(struct history_store *s, const struct where *w, const struct record *r)
 {
@@ -321,7 +336,7 @@ take_record(struct history_store *s, const struct where *w, const struct record 
 	struct point p;
 	int err, store_err;
 
-	if (verdict_is_refusal(r->verdict))
+	if (verdict_is_refusal(r->verdict) || is_erased(w, r))
 		return 0;
 	if (verdict_code(r->verdict) == VERDICT_COPY) {
 		metric_add(M_HISTORY_COPIES, r->point_count);
@@ -355,23 +370,61 @@ take_entry(struct history_store *s, const struct where *w, const struct entry *e
 	return 0;
 }
 
-int
-history_store_block(struct history_store *s, uint32_t shard, const struct block_view *v)
+/* What was taken before this block is written first, so that each file says how far it is complete. */
+static int
+erase_all(struct history_store *s, const struct where *w)
 {
-	struct where w = { shard, v };
-	struct bytes rest = v->entries;
+	int err = history_store_flush(s);
+
+	while (err == 0 && s->day_count > 0)
+		close_day(s, s->day_count - 1);
+	for (size_t i = 0; err == 0 && i < w->erased_n; i++) {
+		struct history_erasure e = { w->erased[i].device, w->shard, w->view->offset };
+
+		err = history_erase(s->dir, s->shards, s->codec, &e);
+	}
+	return err;
+}
+
+static int
+take_entries(struct history_store *s, struct where *w)
+{
+	struct bytes rest = w->view->entries;
 	struct entry e;
 	int err, store_err;
 
-	ASSERT(shard < s->shards);
-	while ((err = entry_next(&rest, &e)) == 0)
-		if ((store_err = take_entry(s, &w, &e)) != 0)
+	for (w->entry = 0; (err = entry_next(&rest, &e)) == 0; w->entry++)
+		if ((store_err = take_entry(s, w, &e)) != 0)
 			return store_err;
 	if (err != ERR_NOT_FOUND)
-		log_error("history.entry", LU("shard", shard), LU("offset", v->offset),
+		log_error("history.entry", LU("shard", w->shard), LU("offset", w->view->offset),
 		    LS("fault", err_name(err)));
-	history_store_upto(s, shard, v->next);
+	history_store_upto(s, w->shard, w->view->next);
 	return 0;
+}
+
+static int
+take_erasing(struct history_store *s, struct where *w)
+{
+	struct history_erased *erased;
+	int err;
+
+	w->erased_n = history_erased_by(w->view, &erased);
+	w->erased = erased;
+	err = erase_all(s, w);
+	if (err == 0)
+		err = take_entries(s, w);
+	free(erased);
+	return err;
+}
+
+int
+history_store_block(struct history_store *s, uint32_t shard, const struct block_view *v)
+{
+	struct where w = { .shard = shard, .view = v };
+
+	ASSERT(shard < s->shards);
+	return history_view_erases(v) ? take_erasing(s, &w) : take_entries(s, &w);
 }
 
 void

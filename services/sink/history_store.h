@@ -29,7 +29,7 @@ uint64_t history_store_cursor(const struct history_store *s, uint32_t shard);
 /* Up to where it has taken blocks; what is between may still wait in memory. */
 uint64_t history_store_seen(const struct history_store *s, uint32_t shard);
 
-/* Takes a block's readings. Errors are logged, but for ERR_NO_ROOM; the store is then of no use: close it and begin again from the
+/* Takes a block's readings, and erases the devices that it says (history_erase.h). Errors are logged, but for ERR_NO_ROOM; the store is then of no use: close it and begin again from the
  * cursors. */
 int history_store_block(struct history_store *s, uint32_t shard, const struct block_view *v);
 /* Everything before upto was seen, also what was not asked for. */

@@ -14,6 +14,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "record.h"
+#include "registry_change.h"
 #include "sink.h"
 #include "state_map.h"
 #include "value_text.h"
@@ -177,7 +178,7 @@ on_skipped(void *arg, uint32_t shard, uint64_t from, uint64_t to)
 
 static const struct follower_spec follower = {
 	.group = "state",
-	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_ALERT),
+	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_ALERT) | KIND_BIT(ENTRY_CONTEXT),
 	.patience_ms = SINK_PATIENCE_MS,
 	.on_block = on_block,
 	.on_upto = on_upto,
@@ -267,6 +268,19 @@ take_alert(struct state *s, struct bytes body)
 	s->alert_count++;
 }
 
+/* What was gathered goes out before, so that nothing of the device comes behind. */
+static void
+take_context(struct state *s, struct bytes body)
+{
+	struct registry_object o;
+
+	if (registry_decode(body, &o, NULL) != 0 || o.type != MSG_DEVICE || !o.any.device.erase)
+		return;
+	send_devices(s);
+	send_alerts(s);
+	device_state_erase(s->redis, o.any.device.id);
+}
+
 static void
 on_block(void *arg, uint32_t shard, const struct block_view *v)
 {
@@ -282,6 +296,8 @@ on_block(void *arg, uint32_t shard, const struct block_view *v)
 
 		if (e.kind == ENTRY_ALERT)
 			take_alert(s, e.body);
+		else if (e.kind == ENTRY_CONTEXT)
+			take_context(s, e.body);
 		else if (e.kind == ENTRY_READINGS)
 			while (record_next(&c, &r) == 0)
 				take_record(s, &r);

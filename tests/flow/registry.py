@@ -225,6 +225,54 @@ def test_registry_is_killed_during_an_import():
         r.wait_for(lambda: devices.redis_is_whole(r), 20, "Redis to be as registry.db is")
 
 
+RULES = """
+version: 1
+group: test
+rules:
+  - alert: TooHot
+    when: t > 2
+    clear: t < 1
+    severity: critical
+    summary: "{device}: {t|1} C"
+"""
+
+
+def test_a_device_is_erased():
+    """Its registration, its latest values, its alerts and all of its history; nothing of the others."""
+    gone, other = "to-be-erased-7", "stays-7"
+    with Roost(rules=RULES) as r:
+        token_of(done(r, "add", gone, "--json"))
+        done(r, "add", other)
+        for device in (gone, other):
+            r.publish("roost/%s/telemetry" % device, '[{"ts":1763769600000,"values":{"t":1}},{"ts":1763855999000,"values":{"t":2}}]')
+            r.publish("roost/%s/telemetry" % device, '{"t":3,"name":"%s"}' % device)
+        r.wait_for(lambda: len(r.query(gone, "t")) == 3 and r.latest(gone).get("t") == "3", 10, "what it said")
+        r.wait_for(lambda: r.latest(other).get("t") == "3", 10, "what the other said")
+        r.wait_for(lambda: r.redis("HLEN", "roost:alerts") == "2", 10, "both alerts in Redis")
+        done(r, "erase", gone)
+        done(r, "erase", gone)
+        r.wait_for(lambda: not r.query(gone, "t") and not r.latest(gone), 10, "it to be forgotten")
+        assert len(r.query(other, "t")) == 3 and r.latest(other)["t"] == "3"
+        done(r, "show", gone, code=1)
+        assert r.redis("KEYS", "*%s*" % gone) == "" and r.redis("HLEN", "roost:alerts") == "1"
+        r.publish("roost/%s/telemetry" % gone, '{"t":0}')
+        r.wait_for(lambda: [v for _, v in r.query(gone, "t")] == ["0"], 10, "what it says afterwards")
+        # All is read again, by history and by who keeps the latest values: the same.
+        r.wait_for(lambda: r.latest(gone).get("t") == "0", 10, "its latest value")
+        r.redis("FLUSHALL")
+        r.stop()
+        os.unlink(os.path.join(r.data_dir, "history/meta.sqlite"))
+        r.start()
+        r.settle(20)
+        assert [v for _, v in r.query(gone, "t")] == ["0"] and len(r.query(other, "t")) == 3
+        r.wait_for(lambda: r.latest(gone).get("t") == "0" and "name" not in r.latest(gone), 10, "its latest value again")
+        # One that was never registered is erased as well.
+        r.publish("roost/stranger/telemetry", '{"t":5}')
+        r.wait_for(lambda: len(r.query("stranger", "t")) == 1 and r.latest("stranger"), 10, "what the stranger said")
+        done(r, "erase", "stranger")
+        r.wait_for(lambda: not r.query("stranger", "t") and not r.latest("stranger"), 10, "it to be forgotten")
+
+
 def everything_written(r):
     """All that Roost wrote, and what others may see of its processes."""
     for folder, _, names in os.walk(r.folder):
