@@ -13,6 +13,8 @@
 #include "metrics.h"
 #include "mqtt_sys.h"
 
+#define SHORT_ANSWER 64 /* bytes of answers that are put before what they are an answer to */
+
 static enum mqtt_pending_kind
 answer_to(const struct mqtt_publish *p)
 {
@@ -280,12 +282,34 @@ on_away(struct mqtt_conn *c, const struct mqtt_publish *p)
 	return MQTT_TAKEN;
 }
 
+static size_t
+put_so_far(const struct mqtt_conn *c)
+{
+	return c->io.out ? c->io.out->len : 0;
+}
+
+/* A client that hears itself gets its PUBACK or PUBREC before the message, from routed on: some take the other order for an
+ * error. */
+static void
+answer_first(struct mqtt_conn *c, size_t before, size_t routed)
+{
+	uint8_t answer[SHORT_ANSWER];
+	size_t len = put_so_far(c) - routed;
+
+	if (routed == before || len == 0 || len > sizeof(answer))
+		return;
+	memcpy(answer, c->io.out->data + routed, len);
+	memmove(c->io.out->data + before + len, c->io.out->data + before, routed - before);
+	memcpy(c->io.out->data + before, answer, len);
+}
+
 /* plain: its frame, if there is nothing in it but topic and payload; or NULL. */
 static enum mqtt_done
 on_message(struct mqtt_conn *c, const struct mqtt_publish *p, const struct mqtt_frame *plain)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_pending *pending;
+	size_t before = put_so_far(c), routed;
 	unsigned fate, lost;
 	bool nobody;
 
@@ -310,11 +334,14 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p, const struct mqtt_
 	fate = route(c, p, plain);
 	if (p->qos == 0)
 		return MQTT_TAKEN;
+	routed = put_so_far(c);
 	lost = mqtt_is_v5(c) ? fate & (MQTT_NOT_RETAINED | MQTT_NOT_QUEUED) : 0;
 	/* 3.4.2.1. PUBREC does without: there are clients to which it is an end. */
 	nobody = fate & MQTT_NOBODY && mqtt_is_v5(c) && p->qos == 1;
-	if (p->qos == 1 && !lost && !nobody && mqtt_answer_at_once(c, p->packet_id))
+	if (p->qos == 1 && !lost && !nobody && mqtt_answer_at_once(c, p->packet_id)) {
+		answer_first(c, before, routed);
 		return MQTT_TAKEN;
+	}
 	if (p->qos == 2 && !lost)
 		mqtt_received_add(c, p->packet_id, MQTT_RECEIVED_COUNTS, -1);
 	pending = mqtt_pending_push_written(c, p->packet_id, answer_to(p));
@@ -323,6 +350,7 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p, const struct mqtt_
 	else if (nobody)
 		pending->reason = MQTT_NO_SUBSCRIBERS;
 	mqtt_answer_ready(c);
+	answer_first(c, before, routed);
 	return MQTT_TAKEN;
 }
 

@@ -143,6 +143,27 @@ START_TEST(to_each_as_it_asked)
 }
 END_TEST
 
+/* Who hears itself is answered first. */
+START_TEST(own_messages_come_behind_their_answer)
+{
+	struct mqtt_conn *c = connected(4, 1, "c");
+
+	put_subscribe(&in, 4, 1, "a", 2);
+	feed(c);
+	ignore_out(c);
+	put_publish(&in, 4, 0, 0, "a", "w");
+	put_publish(&in, 4, 2, 1, "a", "x");
+	put_publish(&in, 4, 4, 2, "a", "y");
+	feed(c);
+	CHECK_OUT(c, "\x30\4\0\1aw"
+		     "\x40\2\0\1"
+		     "\x32\6\0\1a\0\1x"
+		     "\x50\2\0\2"
+		     "\x34\6\0\1a\0\2y");
+	gone(c);
+}
+END_TEST
+
 /* Id 1 is never acknowledged: the second round of ids leaves it out. */
 START_TEST(packet_ids_go_round)
 {
@@ -297,11 +318,11 @@ START_TEST(overlapping_subscriptions_deliver_once)
 	ignore_out(c);
 	put_publish(&in, 5, 2, 9, "a/b", "x");
 	feed(c);
-	ck_assert_uint_eq(c->io.out->data[0], 0x32);
+	ck_assert_mem_eq(c->io.out->data, "\x40\2\0\x09\x32", 5);
 	ck_assert_uint_eq(mqtt_in_flight(c->session), 1);
 	/* Both identifiers, in some order. */
-	ck_assert_uint_eq(c->io.out->data[9], 4);
-	ck_assert_uint_eq(c->io.out->data[11] + c->io.out->data[13], 11);
+	ck_assert_uint_eq(c->io.out->data[13], 4);
+	ck_assert_uint_eq(c->io.out->data[15] + c->io.out->data[17], 11);
 	gone(c);
 }
 END_TEST
@@ -588,6 +609,7 @@ main(void)
 		nobody_listens,
 		as_it_came,
 		to_each_as_it_asked,
+		own_messages_come_behind_their_answer,
 		packet_ids_go_round,
 		readings_reach_subscribers_too,
 		overlapping_subscriptions_deliver_once,
