@@ -193,6 +193,49 @@ random_text(uint64_t *seed, char to[64], bool filter)
 	to[len] = 0;
 }
 
+/* Whether one session may be among the matches twice, asked for the first time and again. */
+START_TEST(sessions_that_match_twice)
+{
+	const struct {
+		const char *topic;
+		size_t count;
+		bool distinct;
+	} cases[] = {
+		{ "a/b", 3, false },
+		{ "a/c", 1, true },
+		{ "x", 0, true },
+		{ "y", 2, true },
+		{ "z/0", 5, true }, /* more than are remembered */
+		{ "z/1", 6, false },
+	};
+	struct mqtt_sub *lists[5] = { NULL };
+	static char sessions[5];
+	struct mqtt_match *found;
+	struct mqtt_router r;
+
+	mqtt_router_init(&r);
+	mqtt_router_subscribe(&r, (void *)&sessions[0], &lists[0], bytes_of_str("a/b"));
+	mqtt_router_subscribe(&r, (void *)&sessions[0], &lists[0], bytes_of_str("a/+"));
+	mqtt_router_subscribe(&r, (void *)&sessions[1], &lists[1], bytes_of_str("a/b"));
+	mqtt_router_subscribe(&r, (void *)&sessions[0], &lists[0], bytes_of_str("y"));
+	mqtt_router_subscribe(&r, (void *)&sessions[1], &lists[1], bytes_of_str("y"));
+	for (size_t i = 0; i < 5; i++)
+		mqtt_router_subscribe(&r, (void *)&sessions[i], &lists[i], bytes_of_str("z/+"));
+	mqtt_router_subscribe(&r, (void *)&sessions[4], &lists[4], bytes_of_str("z/1"));
+	for (size_t i = 0; i < 4 * COUNT_OF(cases); i++) {
+		size_t n = i % COUNT_OF(cases);
+
+		ck_assert_uint_eq(
+		    mqtt_router_match(&r, bytes_of_str(cases[n].topic), &found), cases[n].count);
+		ck_assert_msg(r.distinct == cases[n].distinct, "%s", cases[n].topic);
+	}
+	for (size_t i = 0; i < 5; i++)
+		while (lists[i])
+			mqtt_router_unsubscribe(&r, lists[i]);
+	mqtt_router_fini(&r);
+}
+END_TEST
+
 #define RANDOM_FILTERS 400
 
 START_TEST(any_filters)
@@ -397,6 +440,6 @@ START_TEST(retained_expires)
 }
 END_TEST
 
-UNIT_MAIN("mqtt_router", matching, random_changes, any_filters, retained_matching,
-    retained_matching_is_bounded, retained_is_bounded, retained_levels_are_bounded,
-    retained_expires)
+UNIT_MAIN("mqtt_router", matching, random_changes, sessions_that_match_twice, any_filters,
+    retained_matching, retained_matching_is_bounded, retained_is_bounded,
+    retained_levels_are_bounded, retained_expires)
