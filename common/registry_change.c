@@ -217,15 +217,17 @@ int
 registry_decode(struct bytes body, struct registry_object *ret_object, const char **why)
 {
 	struct registry_object o;
-	const char *fault = "it is no message";
+	const char *fault;
 	int err = codec_decode(body, &o.type, &o.any);
 
 	if (err == 0 && o.type != MSG_DEVICE && o.type != MSG_CREDENTIAL && o.type != MSG_PROFILE &&
 	    o.type != MSG_ATTRIBUTE)
 		err = ERR_UNSUPPORTED;
-	if (err == ERR_TOO_BIG)
-		fault = "a field is longer than may be";
-	if (err == 0 && (fault = registry_fault(&o)) != NULL)
+	if (err == 0)
+		fault = registry_fault(&o);
+	else
+		fault = err == ERR_TOO_BIG ? "a field is longer than may be" : "it is no message";
+	if (err == 0 && fault != NULL)
 		err = ERR_MALFORMED;
 	if (err == 0)
 		*ret_object = o;

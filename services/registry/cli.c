@@ -302,25 +302,42 @@ cli_get_device(struct cli *cli, const char *id, struct buf *body, struct registr
 
 /* --- files --- */
 
+/* NULL, or what went wrong. */
+static const char *
+read_all(FILE *f, size_t max, struct buf *ret)
+{
+	uint8_t part[65536];
+	const char *fault = NULL;
+	size_t n;
+
+	while (fault == NULL && (n = fread(part, 1, sizeof(part), f)) > 0) {
+		if (n > max - ret->len)
+			fault = "larger than may be";
+		else
+			buf_add(ret, part, n);
+	}
+	if (ferror(f))
+		fault = "cannot be read";
+	credential_wipe(part, sizeof(part));
+	return fault;
+}
+
 void
 cli_read(struct cli *cli, const char *path, size_t max, struct buf *ret)
 {
-	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	uint8_t part[65536];
-	size_t n;
+	const char *fault;
+	FILE *f;
 
-	if (f == NULL)
-		cli_fail(cli, EXIT_DATA, path, strerror(errno));
-	while ((n = fread(part, 1, sizeof(part), f)) > 0) {
-		if (n > max - ret->len)
-			cli_fail(cli, EXIT_DATA, path, "larger than may be");
-		buf_add(ret, part, n);
-	}
-	if (ferror(f))
-		cli_fail(cli, EXIT_DATA, path, "cannot be read");
-	if (f != stdin)
+	if (strcmp(path, "-") == 0) {
+		fault = read_all(stdin, max, ret);
+	} else if ((f = fopen(path, "re")) == NULL) {
+		fault = strerror(errno);
+	} else {
+		fault = read_all(f, max, ret);
 		fclose(f);
-	credential_wipe(part, sizeof(part));
+	}
+	if (fault != NULL)
+		cli_fail(cli, EXIT_DATA, path, fault);
 }
 
 void

@@ -88,7 +88,7 @@ csv_next(struct csv *c, struct csv_record *ret_record, const char **why)
 	struct csv_record *r = ret_record;
 	size_t ends[CSV_FIELDS_MAX], n;
 	unsigned column = 1, line;
-	int err = 0;
+	int err;
 
 	while ((n = end_of_line(c->rest)) > 0) {
 		take(c, n);

@@ -19,16 +19,16 @@ b(const char *s)
 
 START_TEST(test_generated_secrets)
 {
+	static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
 	char one[CREDENTIAL_SECRET_LEN + 1], other[CREDENTIAL_SECRET_LEN + 1];
 	unsigned seen = 0;
 
 	for (int i = 0; i < 200; i++) {
 		credential_generate(one);
 		ck_assert_uint_eq(strlen(one), CREDENTIAL_SECRET_LEN);
-		ck_assert_uint_eq(
-		    strspn(one, "abcdefghijklmnopqrstuvwxyz234567"), CREDENTIAL_SECRET_LEN);
+		ck_assert_uint_eq(strspn(one, base32), CREDENTIAL_SECRET_LEN);
 		for (const char *c = one; *c; c++)
-			seen |= 1u << (*c >= 'a' ? *c - 'a' : *c - '2' + 26);
+			seen |= 1u << (strchr(base32, *c) - base32);
 	}
 	ck_assert_uint_eq(seen, UINT32_MAX); /* each of the 32 characters comes */
 	credential_generate(other);

@@ -127,7 +127,8 @@ stands_in_a_file(const char *dir, const char *what)
 	const struct dirent *e;
 	bool found = false;
 
-	while ((e = readdir(d)) != NULL) {
+	ck_assert_ptr_nonnull(d);
+	while (d != NULL && (e = readdir(d)) != NULL) {
 		char path[512];
 		static char text[1 << 20];
 		FILE *f;
