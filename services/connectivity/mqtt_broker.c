@@ -78,6 +78,7 @@ mqtt_broker_turn(struct mqtt_broker *b)
 	bool more = b->parked && mqtt_parked_turn(b);
 	bool over = b->work >= MQTT_WORK_MAX;
 
+	more |= b->looking && mqtt_retained_turn(b);
 	b->work = 0;
 	if (over)
 		mqtt_broker_room(b);

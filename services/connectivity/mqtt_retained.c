@@ -86,6 +86,7 @@ drop(struct mqtt_retained *r, struct mqtt_node *node)
 	count_off(r, m);
 	node->value = NULL;
 	mqtt_message_unref(&m);
+	mqtt_retained_walks_leave(r, node);
 	mqtt_tree_prune(&r->tree, node);
 }
 
@@ -158,81 +159,19 @@ mqtt_retained_seq(struct mqtt_retained *r, struct bytes topic)
 	return m ? m->seq : 0;
 }
 
-struct match {
-	const struct mqtt_retained *r;
-	int64_t now_us;
-	size_t visits; /* that are left */
-	mqtt_retained_fn fn;
-	void *arg;
-};
-
-static bool
-visit(struct match *match)
-{
-	if (match->visits == 0)
-		return false;
-	match->visits--;
-	return true;
-}
-
-static void
-emit(const struct match *match, const struct mqtt_node *node)
-{
-	struct mqtt_message *m = node->value;
-
-	if (m && !mqtt_message_expired(m, match->now_us))
-		match->fn(match->arg, m);
-}
-
-static void
-emit_all(struct match *match, const struct mqtt_node *node)
-{
-	emit(match, node);
-	for (const struct mqtt_node *n = node->children; n && visit(match); n = n->next)
-		emit_all(match, n);
-}
-
-static bool
-hidden(const struct match *match, const struct mqtt_node *child)
-{
-	/* Topics that begin with $ are not matched by a wildcard (4.7.2). */
-	return child->parent == match->r->tree.root && child->len > 0 && child->level[0] == '$';
-}
-
-static void
-walk(struct match *match, const struct mqtt_node *node, struct bytes rest)
-{
-	struct bytes level;
-	const struct mqtt_node *child;
-
-	if (!mqtt_level_next(&rest, &level)) {
-		emit(match, node);
-	} else if (bytes_equal_str(level, "#")) {
-		emit(match, node);
-		for (child = node->children; child && visit(match); child = child->next)
-			if (!hidden(match, child))
-				emit_all(match, child);
-	} else if (bytes_equal_str(level, "+")) {
-		for (child = node->children; child && visit(match); child = child->next)
-			if (!hidden(match, child))
-				walk(match, child, rest);
-	} else {
-		child = mqtt_tree_child(&match->r->tree, node, level);
-		if (child)
-			walk(match, child, rest);
-	}
-}
-
 int
 mqtt_retained_match(struct mqtt_retained *r, struct bytes filter, int64_t now_us, size_t *visits,
     mqtt_retained_fn fn, void *arg)
 {
-	struct match match = { .r = r, .now_us = now_us, .visits = *visits, .fn = fn, .arg = arg };
+	struct mqtt_retained_walk walk;
+	struct mqtt_message *m;
 
-	if (visit(&match))
-		walk(&match, r->tree.root, filter);
-	*visits = match.visits;
-	return match.visits ? 0 : ERR_FULL;
+	mqtt_retained_walk_begin(r, &walk, filter);
+	while ((m = mqtt_retained_walk_at(r, &walk, now_us, visits))) {
+		fn(arg, m);
+		mqtt_retained_walk_on(r, &walk);
+	}
+	return walk.node ? ERR_FULL : 0;
 }
 
 static void

@@ -33,6 +33,7 @@
 #define MQTT_WORK_MAX 200000		/* nodes and messages looked at for clients' packets in a turn; the packet that ends it is the last of its client */
 #define MQTT_IN_FLIGHT_MAX 1024		/* unacknowledged QoS 1 and 2 messages towards one client, besides those in its window */
 #define MQTT_RECEIVED_MAX 8192		/* QoS 2 messages of one session between PUBLISH and PUBREL, or mqtt.receive_maximum if that is more */
+#define MQTT_OWED_MAX 1000		/* new subscriptions of a session that are still sent what is retained */
 #define MQTT_SPARE_MAX 4096		/* deliveries kept to be used again */
 #define MQTT_GROUPS_ELSEWHERE 63	/* of a topic's groups that other workers may serve in our place */
 #define MQTT_ELSEWHERE (1ull << MQTT_GROUPS_ELSEWHERE)
@@ -186,6 +187,7 @@ struct mqtt_session {
 	struct mqtt_session *next;	/* of those without a connection, longest first */
 	struct mqtt_session *prev;
 	struct mqtt_sub *subs;
+	struct mqtt_owed *owed;		/* subscriptions that are still sent what is retained, oldest first */
 	struct mqtt_delivery *recent;	/* in flight: behind the one that PUBREC came for last */
 	struct mqtt_ids received;	/* QoS 2 from the client: between PUBLISH and PUBREL */
 	struct mqtt_will *will;		/* delayed */
@@ -195,6 +197,7 @@ struct mqtt_session {
 	uint32_t match_last;		/* ... the last of its matches, each of which names the one before, ... */
 	uint8_t match_qos;		/* ... the highest QoS, ... */
 	bool match_retain;		/* ... and whether one wants retain as published */
+	bool owing;			/* it is being sent of what is owed */
 	struct mqtt_session *stalled_next;	/* of those that may send when something is written */
 	struct mqtt_session **stalled_link;	/* NULL: not one of them */
 	uint32_t sub_count;
@@ -307,6 +310,7 @@ struct mqtt_broker {
 	struct mqtt_delivery *spare;	/* deliveries without identifiers, to be used again */
 	size_t spare_count;
 	struct mqtt_session *stalled;	/* sessions that have something to send when it is written */
+	struct mqtt_owed *looking;	/* retained messages are looked for in each turn, not only when there is room */
 	size_t held_bytes;
 	struct mqtt_parked *parked;	/* connections that have some */
 	size_t queued_bytes;		/* of all sessions */

@@ -113,7 +113,7 @@ window_has_moved(struct mqtt_conn *c)
 {
 	struct mqtt_session *s = c->session;
 
-	if (s->queue.head || s->resend)
+	if (s->queue.head || s->resend || s->owed)
 		mqtt_pump(c->broker, s);
 	else
 		s->drop_logged = false;

@@ -157,8 +157,8 @@ drop(struct mqtt_broker *b, struct mqtt_session *s, enum metric_id why)
 
 /* --- sending --- */
 
-static bool
-out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size)
+bool
+mqtt_out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size)
 {
 	size_t len = conn_out_len(&c->io);
 
@@ -255,7 +255,7 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 		drop(b, s, M_MQTT_TOO_LARGE);
 		return NEVER;
 	}
-	if (!out_has_room(b, c, size)) {
+	if (!mqtt_out_has_room(b, c, size)) {
 		c->io.hungry = true;
 		return NOT_NOW;
 	}
@@ -294,7 +294,7 @@ send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 		stall(b, s);
 		return NOT_NOW;
 	}
-	if (!out_has_room(b, c, size)) {
+	if (!mqtt_out_has_room(b, c, size)) {
 		c->io.hungry = true;
 		return NOT_NOW;
 	}
@@ -360,6 +360,8 @@ mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s)
 		mqtt_delivery_free(b, s, d);
 	}
 	pump_queue(b, s);
+	if (s->owed)
+		mqtt_retained_pump(b, s);
 }
 
 /* --- queueing --- */
@@ -440,7 +442,7 @@ send_encoded(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival 
 		drop(b, s, M_MQTT_TOO_LARGE);
 		return true;
 	}
-	if (!out_has_room(b, c, size))
+	if (!mqtt_out_has_room(b, c, size))
 		return false;
 	mqtt_put_encoded(
 	    b, c, a->view.payload.len, how->qos ? mqtt_packet_id_of(fly(b, s, how->qos)) : 0);
@@ -464,7 +466,7 @@ send_direct(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *
 		drop(b, s, M_MQTT_TOO_LARGE);
 		return true;
 	}
-	if (!out_has_room(b, c, size))
+	if (!mqtt_out_has_room(b, c, size))
 		return false;
 	if (how->qos)
 		o.packet_id = mqtt_packet_id_of(fly(b, s, how->qos));
@@ -555,6 +557,7 @@ mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s)
 	struct mqtt_deliveries *const lists[] = { &s->in_flight, &s->queue };
 
 	unstall(s);
+	mqtt_owed_clear(b, s);
 	mqtt_window_fini(&s->window);
 	s->resend = s->recent = NULL;
 	for (size_t i = 0; i < COUNT_OF(lists); i++) {

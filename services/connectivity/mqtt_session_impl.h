@@ -148,6 +148,8 @@ mqtt_encoded_size(struct mqtt_broker *b, struct mqtt_arrival *a, const struct mq
 bool mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
 /* What it may be sent now; who is away is asked when it is back. */
 bool mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s, struct bytes topic);
+/* For a packet of that size; else the connection is to be marked as hungry. */
+bool mqtt_out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size);
 /* Sends what may be sent. */
 void mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s);
 void mqtt_deliver_resume(struct mqtt_session *s);	/* after CONNACK: in flight again, then the queue */
@@ -159,6 +161,12 @@ void mqtt_delivery_take_out(struct mqtt_deliveries *list, struct mqtt_delivery *
 void mqtt_delivery_forget(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);	/* its message */
 void mqtt_delivery_free(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *d);
 void mqtt_stalled_pump(struct mqtt_broker *b);	/* those that waited for a write */
+
+/* mqtt_session_retained.c: a new subscription is sent what is retained, as its client takes it */
+void mqtt_retained_owe(struct mqtt_broker *b, struct mqtt_session *s, struct bytes filter, unsigned qos, uint32_t id);
+void mqtt_retained_pump(struct mqtt_broker *b, struct mqtt_session *s);	/* there may be room */
+bool mqtt_retained_turn(struct mqtt_broker *b);	/* those that had looked at much; true: there are more */
+void mqtt_owed_clear(struct mqtt_broker *b, struct mqtt_session *s);
 
 /* mqtt_session_acked.c */
 /* Takes PUBACKs of 3.1.1's form, for what is in the window, off the front of in; returns how many bytes these are. */

@@ -9,7 +9,6 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define RETAINED_VISITS_MAX 4000000 /* nodes of the retained store that one SUBSCRIBE may look at */
 #define REASON_NEW 0x40 /* in the scratch list only: this filter was not subscribed to before */
 
 /* --- how a subscription was before it was changed --- */
@@ -128,33 +127,6 @@ subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 	return sub->options.qos | is_new;
 }
 
-struct retained_to {
-	struct mqtt_broker *broker;
-	struct mqtt_session *session;
-	unsigned qos;
-	uint32_t id;
-};
-
-static void
-send_retained(void *arg, struct mqtt_message *m)
-{
-	const struct retained_to *to = arg;
-	const struct mqtt_ops *ops = &to->broker->ops;
-	struct mqtt_arrival a = { .view = *m, .kept = mqtt_message_ref(m) };
-	const struct mqtt_how how = {
-		.qos = m->qos < to->qos ? m->qos : to->qos,
-		.retain = true,
-		.ids = &to->id,
-		.id_count = to->id ? 1 : 0,
-	};
-
-	/* What whoever published it may do now counts, not what it might then. */
-	if (!ops->may || !m->source.len ||
-	    ops->may(ops->arg, m->source, MQTT_MAY_PUBLISH, m->topic))
-		mqtt_deliver(to->broker, to->session, &a, &how);
-	mqtt_arrival_fini(&a);
-}
-
 /* Now, or when what was changed is written; meanwhile the client's next packets wait. */
 static void
 answer(struct mqtt_conn *c, enum mqtt_type type, uint16_t packet_id, struct bytes codes)
@@ -249,7 +221,6 @@ mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_subscribe s, again;
 	struct mqtt_filter f;
-	size_t visits = RETAINED_VISITS_MAX;
 	enum mqtt_done done;
 	uint32_t id;
 
@@ -267,21 +238,10 @@ mqtt_on_subscribe(struct mqtt_conn *c, const struct mqtt_frame *frame)
 	/* Retained messages follow the SUBACK; nothing below writes to scratch. */
 	for (size_t i = 0; mqtt_filter_next(&s, &f); i++) {
 		uint8_t reason = b->scratch.data[i];
-		struct retained_to to = {
-			.broker = b, .session = c->session, .qos = reason & 3, .id = id
-		};
 
-		if (!wants_retained(&f, reason))
-			continue;
-		if (mqtt_retained_match(
-			&b->retained, f.filter, b->now_us, &visits, send_retained, &to) != 0) {
-			log_warn("mqtt.retained_cut", LB("client", mqtt_session_id(c->session)),
-			    LS("why", "one SUBSCRIBE asks for too much of the retained store"));
-			metric_add(M_MQTT_DROPPED, 1);
-			break;
-		}
+		if (wants_retained(&f, reason))
+			mqtt_retained_owe(b, c->session, f.filter, reason & 3, id);
 	}
-	b->work += RETAINED_VISITS_MAX - visits;
 	return MQTT_TAKEN;
 }
 
