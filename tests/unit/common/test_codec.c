@@ -365,6 +365,18 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/credential-1.hex", MSG_CREDENTIAL },
 		{ "tests/vectors/credential-2.hex", MSG_CREDENTIAL },
 		{ "tests/vectors/device-1.hex", MSG_DEVICE },
+		{ "tests/vectors/forward-wants.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-wants_not.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-known.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-message.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-shared.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-retain.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-release.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-takeover.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-direct.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-arrived.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-late.hex", MSG_FORWARD },
+		{ "tests/vectors/forwarded-1.hex", MSG_FORWARDED },
 		{ "tests/vectors/hello-1.hex", MSG_HELLO },
 		{ "tests/vectors/hello-2.hex", MSG_HELLO },
 		{ "tests/vectors/mqtt_message-1.hex", MSG_MQTT_MESSAGE },
@@ -394,6 +406,11 @@ START_TEST(test_golden_frames)
 		if (type == MSG_STREAM_BATCH)
 			ck_assert(
 			    msg.batch.seq == 300 && bytes_equal_str(msg.batch.records, "records"));
+		if (type == MSG_FORWARD)
+			ck_assert(msg.forward.life == 1764000000 && msg.forward.first == 1 &&
+				  msg.forward.kind == msg.forward.seq);
+		if (type == MSG_FORWARDED)
+			ck_assert(msg.forwarded.seq == 11 && msg.forwarded.mine == 1764000001);
 		if (type == MSG_COMMIT)
 			ck_assert(msg.commit.upto == 300 && u64s_count(msg.commit.verdicts) == 2);
 		if (type == MSG_WELCOME)
