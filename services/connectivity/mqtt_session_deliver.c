@@ -535,13 +535,14 @@ mqtt_deliver_detach(struct mqtt_session *s)
 
 /* --- the end of a session --- */
 
-/* To another member of the group, if there is one: what was not sent yet, and QoS 1 that was not acknowledged. */
+/* To another member of the group, if there is one: what was not sent yet, and QoS 1 that was not acknowledged. What a session
+ * that has moved had it has there. */
 static void
-pass_on(struct mqtt_broker *b, struct mqtt_delivery *d)
+pass_on(struct mqtt_broker *b, const struct mqtt_session *s, struct mqtt_delivery *d)
 {
 	struct mqtt_arrival a;
 
-	if (!d->group || !d->group->members || !d->message ||
+	if (s->moved_to || !d->group || !d->group->members || !d->message ||
 	    (d->state != MQTT_QUEUED && d->qos == 2) || mqtt_message_expired(d->message, b->now_us))
 		return;
 	a = (struct mqtt_arrival){
@@ -565,7 +566,7 @@ mqtt_deliveries_clear(struct mqtt_broker *b, struct mqtt_session *s)
 			struct mqtt_delivery *d = lists[i]->head;
 
 			mqtt_delivery_take_out(lists[i], d);
-			pass_on(b, d);
+			pass_on(b, s, d);
 			mqtt_delivery_free(b, s, d);
 		}
 	}

@@ -4,6 +4,7 @@
 
 #include "err.h"
 #include "mem.h"
+#include "mqtt_session_impl.h"
 #include "support_mqtt.h"
 #include "support_session.h"
 
@@ -254,10 +255,41 @@ START_TEST(nothing_is_lost_in_a_group)
 }
 END_TEST
 
+/* It has gone to another worker with what was queued for it: nobody here gets that too. */
+START_TEST(what_has_moved_is_not_passed_on)
+{
+	struct mqtt_conn *p = connected(4, 1, "p"), *one, *two;
+
+	for (int moved = 0; moved < 2; moved++) {
+		struct mqtt_session *session;
+
+		one = resumed(100, "one");
+		subscribe(one, "$share/g/a", 1);
+		gone(one);
+		publish(p, 1, 1, "a");
+		two = connected(4, 1, "two");
+		subscribe(two, "$share/g/a", 1);
+		session = mqtt_store_find(&b, bytes_of_str("one"));
+		ck_assert_uint_eq(session->queue.count, 1);
+		if (moved) {
+			mqtt_broker_moved(&b, session, 1);
+			mqtt_broker_arrived(&b, bytes_of_str("one"));
+		} else {
+			mqtt_store_remove(&b, session);
+		}
+		ck_assert_ptr_null(mqtt_store_find(&b, bytes_of_str("one")));
+		ck_assert_uint_eq(got(two), moved ? 0 : 1);
+		gone(two);
+	}
+	gone(p);
+}
+END_TEST
+
 int
 main(void)
 {
 	const TTest *const tests[] = {
+		what_has_moved_is_not_passed_on,
 		each_message_goes_to_one,
 		the_least_busy_gets_it,
 		those_who_are_there_first,
