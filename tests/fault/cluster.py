@@ -67,6 +67,11 @@ def two(**more):
     return Roost(settings, workers=WORKERS)
 
 
+def four():
+    others = [w for w in WORKERS if not w.startswith("connectivity")]
+    return Roost(dict(TWO, **{"connectivity.replicas": "4"}), workers=others + ["connectivity-%d" % n for n in range(4)])
+
+
 def test_publish_reaches_the_other_worker():
     with two() as r:
         s = at(r, 0, "s", subscribe=[("a/+", 2), ("roost/+/telemetry", 1)], clean=True)
@@ -172,8 +177,8 @@ def test_will_of_a_dead_worker():
         assert turn([s], 20 * roost.SLOW, lambda: ("w/doomed", "fell", 0, 0) in s.got), s.got
 
 
-def over(deeds, each_kill, seed):
-    with two() as r:
+def over(deeds, each_kill, seed, begin=two):
+    with begin() as r:
         s = Durable(r.port, "subscriber", [("t/1/#", 1), ("t/2/#", 2)])
         p = [Durable(r.port, "publisher%d" % n) for n in range(2)]
         everybody = [s] + p
@@ -211,6 +216,11 @@ def test_kill_of_one_worker():
 
 def test_clients_wander():
     over(lambda r, s, p: [s.drop, p[0].drop, p[1].drop], 0.15, 2)
+
+
+def test_four_workers():
+    over(lambda r, s, p: [lambda n=n: kill(r, "connectivity-%d" % n) for n in range(4)] + [s.drop, p[0].drop, p[1].drop],
+         EVERY, 4, four)
 
 
 def test_kill_of_both_workers():
