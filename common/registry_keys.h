@@ -1,7 +1,7 @@
 /* registry_keys.h - where the registry stands in Redis; written by registry_state, read by registry_lookup
  *
  *	roost:registry				hash: db, which registry.db it is a fold of; upto, change of it that all before is here;
- *						complete, 1 once all of it is; life, of the registry that writes
+ *						complete, 1 once all of it was; life, of the registry that writes
  *	roost:registry:device:{id}		DEVICE, encoded
  *	roost:registry:credential:{kind}:{lookup}	hash: m, CREDENTIAL, encoded; d, its device or empty
  *	roost:registry:attributes:{id}		hash: scope:name -> ATTRIBUTE, encoded

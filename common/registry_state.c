@@ -19,14 +19,14 @@
 /* A portion. ARGV: the registry's key, life, upto, complete, then four each: what, key, a, b. */
 static const char portion_script[] =
     "if redis.call('HGET', ARGV[1], 'life') ~= ARGV[2] then return 0 end "
-    "redis.call('HSET', ARGV[1], 'complete', '0') "
     "for i = 5, #ARGV, 4 do local w, k = ARGV[i], ARGV[i + 1] "
     "if w == 's' then redis.call('SET', k, ARGV[i + 2]) "
     "elseif w == 'c' then redis.call('HSET', k, 'm', ARGV[i + 2], 'd', ARGV[i + 3]) "
     "elseif w == 'f' then redis.call('HSET', k, ARGV[i + 2], ARGV[i + 3]) "
     "elseif w == 'x' then redis.call('HDEL', k, ARGV[i + 2]) "
     "else redis.call('UNLINK', k) end end "
-    "redis.call('HSET', ARGV[1], 'upto', ARGV[3], 'complete', ARGV[4]) return 1";
+    "redis.call('HSET', ARGV[1], 'upto', ARGV[3]) "
+    "if ARGV[4] == '1' then redis.call('HSET', ARGV[1], 'complete', '1') end return 1";
 
 static const char *const scripts[] = { portion_script };
 

@@ -29,7 +29,7 @@ void registry_state_free(struct registry_state **s);
 
 /* Between up and down; else it goes nowhere. body: o, encoded. What is gone is taken away; a device that is, with its attributes. */
 void registry_state_put(struct registry_state *s, const struct registry_object *o, struct bytes body);
-/* Ends the portion; one at a time. complete: there is no change after upto. A portion may be empty: so it is found out whether
+/* Ends the portion; one at a time. complete: there is no change after upto; once that was so it stays said. A portion may be empty: so it is found out whether
  * Redis still holds the others. */
 void registry_state_commit(struct registry_state *s, uint64_t upto, bool complete);
 

@@ -39,6 +39,7 @@ static const char usage[] =
     "  settings [--doc]  the settings in force; --doc: all of them, explained\n"
     "  version           of Roost\n"
     "  help              this text\n"
+    "  device, user      what devices, applications and people there are, and what lets them in\n"
     "  query, sim, ...   roost-COMMAND beside this program; each has its own --help\n"
     "\n"
     "Settings come from FILE, then ROOST_<KEY>, then --set. No FILE: the built-in defaults.\n";

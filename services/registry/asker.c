@@ -14,6 +14,7 @@
 #define AGAIN_US 2000000 /* no answer: asked again */
 #define BUSY_US 50000	 /* told to come again */
 #define TURN_US 20000
+#define HELD_US 1000000 /* a turn of so long: this process stood still, and that is no silence */
 
 struct asked {
 	struct asked *next;
@@ -180,9 +181,14 @@ ask(struct asker *a, int64_t now)
 int
 asker_run(struct asker *a, size_t left, const char **ret_why)
 {
+	int64_t before = clock_mono_us();
+
 	while (a->waiting > left) {
 		int64_t now = clock_mono_us();
 
+		if (now - before > HELD_US)
+			a->heard_us += now - before;
+		before = now;
 		if (bus_link_is_up(a->link))
 			ask(a, now);
 		if (!a->was_up && now - a->heard_us > CONNECT_US) {

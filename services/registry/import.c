@@ -144,8 +144,6 @@ import_file(struct cli *cli, const char *path)
 	buf_fini(&text);
 	if (rows.faults > 0)
 		cli_fail(cli, EXIT_DATA, path, "nothing was changed");
-	if (cli_store(cli) == NULL)
-		cli_wait(cli, 0); /* the registry makes registry.db at its start */
 	for (size_t i = 0; i < rows.n; i++) {
 		struct going *g = xcalloc(1, sizeof(*g));
 

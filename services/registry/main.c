@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answers.h"
 #include "changes.h"
 #include "clock.h"
 #include "credential.h"
@@ -30,6 +31,7 @@ struct registry {
 	uint32_t shards;
 	struct store *store; /* NULL: standing by */
 	struct changes *changes;
+	struct answers *answers;
 	struct journal_out *out;
 	struct redis_fold *redis;
 	struct follower *follower;
@@ -184,7 +186,19 @@ say_changed(void *arg, const char *peer, const struct msg_changed *m)
 	(void)bus_send(((struct registry *)arg)->endpoint, peer, MSG_CHANGED, m);
 }
 
-static const struct changes_spec changes_spec = { append, say_changed };
+/* What was done is said when Redis has it, too. */
+static void
+answer(void *arg, const char *peer, const struct msg_changed *m)
+{
+	struct registry *r = arg;
+
+	if (m->code == CHANGE_DONE)
+		answers_hold(r->answers, peer, m, store_last(r->store), loop_now_us(r->w->loop));
+	else
+		say_changed(r, peer, m);
+}
+
+static const struct changes_spec changes_spec = { append, answer };
 
 /* NULL if changes are taken. */
 static const char *
@@ -263,6 +277,7 @@ take_over(struct registry *r)
 		r->seen[i] = r->safe[i] = store_cursor(r->store, i);
 	r->changes = changes_new(r->store, (uint32_t)settings_int(s, SET_PARTITIONS),
 	    (size_t)settings_int(s, SET_REGISTRY_DEVICES_MAX), &changes_spec, r);
+	r->answers = answers_new(say_changed, r);
 	if ((err = redis_fold_new(r->w, r->store, &r->redis)) != 0)
 		return err;
 	if ((err = bus_bind(r->w->bus, "registry", &r->endpoint)) != 0)
@@ -321,6 +336,7 @@ stop(struct worker *w)
 		return;
 	if (r->store != NULL && r->follower != NULL && w->draining && !r->waits && !r->failed)
 		save(r);
+	answers_free(&r->answers);
 	journal_out_free(&r->out);
 	follower_free(&r->follower);
 	redis_fold_free(&r->redis);
@@ -345,6 +361,7 @@ turn(struct worker *w)
 	journal_out_pump(r->out);
 	if (!r->writing)
 		redis_fold_run(r->redis);
+	answers_release(r->answers, redis_fold_upto(r->redis), loop_now_us(w->loop));
 }
 
 static void

@@ -118,6 +118,12 @@ redis_fold_run(struct redis_fold *f)
 }
 
 uint64_t
+redis_fold_upto(const struct redis_fold *f)
+{
+	return f->up ? f->upto : UINT64_MAX;
+}
+
+uint64_t
 redis_fold_behind(const struct redis_fold *f)
 {
 	uint64_t last = store_last(f->store);

@@ -12,6 +12,8 @@ int redis_fold_new(struct worker *w, struct store *store, struct redis_fold **re
 void redis_fold_free(struct redis_fold **f);
 /* Each turn, while no transaction of the store is open. */
 void redis_fold_run(struct redis_fold *f);
+/* It has all changes up to this; UINT64_MAX: it is away. */
+uint64_t redis_fold_upto(const struct redis_fold *f);
 uint64_t redis_fold_behind(const struct redis_fold *f); /* changes that are not in Redis, as far as is known */
 
 #endif

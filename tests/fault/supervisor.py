@@ -79,7 +79,7 @@ def test_start_and_drain_follow_the_flow():
         log = r.log_text()
         up = re.findall(r"child.state name=(\S+) from=STARTING to=UP", log)
         assert up[:4] == ["storage-0", "limiter-0", "rules-0", "notifier-0"] and up[-1] == "connectivity-0", up
-        assert set(up[4:-1]) == {"sink-history", "sink-state"}, up
+        assert set(up[4:-1]) == {"registry-0", "sink-history", "sink-state"}, up
         down = re.findall(r"child.state name=(\S+) from=DRAINING to=DOWN", log)
         assert down[:4] == ["connectivity-0", "limiter-0", "rules-0", "notifier-0"] and down[-1] == "storage-0", down
         assert "Roost is up." in log and "mosquitto_pub -h 127.0.0.1 -p " in log, log

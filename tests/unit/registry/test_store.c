@@ -56,7 +56,7 @@ static void put_all(struct store *s, struct buf *out, enum msg_type type);
 START_TEST(test_any_order)
 {
 	struct registry_object entries[ENTRIES];
-	char names[8][8];
+	char names[8][16];
 	struct buf want = { 0 };
 	unsigned seed = 7;
 
