@@ -103,7 +103,7 @@ def storm_get_subjects(bench):
     def measure(server):
         published = publish_retained(server, bench)
         n = some(bench, RETAINED)
-        answer = relayed(server, bench, ["--subscribers", 1, "--filter", "storm/#", "--qos", 1, "--expect", n], 60)
+        answer = relayed(server, bench, ["--subscribers", 1, "--filter", "storm/#", "--qos", 1, "--expect", n], 20)
         answer["seconds"] = n / answer["value"] if answer["value"] else 0
         answer["pss"] = sum(server.pss().values()) / 1024
         if "note" in published:
