@@ -193,11 +193,23 @@ attribute_fault(const struct msg_attribute *a)
 	return fault;
 }
 
+static struct bytes
+actor_of(const struct registry_object *o)
+{
+	return o->type == MSG_DEVICE	   ? o->any.device.actor
+	       : o->type == MSG_CREDENTIAL ? o->any.credential.actor
+	       : o->type == MSG_PROFILE	   ? o->any.profile.actor
+	       : o->type == MSG_ATTRIBUTE  ? o->any.attribute.actor
+					   : (struct bytes){ 0 };
+}
+
 const char *
 registry_fault(const struct registry_object *o)
 {
 	const struct msg_profile *p = &o->any.profile;
 
+	if (!is_text(actor_of(o)))
+		return "who changed it is not UTF-8 without control characters";
 	if (o->type == MSG_DEVICE)
 		return device_fault(&o->any.device);
 	if (o->type == MSG_CREDENTIAL)

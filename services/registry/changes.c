@@ -423,7 +423,11 @@ changes_ask(struct changes *c, const char *peer, const struct msg_change *m, int
 	const char *why = "";
 	int err = registry_decode(m->body, &q.want, &why);
 
-	if (err != 0) {
+	if (err == 0) {
+		registry_stamp(&q.want, 0, 0, m->actor);
+		why = registry_fault(&q.want);
+	}
+	if (err != 0 || why != NULL) {
 		answer(c, &q, CHANGE_INVALID, why);
 		return;
 	}

@@ -99,6 +99,7 @@ take_value(struct cli *cli, int argc, char **argv, int *i)
 		{ "--tag", NULL, &cli->tags },
 		{ "--speaks-for", NULL, &cli->speaks_for },
 		{ "--role", NULL, &cli->roles },
+		{ "--attribute", NULL, &cli->attributes },
 		{ "--profile", &cli->profile, NULL },
 		{ "--user", &cli->user, NULL },
 		{ "--password-file", &cli->password_file, NULL },

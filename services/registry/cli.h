@@ -29,7 +29,7 @@ struct cli {
 	bool json;
 	const char *names[CLI_NAMES_MAX]; /* command and what it is about */
 	size_t name_count;
-	struct cli_list tags, speaks_for, roles;
+	struct cli_list tags, speaks_for, roles, attributes;
 	const char *profile;
 	const char *user, *password_file, *token_file, *certificate, *ca, *subject, *psk, *psk_file;
 	const char *expires;

@@ -1,4 +1,5 @@
 /* device_main.c - roost device: which devices there are, and what lets them in */
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,9 @@ static const char usage[] =
     "  --profile NAME, --tag NAME=VALUE, --role ROLE, --speaks-for ID (gateway; * at its end: any "
     "rest); the last three\n"
     "  any number of times: then they are all there are; --clear: none of what is not said\n"
+    "  --attribute shared.NAME=JSON  (client, shared: the device may read it; server: it may not), "
+    "any number of times;\n"
+    "  nothing behind the = takes it away\n"
     "  --no-credential             no token\n"
     "  --token-file FILE           this token, not a new one (here and below: first line; - is "
     "standard input)\n"
@@ -82,6 +86,51 @@ check(struct cli *cli, const struct registry_object *o)
 
 	if (fault)
 		cli_fail(cli, EXIT_DATA, cli->names[1], fault);
+}
+
+/* "shared.floor=3". Exits if it is none. */
+static struct registry_object
+attribute_of(struct cli *cli, const char *text)
+{
+	struct registry_object o = { .type = MSG_ATTRIBUTE };
+	struct msg_attribute *a = &o.any.attribute;
+	const char *dot = strchr(text, '.'), *is = dot ? strchr(dot, '=') : NULL;
+	struct bytes scope;
+	json_t *value;
+
+	if (is == NULL)
+		cli_fail(cli, EXIT_USAGE, text,
+		    "an attribute is client.NAME=JSON, shared.NAME=JSON or server.NAME=JSON");
+	scope = bytes_of(text, (size_t)(dot - text));
+	for (a->scope = ATTRIBUTE_CLIENT; a->scope <= ATTRIBUTE_SERVER; a->scope++)
+		if (bytes_equal_str(scope, attribute_scope_name(a->scope)))
+			break;
+	a->device = bytes_of_str(cli->names[1]);
+	a->name = bytes_of(dot + 1, (size_t)(is - dot - 1));
+	a->value = bytes_of_str(is + 1);
+	value = json_loads(is + 1, JSON_DECODE_ANY, NULL);
+	if (is[1] != '\0' && value == NULL)
+		cli_fail(cli, EXIT_DATA, text, "its value is no JSON (text has quotes: '\"so\"')");
+	json_decref(value);
+	check(cli, &o);
+	return o;
+}
+
+static void
+check_attributes(struct cli *cli)
+{
+	for (size_t i = 0; i < cli->attributes.n; i++)
+		(void)attribute_of(cli, cli->attributes.at[i]);
+}
+
+static void
+set_attributes(struct cli *cli)
+{
+	for (size_t i = 0; i < cli->attributes.n; i++) {
+		struct registry_object o = attribute_of(cli, cli->attributes.at[i]);
+
+		cli_change(cli, cli->attributes.at[i], &o, false, 0);
+	}
 }
 
 /* Says what was done; a secret that was made, once. */
@@ -140,11 +189,13 @@ command_add(struct cli *cli)
 
 	describe(cli, &o.any.device, &tags, &speaks_for, &roles);
 	check(cli, &o);
+	check_attributes(cli);
 	has_secret = secret_from_options(cli, &s, false, !cli->no_credential);
 	if (cli_get_device(cli, cli->names[1], &body, &have))
 		cli_fail(cli, EXIT_REFUSED, cli->names[1],
 		    "it is registered already; `roost device show` tells");
 	cli_change(cli, cli->names[1], &o, true, 0);
+	set_attributes(cli);
 	if (has_secret)
 		add_credential(cli, cli->names[1], &s);
 	else
@@ -177,8 +228,10 @@ command_set(struct cli *cli)
 
 	describe(cli, &o.any.device, &tags, &speaks_for, &roles);
 	check(cli, &o);
+	check_attributes(cli);
 	has_secret = secret_from_options(cli, &s, false, false);
 	cli_change(cli, cli->names[1], &o, false, registry_version(&o));
+	set_attributes(cli);
 	if (has_secret)
 		add_credential(cli, cli->names[1], &s);
 	else

@@ -46,6 +46,13 @@ def test_a_device_and_its_credentials():
         assert (known["profile"], known["tags"], known["roles"]) == ("air", {"floor": "3"}, ["reader"]), known
         done(r, "set", "gh-1", "--clear")
         assert shown(r, "gh-1")["profile"] == "" and shown(r, "gh-1")["tags"] == {}
+        done(r, "set", "gh-1", "--attribute", 'shared.floor=3', "--attribute", 'server.owner={"name":"ann"}')
+        done(r, "set", "gh-1", "--attribute", 'shared.floor="G"', "--attribute", "server.owner=")
+        assert shown(r, "gh-1")["attributes"] == [{"scope": "shared", "name": "floor", "value": "G"}], shown(r, "gh-1")
+        assert r.redis("HKEYS", "roost:registry:attributes:gh-1") == "2:floor"
+        done(r, "set", "gh-1", "--attribute", "floor=3", code=64)
+        done(r, "set", "gh-1", "--attribute", "house.floor=3", code=65)
+        assert "no JSON" in done(r, "set", "gh-1", "--attribute", "shared.floor=G", code=65).stderr
         second = token_of(done(r, "rotate", "gh-1", "--json", "--expires", "90d"))
         assert [c["lookup"] for c in shown(r, "gh-1")["credentials"]] == [devices.lookup_of(second)]
         assert shown(r, "gh-1")["credentials"][0]["expires"]
@@ -168,6 +175,7 @@ def test_import_and_export():
         done(r, "import", path)
         assert "1 as they were" in done(r, "import", path).stderr
         done(r, "add", "app", "--role", "reader", "--token-file", "-", tool="user", input="0123456789abcdef0123456789\n")
+        done(r, "set", "x-1", "--attribute", 'shared.list=[1, "a,b"]', "--attribute", 'server.text="x"')
         first = devices.exported(r)
         assert len(first) == MANY + 2
         Roost.write(back, done(r, "export").stdout)

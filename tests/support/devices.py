@@ -45,7 +45,7 @@ def counts(r):
 
 def in_redis(r):
     """{key: value} of the registry's devices and credentials, as Redis holds them."""
-    script = ("local all = {} for _, k in ipairs(redis.call('KEYS', 'roost:registry:*')) do "
+    script = ("local all = {} for _, k in ipairs(redis.call('KEYS', 'roost:registry:[dc]*')) do "
               "local v = redis.call('TYPE', k).ok == 'hash' and redis.call('HGET', k, 'm') or redis.call('GET', k) "
               "all[#all + 1] = k all[#all + 1] = redis.sha1hex(v or '') end return all")
     words = r.redis("EVAL", script, "0").split("\n")

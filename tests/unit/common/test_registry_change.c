@@ -59,6 +59,7 @@ static const struct {
 	    DEVICE(.id = T("gh-1"), .version = 3, .at = 9, .actor = T("cli"), .created = 4,
 		.profile = T("air"), .tags = T("floor=2\nroom=a b"), .speaks_for = T("gh-*\nx\n*"),
 		.roles = T("reader,app-1.x_y"), .blocked = true) },
+	{ "an actor who clears the screen", false, DEVICE(.id = T("x"), .actor = T("\x1b[2J")) },
 	{ "no id", false, DEVICE(.id = T("")) },
 	{ "an id that is a topic", false, DEVICE(.id = T("a/b")) },
 	{ "no UTF-8", false, DEVICE(.id = T("\xff")) },

@@ -79,13 +79,15 @@ teardown(void)
 
 /* --- --- */
 
+static const char *actor = "test";
+
 static uint64_t
 ask_as(const char *peer, uint64_t number, const struct registry_object *o, bool create,
     uint64_t expected)
 {
 	struct buf body = { 0 };
 	struct msg_change m = {
-		.number = number, .actor = text("test"), .create = create, .expected = expected
+		.number = number, .actor = text(actor), .create = create, .expected = expected
 	};
 	int before = told.count;
 
@@ -205,6 +207,10 @@ START_TEST(test_devices)
 	other = device("a/b", 0);
 	ck_assert_uint_eq(change(&other, true, 0), CHANGE_INVALID);
 	ck_assert_str_eq(told.reason, "the device id contains + # or /");
+	other = device("gh-3", 0);
+	actor = "\x1b[2J";
+	ck_assert_uint_eq(change(&other, true, 0), CHANGE_INVALID);
+	actor = "test";
 }
 END_TEST
 
