@@ -17,7 +17,8 @@
 void
 cli_flush(struct cli *cli)
 {
-	fwrite(cli->out.data, 1, cli->out.len, stdout);
+	if (cli->out.len)
+		fwrite(cli->out.data, 1, cli->out.len, stdout);
 	if (fflush(stdout) != 0 && cli->code == 0)
 		cli->code = EXIT_DEPENDENCY;
 	if (cli->out.len)

@@ -337,6 +337,7 @@ stop(struct worker *w)
 	if (r->store != NULL && r->follower != NULL && w->draining && !r->waits && !r->failed)
 		save(r);
 	answers_free(&r->answers);
+	bus_flush(w->bus);
 	journal_out_free(&r->out);
 	follower_free(&r->follower);
 	redis_fold_free(&r->redis);
