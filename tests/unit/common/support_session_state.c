@@ -49,11 +49,9 @@ on_refused(void *arg, uint64_t token, const struct session_state_refusal *r)
 	struct client *c = arg;
 	struct told_refusal *t = &c->refusals[c->refusal_count++ % TOLD_MAX];
 
-	*t = (struct told_refusal){ .token = token,
-		.err = r->err,
-		.epoch = r->epoch,
-		.n = r->n,
-		.queues = r->queues };
+	*t = (struct told_refusal){
+		.token = token, .err = r->err, .epoch = r->epoch, .n = r->n, .queues = r->queues
+	};
 	copy(t->id, r->id);
 	ck_assert_uint_eq(token, c->done + 1);
 }
