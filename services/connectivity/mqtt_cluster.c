@@ -14,8 +14,6 @@
 #include "mqtt_cluster_impl.h"
 #include "mqtt_copy_impl.h"
 
-#define READY_WAIT_US                                                                              \
-	5000000 /* for what others want, after the start: they may be dead for longer */
 #define ORIGIN_SWEEP_US 600000000ll
 
 static const char prefix[] = "connectivity-";
@@ -184,8 +182,9 @@ on_changed(
 	for (unsigned i = 0; i < k->peers.count; i++) {
 		if (i == k->peers.self)
 			continue;
-		/* One that is dead learns it when it begins: SUBACK does not wait for it. */
-		if (k->peers.peer[i].up)
+		/* One that is dead learns it when it begins, one that cannot load its sessions may be slow: SUBACK
+		 * does not wait for them. */
+		if (k->peers.peer[i].up && mqtt_copy_is_up(k->copy))
 			cluster_push(k, i, &f);
 		else
 			mqtt_peers_push(&k->peers, i, &f, 0);
@@ -212,6 +211,14 @@ tell_one(void *arg, const struct mqtt_node *node, const struct mqtt_group *group
 }
 
 static void
+say_known(struct mqtt_cluster *k, unsigned peer)
+{
+	mqtt_peers_push(&k->peers, peer,
+	    &(struct msg_forward){ .kind = MQTT_PEER_KNOWN, .number = k->peers.peer[peer].life },
+	    0);
+}
+
+static void
 tell_all(struct mqtt_cluster *k, unsigned peer)
 {
 	struct mqtt_router *r = &k->broker->router;
@@ -222,23 +229,29 @@ tell_all(struct mqtt_cluster *k, unsigned peer)
 	mqtt_router_tell_all(r);
 	r->changed = on_changed;
 	r->changed_arg = k;
-	/* What is loaded later is wanted too: until then what its life before wanted holds there. */
-	if (k->peers.open)
-		mqtt_peers_push(
-		    &k->peers, peer, &(struct msg_forward){ .kind = MQTT_PEER_KNOWN }, 0);
+	k->untold |= 1ull << peer;
+	mqtt_copy_mark(k->copy);
 }
 
-/* All sessions are loaded: what comes for them may be taken, and what they want has been said. */
+/* All sessions are loaded, and what they want has been said; so have those been that had been claimed elsewhere. Until then what
+ * our life before wanted holds there. */
+static void
+say_all_known(struct mqtt_cluster *k)
+{
+	if (!k->untold || !mqtt_copy_has_loaded(k->copy) || mqtt_copy_is_marked(k->copy))
+		return;
+	for (unsigned i = 0; i < k->peers.count; i++)
+		if (k->untold >> i & 1)
+			say_known(k, i);
+	k->untold = 0;
+}
+
+/* What comes for our sessions may be taken. */
 static void
 open_up(struct mqtt_cluster *k)
 {
-	if (k->peers.open || !mqtt_copy_is_loaded(k->copy))
-		return;
-	mqtt_peers_open(&k->peers);
-	for (unsigned i = 0; i < k->peers.count; i++)
-		if (i != k->peers.self)
-			mqtt_peers_push(
-			    &k->peers, i, &(struct msg_forward){ .kind = MQTT_PEER_KNOWN }, 0);
+	if (!k->peers.open && mqtt_copy_has_loaded(k->copy))
+		mqtt_peers_open(&k->peers);
 }
 
 static void
@@ -247,6 +260,7 @@ on_begun(void *arg, unsigned peer)
 	struct mqtt_cluster *k = arg;
 
 	log_info("mqtt.peer_begun", LU("worker", peer));
+	k->idle &= ~(1ull << peer);
 	mqtt_interest_doubt(&k->interest, peer);
 	tell_all(k, peer);
 }
@@ -375,6 +389,8 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 		mqtt_interest_set(&k->interest, peer, f->key, 0);
 		return 0;
 	case MQTT_PEER_KNOWN:
+		if (f->number != k->peers.life)
+			return 0;
 		mqtt_interest_settle(&k->interest, peer);
 		log_info("mqtt.peer_known", LU("worker", peer), LU("wanted", k->interest.count));
 		return 0;
@@ -455,20 +471,6 @@ on_written(void *arg, uint64_t number)
 	mqtt_peers_written(&k->peers, number);
 }
 
-static bool
-is_ready(void *arg)
-{
-	const struct mqtt_cluster *k = arg;
-	bool late = loop_now_us(k->w->loop) - k->started_us >= READY_WAIT_US;
-
-	if (mqtt_peers_is_full(&k->peers))
-		return false;
-	for (unsigned i = 0; i < k->peers.count && !late; i++)
-		if (i != k->peers.self && !k->peers.peer[i].known)
-			return false;
-	return true;
-}
-
 static void
 on_forgotten(void *arg, struct bytes client, uint16_t packet_id)
 {
@@ -533,13 +535,14 @@ mqtt_cluster_new(struct worker *w, struct mqtt_broker *broker)
 	k->hooks = (struct mqtt_copy_hooks){
 		.waits_for = waits_for,
 		.written = on_written,
-		.ready = is_ready,
+		.ready = cluster_is_ready,
 		.claimed = cluster_on_claimed,
 		.loaded = cluster_on_loaded,
 		.refused = cluster_on_refused,
 		.forgotten = on_forgotten,
 		.retained = on_retained,
 		.had = on_had,
+		.owns = cluster_on_owns,
 		.taken = on_taken,
 		.arg = k,
 	};
@@ -556,6 +559,9 @@ mqtt_cluster_start(struct mqtt_cluster *k, struct mqtt_copy *copy)
 	if (!k)
 		return 0;
 	k->copy = copy;
+	/* To whoever hears it: its life is not known yet, and its answer makes it so. */
+	k->untold =
+	    ((k->peers.count < 64 ? 1ull << k->peers.count : 0) - 1) & ~(1ull << k->peers.self);
 	if (bus_bind(k->w->bus, k->w->name, &k->in) != 0)
 		return ERR_CONFIG;
 	k->broker->router.changed = on_changed;
@@ -566,7 +572,6 @@ mqtt_cluster_start(struct mqtt_cluster *k, struct mqtt_copy *copy)
 		snprintf(name, sizeof(name), "%s%u", prefix, i);
 		if (bus_connect(k->w->bus, name, &k->links[i]) != 0)
 			return ERR_CONFIG;
-		tell_all(k, i);
 	}
 	return 0;
 }
@@ -605,6 +610,7 @@ mqtt_cluster_turn(struct mqtt_cluster *k)
 
 	if (!k)
 		return;
+	say_all_known(k);
 	open_up(k);
 	now_us = loop_now_us(k->w->loop);
 	next = mqtt_peers_turn(&k->peers, now_us);
@@ -614,7 +620,8 @@ mqtt_cluster_turn(struct mqtt_cluster *k)
 		    k->w->loop, &k->timer, next > now_us ? next - now_us : 0, on_timer, k);
 	}
 	if (k->broker->loading || mqtt_peers_is_full(&k->peers))
-		mqtt_broker_loading(k->broker, !mqtt_copy_is_loaded(k->copy) || !is_ready(k));
+		mqtt_broker_loading(
+		    k->broker, !mqtt_copy_is_loaded(k->copy) || !cluster_is_ready(k));
 }
 
 void
@@ -625,6 +632,7 @@ mqtt_cluster_tick(struct mqtt_cluster *k)
 	if (!k)
 		return;
 	cluster_move_tick(k);
+	cluster_ask_for_missed(k);
 	if (k->broker->now_us - k->swept_us >= ORIGIN_SWEEP_US) {
 		k->swept_us = k->broker->now_us;
 		cluster_origin_expire(k, copy_wall_ms() - k->expiry_ms);

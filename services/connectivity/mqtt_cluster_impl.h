@@ -71,6 +71,10 @@ struct mqtt_cluster {
 	struct loop_timer timer;
 	int64_t timer_at_us;
 	int64_t started_us;
+	int64_t asked_us; /* what those own of whom nothing was heard */
+	uint64_t untold;  /* bits: peers to which KNOWN is to be said */
+	uint64_t idle;	  /* bits: peers that own nothing, of whom nothing was heard */
+	uint64_t missed;  /* bits: peers whose absence was logged */
 	uint32_t turn; /* of shared subscriptions */
 	struct cluster_arrival *arrivals;
 	struct cluster_limbo *limbo;
@@ -128,5 +132,10 @@ void cluster_origin_load(struct mqtt_cluster *k, struct bytes session, struct by
 void cluster_origin_expire(struct mqtt_cluster *k, int64_t before_ms);
 void cluster_origin_tick(struct mqtt_cluster *k);
 void cluster_origin_fini(struct mqtt_cluster *k);
+
+/* mqtt_cluster_ready.c */
+bool cluster_is_ready(void *arg);	/* of hooks, as the next */
+void cluster_on_owns(void *arg, unsigned peer, bool some);
+void cluster_ask_for_missed(struct mqtt_cluster *k);
 
 #endif

@@ -27,7 +27,6 @@ on_up(void *arg, bool lost)
 	k->losing = false;
 	k->down_us = 0;
 	k->progress_us = k->broker->now_us;
-	copy_say_away(k);
 	if (!k->listed)
 		copy_list(k);
 	for (struct copy_client *c = k->first; c; c = next) {
@@ -36,6 +35,8 @@ on_up(void *arg, bool lost)
 			copy_next_request(k, c);
 	}
 	copy_go_on(k);
+	/* Behind that, which says what has to be waited for still. */
+	copy_say_away(k);
 }
 
 static void
@@ -171,7 +172,9 @@ on_end(void *arg, uint64_t token, int err)
 {
 	struct mqtt_copy *k = arg;
 
-	if (token < COPY_LISTS)
+	if (token >= COPY_PEERS && token < COPY_LISTS)
+		copy_on_peer_end(k, (unsigned)(token - COPY_PEERS), err);
+	else if (token < COPY_LISTS)
 		copy_on_list_end(k, (enum copy_list)token, err);
 	else
 		copy_load_is_over(k, (struct copy_client *)(uintptr_t)token, err);
@@ -280,6 +283,54 @@ mqtt_copy_is_loaded(const struct mqtt_copy *k)
 	/* What is there is not known: those who are here go on among themselves. */
 	return !session_state_is_up(k->ss) &&
 	       loop_now_us(k->loop) - k->started_us >= k->options.wait_us;
+}
+
+bool
+mqtt_copy_has_loaded(const struct mqtt_copy *k)
+{
+	return k->listed && k->to_load == 0;
+}
+
+bool
+mqtt_copy_is_up(const struct mqtt_copy *k)
+{
+	return session_state_is_up(k->ss);
+}
+
+void
+mqtt_copy_mark(struct mqtt_copy *k)
+{
+	k->marked = 0;
+	for (struct copy_client *c = k->first; c; c = c->next) {
+		c->marked = c->asked && !c->check;
+		k->marked += c->marked;
+	}
+}
+
+void
+copy_unmark(struct mqtt_copy *k, struct copy_client *c)
+{
+	k->marked -= c->marked;
+	c->marked = false;
+}
+
+bool
+mqtt_copy_is_marked(const struct mqtt_copy *k)
+{
+	return k->marked > 0;
+}
+
+void
+mqtt_copy_ask_owned(struct mqtt_copy *k, unsigned peer, const char *worker)
+{
+	uint64_t bit = 1ull << peer;
+
+	if (k->peers_asked & bit)
+		return;
+	copy_unit_end(k); /* a question ends it */
+	k->peers_own &= ~bit;
+	if (session_state_list(k->ss, SESSION_STATE_OWNED, worker, COPY_PEERS + peer) == 0)
+		k->peers_asked |= bit;
 }
 
 bool

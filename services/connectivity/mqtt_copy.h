@@ -39,6 +39,8 @@ struct mqtt_copy_hooks {
 	void (*retained)(void *arg, struct mqtt_message *m, uint64_t seq);
 	/* A session that is being loaded had this QoS 2 message. */
 	void (*had)(void *arg, struct bytes client, struct bytes origin, int64_t since_ms);
+	/* Whether this worker, which was asked about, has sessions in Redis. */
+	void (*owns)(void *arg, unsigned peer, bool some);
 	/* How far the streams of others were taken. */
 	void (*taken)(void *arg, struct bytes peer, uint64_t life, uint64_t seq);
 	void *arg;
@@ -91,8 +93,16 @@ bool mqtt_copy_has_moved(const struct mqtt_copy *copy, struct bytes client);
 void mqtt_copy_turn(struct mqtt_copy *copy);
 /* About once a second. */
 void mqtt_copy_tick(struct mqtt_copy *copy);
-/* All that this worker's name owned is in memory. */
+/* All that this worker's name owned is in memory; or Redis is away since the start, and that is not waited for any longer. */
 bool mqtt_copy_is_loaded(const struct mqtt_copy *copy);
+/* It is in memory. */
+bool mqtt_copy_has_loaded(const struct mqtt_copy *copy);
+bool mqtt_copy_is_up(const struct mqtt_copy *copy);	/* Redis is there */
+/* Those that are being claimed or loaded now; whether some of them still are. */
+void mqtt_copy_mark(struct mqtt_copy *copy);
+bool mqtt_copy_is_marked(const struct mqtt_copy *copy);
+/* hooks.owns answers, if Redis does. peer: below 64. */
+void mqtt_copy_ask_owned(struct mqtt_copy *copy, unsigned peer, const char *worker);
 /* Nothing waits to be written. */
 bool mqtt_copy_is_idle(const struct mqtt_copy *copy);
 

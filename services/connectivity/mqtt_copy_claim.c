@@ -270,6 +270,8 @@ copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_c
 		claimed_present(k, c, claim);
 	else
 		claimed_new(k, c, claim->epoch);
+	if (!c->asked)
+		copy_unmark(k, c);
 	copy_next_request(k, c);
 	copy_go_on(k);
 }
@@ -294,6 +296,7 @@ copy_load_is_over(struct mqtt_copy *k, struct copy_client *c, int err)
 			claim_failed(k, c, err);
 	}
 	copy_load_free(c);
+	copy_unmark(k, c);
 	copy_next_request(k, c);
 	copy_go_on(k);
 }

@@ -41,6 +41,7 @@ struct copy_client {
 	bool fenced;	   /* a write was refused: somebody else has it */
 	int64_t fenced_us; /* since then */
 	bool fresh;	   /* claimed clean: what is still told is of the session before */
+	bool marked;	   /* it was asked about when mqtt_copy_mark() was called */
 	bool over;	   /* the session ended meanwhile */
 	bool moved;	   /* another worker, or life, had it before */
 	bool has_will;	   /* in Redis */
@@ -77,7 +78,8 @@ enum copy_list {
 	COPY_OWNED,
 	COPY_FORWARDS,
 	COPY_SWEEP,
-	COPY_LISTS
+	COPY_PEERS,	/* and up: what the worker of that number owns */
+	COPY_LISTS = COPY_PEERS + 64
 };
 
 /* A retained message that has no number yet. */
@@ -119,9 +121,12 @@ struct mqtt_copy {
 	bool losing;	/* Redis lost what it had: that was dealt with */
 	bool listed;
 	unsigned lists_left; /* that are asked for */
+	uint64_t peers_asked; /* bits: what these own is asked for ... */
+	uint64_t peers_own;   /* ... and it is something */
 	size_t fresh;	/* clients that are */
 	size_t fenced;	/* clients that are */
 	size_t to_load; /* owned ones that are not loaded */
+	size_t marked;
 	size_t asked;	/* claims and loads under way */
 	struct copy_request *waiting; /* the one that came first; all wait as long */
 	struct copy_request **waiting_end;
@@ -147,6 +152,7 @@ void copy_request_add(struct mqtt_copy *k, struct copy_client *c, const struct m
 void copy_request_told(struct mqtt_copy *k, struct copy_request *r);
 void copy_request_done(struct mqtt_copy *k, struct copy_client *c);	/* its first */
 void copy_drop(struct mqtt_copy *k, struct copy_client *c);	/* unless it is asked about */
+void copy_unmark(struct mqtt_copy *k, struct copy_client *c);	/* it is not asked about any more */
 void copy_unfence(struct mqtt_copy *k, struct copy_client *c);
 void copy_fresh(struct mqtt_copy *k, struct copy_client *c, bool fresh);
 void copy_todo(struct copy_todo *list, struct copy_client *c);
@@ -177,6 +183,7 @@ void copy_write_retained(struct mqtt_copy *k);
 void copy_list(struct mqtt_copy *k);
 void copy_on_item(void *arg, uint64_t token, const struct session_state_item *item);
 void copy_on_list_end(struct mqtt_copy *k, enum copy_list list, int err);
+void copy_on_peer_end(struct mqtt_copy *k, unsigned peer, int err);
 void copy_load_begin(struct copy_client *c, const struct session_state_claim *claim);
 void copy_load_end(struct mqtt_copy *k, struct copy_client *c);	/* into the broker */
 void copy_load_free(struct copy_client *c);

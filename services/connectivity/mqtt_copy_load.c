@@ -260,7 +260,9 @@ add_owned(struct mqtt_copy *k, const struct session_state_item *item)
 	const struct mqtt_session *s = mqtt_store_find(k->broker, item->key);
 	struct copy_client *c = copy_find(k, item->key);
 
-	if (c && (c->epoch || c->asked || c->requests || c->owned))
+	/* One whose client came first is waited for too, until it is loaded. */
+	if (c && (c->owned || c->todo_link || (c->epoch && !c->load) ||
+		     ((c->asked || c->requests) && s)))
 		return;
 	if (s) {
 		/* Its client came first, and wants nothing of it. */
@@ -306,6 +308,8 @@ copy_on_item(void *arg, uint64_t token, const struct session_state_item *item)
 	k->broker->now_us = loop_now_us(k->loop);
 	if (token >= COPY_LISTS)
 		add_to_load(k, (struct copy_client *)(uintptr_t)token, item);
+	else if (token >= COPY_PEERS)
+		k->peers_own |= 1ull << (token - COPY_PEERS);
 	else if (item->kind == SESSION_STATE_WILL)
 		copy_will_add(k, item);
 	else if (item->kind == SESSION_STATE_OWNED)
@@ -329,6 +333,14 @@ copy_list(struct mqtt_copy *k)
 		return;
 	k->lists_left +=
 	    session_state_list(k->ss, SESSION_STATE_FORWARD, k->worker, COPY_FORWARDS) == 0;
+}
+
+void
+copy_on_peer_end(struct mqtt_copy *k, unsigned peer, int err)
+{
+	k->peers_asked &= ~(1ull << peer);
+	if (err == 0)
+		k->options.hooks->owns(k->options.hooks->arg, peer, k->peers_own >> peer & 1);
 }
 
 /* All of them before the first session is claimed, for a claim forgets its will. */

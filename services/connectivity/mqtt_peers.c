@@ -109,8 +109,13 @@ mqtt_peers_fini(struct mqtt_peers *p)
 void
 mqtt_peers_restore(struct mqtt_peers *p, unsigned peer, uint64_t life, uint64_t seq)
 {
-	p->peer[peer].restored_life = life;
-	p->peer[peer].restored = seq;
+	struct mqtt_peer *q = &p->peer[peer];
+
+	q->restored_life = life;
+	q->restored = seq;
+	/* Its acknowledgements may have been heard before this was known; of its items none was taken yet. */
+	if (q->life == life && q->taken < seq)
+		q->taken = q->acked = seq;
 }
 
 void
@@ -186,21 +191,17 @@ static bool
 heard(struct mqtt_peers *p, unsigned peer, uint64_t life)
 {
 	struct mqtt_peer *q = &p->peer[peer];
-	bool first = q->life == 0;
 
 	if (life < q->life || life == 0)
 		return false;
 	if (life == q->life)
 		return true;
 	q->life = life;
-	q->known = false;
 	q->taken = life == q->restored_life ? q->restored : 0;
 	q->acked = q->taken;
 	q->in.head = q->in.tail = 0;
-	if (!first) {
-		send_again(q);
-		p->ops.begun(p->ops.arg, peer);
-	}
+	send_again(q);
+	p->ops.begun(p->ops.arg, peer);
 	return true;
 }
 
@@ -222,7 +223,10 @@ mqtt_peers_on_forward(struct mqtt_peers *p, unsigned peer, const struct msg_forw
 	struct mqtt_peer *q = &p->peer[peer];
 	uint64_t number;
 
-	if (!p->open || !heard(p, peer, f->life))
+	/* What may be lost, and what nothing has to be written of, need not wait. */
+	if (!p->open && f->seq != 0 && f->kind > MQTT_PEER_KNOWN)
+		return;
+	if (!heard(p, peer, f->life))
 		return;
 	if (f->seq == 0) {
 		(void)p->ops.take(p->ops.arg, peer, f);
@@ -238,7 +242,8 @@ mqtt_peers_on_forward(struct mqtt_peers *p, unsigned peer, const struct msg_forw
 	if (f->seq != q->taken + 1)
 		return;
 	q->taken = f->seq;
-	if (f->kind == MQTT_PEER_KNOWN)
+	/* One that was said to our life before comes ahead of what is said to this one. */
+	if (f->kind == MQTT_PEER_KNOWN && f->number == p->life)
 		q->known = true;
 	number = p->ops.take(p->ops.arg, peer, f);
 	wait_for(&q->in, f->seq, number);

@@ -6,7 +6,8 @@
  * (mqtt_peers_restore), so that its next life does not take it twice. An item may be sent aside of that (seq 0): then it is
  * lost if it is lost.
  *
- * A new life of a peer is noticed by its first word: what it wanted is void, and it is told everything anew. */
+ * A life of a peer is noticed by its first word, and told everything then: KNOWN says which life it was said to, for what was
+ * said to the life before may still come first. What a peer wanted holds until its new life has said all that it wants. */
 #ifndef ROOST_MQTT_PEERS_H
 #define ROOST_MQTT_PEERS_H
 
@@ -23,7 +24,7 @@
 enum mqtt_peer_kind {
 	MQTT_PEER_WANTS = 1,	/* key: a filter that has subscribers there; number: members of its group */
 	MQTT_PEER_WANTS_NOT,	/* key: it has none any more */
-	MQTT_PEER_KNOWN,	/* all that was wanted when its life, or ours, began has been said */
+	MQTT_PEER_KNOWN,	/* its sessions are loaded, and all that they want was said to the receiver's life `number` (0: none was heard) */
 	MQTT_PEER_MESSAGE,	/* to its subscribers; key, packet_id: where it is of, at QoS 2 */
 	MQTT_PEER_SHARED,	/* key: to one member of this group */
 	MQTT_PEER_RETAIN,	/* number: of the change; an empty payload removes */
@@ -57,7 +58,7 @@ struct mqtt_peer_waits {
 
 struct mqtt_peer {
 	bool up;			/* the link to it */
-	bool known;			/* KNOWN came from its life */
+	bool known;			/* what it wants, or what its life before wanted, was said to our life */
 	uint64_t life;			/* 0: nothing was heard */
 	struct mqtt_peer_item *head;	/* first that is not acknowledged */
 	struct mqtt_peer_item **end;
@@ -84,7 +85,7 @@ struct mqtt_peers_ops {
 	int (*send)(void *arg, unsigned peer, enum msg_type type, const void *msg);
 	/* The next item, seq 0 too. Returns the number of the write that it waits for; 0: none. */
 	uint64_t (*take)(void *arg, unsigned peer, const struct msg_forward *f);
-	/* A new life of the peer: push what it is to know. */
+	/* A life of the peer, also the first that is heard: push what it is to know. */
 	void (*begun)(void *arg, unsigned peer);
 	void *arg;
 };
@@ -96,7 +97,7 @@ struct mqtt_peers {
 	uint64_t life;
 	uint64_t written;
 	size_t bytes_max;	/* of one peer's items */
-	bool open;		/* items are taken: what was restored is known */
+	bool open;		/* messages are taken: what was restored is known, and sessions are there */
 	struct mqtt_peer peer[MQTT_PEERS_MAX];
 };
 

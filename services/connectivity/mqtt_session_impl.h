@@ -72,6 +72,7 @@ void mqtt_publish_again(struct mqtt_conn *c, const struct mqtt_publish *p);
 /* mqtt_session_received.c: QoS 2 from the client */
 enum mqtt_done mqtt_on_pubrel(struct mqtt_conn *c, const struct mqtt_ack *a);
 /* true: it was taken before, and is answered here. */
+bool mqtt_received_early(struct mqtt_conn *c, const struct mqtt_publish *p);	/* it comes again, and who is to get it is not known yet */
 bool mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p);
 void mqtt_received_add(struct mqtt_conn *c, uint16_t packet_id, unsigned flags, int32_t partition);
 void mqtt_received_committed(struct mqtt_conn *c, uint16_t packet_id);

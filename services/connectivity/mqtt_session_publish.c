@@ -404,6 +404,8 @@ on_known(struct mqtt_conn *c, const struct mqtt_frame *f, const struct mqtt_publ
 {
 	struct mqtt_source *source = c->source;
 
+	if (p->qos == 2 && mqtt_received_early(c, p))
+		return MQTT_LATER;
 	if (p->qos == 2 && mqtt_received_again(c, p))
 		return MQTT_TAKEN;
 	if (take_window(c, p) == MQTT_LATER)
@@ -430,7 +432,11 @@ mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f)
 		mqtt_conn_fail(c, fault.reason, fault.what);
 		return MQTT_TAKEN;
 	}
-	if (!resolve_alias(c, &p) || (p.qos == 2 && mqtt_received_again(c, &p)))
+	if (!resolve_alias(c, &p))
+		return MQTT_TAKEN;
+	if (p.qos == 2 && mqtt_received_early(c, &p))
+		return MQTT_LATER;
+	if (p.qos == 2 && mqtt_received_again(c, &p))
 		return MQTT_TAKEN;
 	if (take_window(c, &p) == MQTT_LATER)
 		return MQTT_LATER;

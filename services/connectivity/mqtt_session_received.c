@@ -14,6 +14,20 @@
 #include "metrics.h"
 
 bool
+mqtt_received_early(struct mqtt_conn *c, const struct mqtt_publish *p)
+{
+	const struct mqtt_id_entry *e;
+
+	if (!c->broker->loading)
+		return false;
+	e = mqtt_ids_find(&c->session->received, p->packet_id);
+	if (!e || !(e->flags & MQTT_RECEIVED_LOADED))
+		return false;
+	mqtt_wait_for_room(c);
+	return true;
+}
+
+bool
 mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct mqtt_ids *received = &c->session->received;

@@ -227,5 +227,72 @@ def test_kill_of_both_workers():
     over(lambda r, s, p: [lambda: kill(r, "connectivity-"), s.drop, p[0].drop], EVERY, 3)
 
 
+def kept_away(r, worker, count):
+    """Sessions of that worker, half of them at QoS 2, whose clients have gone."""
+    left = list(range(count))
+    while left:
+        some = [at(r, worker, "s%d" % n, subscribe=[("t/#", 1 + n % 2)]) for n in left[:20]]
+        up(*some)
+        for c in some:
+            c.drop()
+        del left[:20]
+
+
+def all_came(port, count, sent):
+    """Each session comes back to whichever worker, and gets all there is."""
+    wrong = []
+    for first in range(0, count, 20):
+        some = [Durable(port, "s%d" % n, subscribe=[("t/#", 1 + n % 2)]) for n in range(first, min(first + 20, count))]
+        turn(some, 30 * roost.SLOW, lambda: all(
+            c.up and len({x[1] for x in c.got}) == len(sent) and not c.incoming for c in some))
+        turn(some, 0.1)
+        for c in some:
+            got = collections.Counter(x[1] for x in c.got)
+            twice = [m for m in got if got[m] > 1 and sent[m] == 2 and int(c.client[1:]) % 2]
+            if len(got) != len(sent) or twice or c.lost_session:
+                wrong.append((c.client, len(sent) - len(got), len(twice), c.lost_session))
+            c.drop()
+    assert not wrong, "of %d messages, %d sessions did not get (client, lost, twice, anew): %r" % (
+        len(sent), len(wrong), wrong[:10])
+
+
+def while_loaded(names, count=300, meanwhile=None):
+    """A publisher at worker 1 goes on while the sessions of worker 0, to which nobody listens, are killed and loaded."""
+    with two() as r:
+        kept_away(r, 0, count)
+        p = at(r, 1, "p")
+        up(p)
+        p.pick = None
+        sent = {}
+        kills = [0]
+        begun = roost.time.monotonic()
+        wanted = 3 if os.environ.get("THOROUGH") else 1
+
+        def each():
+            now = roost.time.monotonic()
+            if len(p.waiting) < 5 and now < begun + 2 + 2 * wanted:
+                sent["m%d" % len(sent)] = 1 + len(sent) % 2
+                p.publish("t/x", "m%d" % (len(sent) - 1), 1 + (len(sent) - 1) % 2)
+            if kills[0] < wanted and now > begun + 1 + 2 * kills[0]:
+                kills[0] += 1
+                kill(r, *names)
+                if meanwhile:
+                    meanwhile(r)
+
+        turn([p], 2 + 2 * wanted, None, each)
+        assert turn([p], 60 * roost.SLOW, p.is_done), "%d are not acknowledged" % len(p.out)
+        roost.note("%d messages for %d sessions" % (len(sent), count))
+        all_came(r.port, count, sent)
+
+
+def test_sessions_are_loaded_while_the_other_worker_publishes():
+    while_loaded(["connectivity-0"])
+
+
+def test_sessions_are_loaded_from_a_slow_redis():
+    """Longer than the other worker's start takes: it does not take silence for a worker without sessions."""
+    while_loaded(["connectivity-"], 40, lambda r: r.redis("CLIENT", "PAUSE", "7000", "WRITE"))
+
+
 if __name__ == "__main__":
     roost.main(globals())

@@ -62,9 +62,9 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 {
 	struct worker_of_test *me = arg;
 
-	ck_assert_uint_eq(f->kind, MQTT_PEER_MESSAGE);
-	if (f->seq == 0)
+	if (f->seq == 0 || f->kind <= MQTT_PEER_KNOWN)
 		return 0;
+	ck_assert_uint_eq(f->kind, MQTT_PEER_MESSAGE);
 	/* Of a life that is over nothing comes; of this one nothing comes again, not even after our own death. */
 	ck_assert_uint_ge(f->life, me->now.life[peer]);
 	if (f->life == me->now.life[peer])
@@ -282,7 +282,7 @@ START_TEST(bounded)
 }
 END_TEST
 
-/* It is told everything anew, but not when it is first heard. */
+/* It is told everything when it is heard. */
 START_TEST(a_new_life_is_noticed)
 {
 	memset(w, 0, sizeof(w));
@@ -291,14 +291,68 @@ START_TEST(a_new_life_is_noticed)
 	push(0, 1);
 	turn_all();
 	pass(0, 1, false);
-	ck_assert_uint_eq(w[1].begun[0], 0);
+	ck_assert_uint_eq(w[1].begun[0], 1);
 	die(0);
 	push(0, 1);
 	turn_all();
 	pass(0, 1, false);
-	ck_assert_uint_eq(w[1].begun[0], 1);
+	ck_assert_uint_eq(w[1].begun[0], 2);
 	for (unsigned i = 0; i < WORKERS; i++)
 		mqtt_peers_fini(&w[i].peers);
+}
+END_TEST
+
+/* What was said to the life before may come first. */
+START_TEST(known_is_said_to_a_life)
+{
+	struct msg_forward known = { .kind = MQTT_PEER_KNOWN, .life = 7, .first = 1, .seq = 1 };
+
+	memset(w, 0, sizeof(w));
+	start(0);
+	mqtt_peers_on_forward(&w[0].peers, 1, &known);
+	ck_assert(!w[0].peers.peer[1].known);
+	known.seq = 2;
+	known.number = w[0].life + 1;
+	mqtt_peers_on_forward(&w[0].peers, 1, &known);
+	ck_assert(!w[0].peers.peer[1].known);
+	known.seq = 3;
+	known.number = w[0].life;
+	mqtt_peers_on_forward(&w[0].peers, 1, &known);
+	ck_assert(w[0].peers.peer[1].known);
+	/* Of its next life nothing is known yet, but what this one wanted is. */
+	known = (struct msg_forward){ .kind = MQTT_PEER_WANTS, .life = 8, .first = 1, .seq = 1 };
+	mqtt_peers_on_forward(&w[0].peers, 1, &known);
+	ck_assert_uint_eq(w[0].begun[1], 2);
+	ck_assert(w[0].peers.peer[1].known);
+	mqtt_peers_fini(&w[0].peers);
+}
+END_TEST
+
+/* Before it is open: what others want, but no message; and what it had taken may be learnt last. */
+START_TEST(messages_are_taken_when_it_is_open)
+{
+	struct msg_forward f = { .kind = MQTT_PEER_WANTS, .life = 7, .first = 1, .seq = 1 };
+	struct mqtt_peer *q = &w[0].peers.peer[1];
+
+	memset(w, 0, sizeof(w));
+	start(0);
+	w[0].peers.open = false;
+	mqtt_peers_on_forward(&w[0].peers, 1, &f);
+	ck_assert_uint_eq(q->taken, 1);
+	f.kind = MQTT_PEER_MESSAGE;
+	f.seq = 2;
+	mqtt_peers_on_forward(&w[0].peers, 1, &f);
+	ck_assert_uint_eq(q->taken, 1);
+	mqtt_peers_restore(&w[0].peers, 1, 7, 2);
+	mqtt_peers_open(&w[0].peers);
+	mqtt_peers_on_forward(&w[0].peers, 1, &f);
+	ck_assert_uint_eq(q->taken, 2);
+	ck_assert_uint_eq(q->acked, 2);
+	ck_assert_uint_eq(w[0].now.taken[1], 0);
+	f.number = f.seq = 3;
+	mqtt_peers_on_forward(&w[0].peers, 1, &f);
+	ck_assert_uint_eq(q->taken, 3);
+	mqtt_peers_fini(&w[0].peers);
 }
 END_TEST
 
@@ -308,4 +362,5 @@ no_setup(void)
 }
 
 UNIT_MAIN_IN("mqtt_peers", no_setup, no_setup, in_order_and_once,
-    an_item_is_acknowledged_when_it_is_written, bounded, a_new_life_is_noticed)
+    an_item_is_acknowledged_when_it_is_written, bounded, a_new_life_is_noticed,
+    known_is_said_to_a_life, messages_are_taken_when_it_is_open)
