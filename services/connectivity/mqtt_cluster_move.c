@@ -372,16 +372,17 @@ cluster_limbo_waits_for(const struct mqtt_cluster *k)
 	return least;
 }
 
-/* It is being claimed, or loaded, by us. */
+/* It was being claimed, or loaded, by us. */
 static void
 gone_before(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
 {
 	struct cluster_arrival *a = arrival_of(k, f->key);
 
-	if (!a || a->epoch > f->number)
+	if (a && a->epoch > f->number)
 		return;
-	a->gone_to = (uint8_t)(peer + 1);
-	while (a->waiting) {
+	if (a)
+		a->gone_to = (uint8_t)(peer + 1);
+	while (a && a->waiting) {
 		struct mqtt_peer_item *item = a->waiting;
 
 		a->waiting = item->next;
@@ -408,6 +409,7 @@ cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forw
 	}
 	if (s->moved_to) {
 		s->moved_to = (uint8_t)(peer + 1);
+		gone_before(k, peer, f);
 		return;
 	}
 	mqtt_copy_moved(k->copy, f->key);

@@ -432,9 +432,21 @@ struct trouble {
 	uint32_t publisher_ms; /* changes workers about so often; 0: never */
 	uint32_t subscriber_ms;
 	uint32_t kill_ms;
+	uint32_t lasts_ms; /* all of this; 0: a second */
+	uint32_t redis_us; /* how long Redis takes, one way; 0: as usual */
+	uint32_t pace_us;  /* a publisher has a message to send about so often; 0: all at once */
 	uint32_t still_percent;
 	uint64_t first; /* seed; 0: 1 */
 };
+
+static bool
+due_us(int64_t *at, uint32_t us)
+{
+	if (!us || fake_now_us < *at)
+		return false;
+	*at = fake_now_us + 1 + fake_random(2 * us);
+	return true;
+}
 
 static bool
 due(int64_t *at, uint32_t ms)
@@ -449,7 +461,8 @@ static void
 one_round(const struct trouble *t, uint64_t seed)
 {
 	struct client *p[2], *s[2];
-	int64_t p_at = 0, s_at = 0, kill_at = 0;
+	const uint32_t usual_us = fake_redis_us;
+	int64_t p_at = 0, s_at = 0, kill_at = 0, pace_at = 0;
 
 	begin(t->workers, seed);
 	p[0] = client_new("p0", 0, NULL, 0);
@@ -461,8 +474,13 @@ one_round(const struct trouble *t, uint64_t seed)
 	due(&s_at, t->subscriber_ms);
 	due(&kill_at, t->kill_ms);
 	still_percent = t->still_percent;
-	p[0]->sent = p[1]->sent = 300;
-	for (int64_t until = fake_now_us + FAKE_SECOND; fake_now_us < until; step()) {
+	if (t->redis_us)
+		fake_redis_us = t->redis_us;
+	p[0]->sent = p[1]->sent = t->pace_us ? 0 : 300;
+	for (int64_t until = fake_now_us + (t->lasts_ms ? t->lasts_ms : 1000) * 1000;
+	     fake_now_us < until; step()) {
+		if (due_us(&pace_at, t->pace_us))
+			p[fake_random(2)]->sent++;
 		if (due(&p_at, t->publisher_ms))
 			move(p[fake_random(2)], fake_random(t->workers));
 		if (due(&s_at, t->subscriber_ms))
@@ -475,6 +493,7 @@ one_round(const struct trouble *t, uint64_t seed)
 		}
 	}
 	still_percent = 0;
+	fake_redis_us = usual_us;
 	RUN_UNTIL(60, all_up() && all_acked());
 	run(12 * FAKE_SECOND);
 	ck_assert_uint_eq(acked, published);
@@ -512,6 +531,9 @@ ROUNDS(all_move, 20, .workers = 2, .subscribers = 2, .publisher_ms = 20, .subscr
 /* Of some hundred rounds one has a QoS 2 message twice: seed 7 has. */
 ROUNDS(all_move_between_three, 20, .workers = 3, .subscribers = 2, .publisher_ms = 20,
     .subscriber_ms = 30, .still_percent = 3, .first = 8)
+/* It goes on before it has arrived. */
+ROUNDS(subscribers_hurry, 10, .workers = 2, .subscribers = 1, .subscriber_ms = 10, .lasts_ms = 500,
+    .redis_us = 20000, .pace_us = 600, .still_percent = 1, .first = 9)
 ROUNDS(workers_die, 30, .workers = 2, .subscribers = 1, .kill_ms = 200, .still_percent = 1)
 
 int
@@ -519,7 +541,7 @@ main(void)
 {
 	const char *only = getenv("ONLY");
 	const TTest *const tests[] = { nothing_happens, publishers_move, subscribers_move, all_move,
-		all_move_between_three, workers_die };
+		all_move_between_three, workers_die, subscribers_hurry };
 
 	if (only)
 		return unit_run("mqtt_cluster", NULL, NULL, &tests[atoi(only)], 1);
