@@ -43,6 +43,10 @@ struct ingest_message {
 	const struct ingest_origin *origin; /* of device, topic and client, or NULL */
 };
 
+/* Whose token it is stands in its two highest bits. */
+#define INGEST_OWNER_SHIFT 62
+enum ingest_owner { INGEST_OF_MQTT, INGEST_OF_HTTP, INGEST_OF_COAP, INGEST_OF_ATTRIBUTES };
+
 /* verdict: VERDICT_ACCEPTED or VERDICT_COPY (durable), or a refusal with its retry time. token: as offered.
  * record: the refused record as it was batched, for ingest_reoffer(); borrowed, NULL unless refused. */
 typedef void (*ingest_answer_fn)(

@@ -77,6 +77,8 @@ listener_new(struct worker *w, const struct listener_protocol *protocol,
 		struct address address;
 		const char *why;
 
+		if (doors->doors[i].protocol != protocol->serves)
+			continue;
 		l->sockets[l->socket_count++] = (struct socket){
 			.door = &doors->doors[i],
 			.fd = wl->fd,
@@ -276,10 +278,14 @@ read_behind_kept(struct listener *l, struct conn *c)
 	if (own < missing)
 		return n;
 	give_kept(l, c);
-	if (c->in)
-		keep(l, c, bytes_of(to, (size_t)n - own));
-	else
+	if (!c->in) {
 		keep(l, c, give(l, c, bytes_of(to, (size_t)n - own)));
+		return n;
+	}
+	keep(l, c, bytes_of(to, (size_t)n - own));
+	/* Of a protocol that does not know beforehand what it needs, this may be all of it. */
+	if (c->closing == CONN_OPEN && !c->waits && c->need == 0)
+		give_kept(l, c);
 	return n;
 }
 
@@ -592,8 +598,8 @@ watch_all(struct listener *l)
 {
 	bool reading = l->kept_paused <= LISTENER_INPUT_MAX / 2;
 
-	metric_set(M_MQTT_INPUT_BYTES, l->kept);
-	metric_set(M_MQTT_OUTPUT_BYTES, l->set->unsent);
+	metric_set(l->protocol.metrics.input_bytes, l->kept);
+	metric_set(l->protocol.metrics.output_bytes, l->set->unsent);
 	if (reading == l->reading)
 		return;
 	l->reading = reading;

@@ -7,6 +7,7 @@
 #define ROOST_LISTENER_H
 
 #include "conn.h"
+#include "metrics.h"
 #include "transport.h"
 #include "worker.h"
 
@@ -19,8 +20,16 @@
 
 struct listener;
 
+/* Whose gauges and counters these are. */
+struct listener_metrics {
+	enum metric_id over_limit, over_address_limit, input_bytes, output_bytes;
+};
+
 /* What a protocol does. Connections begin with struct conn; fd, events, timer are the listener's. */
 struct listener_protocol {
+	enum transport_protocol serves;		/* behind which doors */
+	struct listener_metrics metrics;
+	const char *per_address_setting;	/* its name in what is logged */
 	size_t connections_max;
 	uint32_t connections_per_address;	/* 0: no limit */
 	struct conn *(*open)(void *arg, bool loopback);
@@ -37,7 +46,7 @@ struct listener_protocol {
 	void *arg;
 };
 
-/* Serves the worker's listening sockets; how each speaks stands in doors, which stays the caller's. set: that of the
+/* Serves those of the worker's listening sockets that are for this protocol; how each speaks stands in doors, which stays the caller's. set: that of the
  * protocol's connections. */
 struct listener *listener_new(struct worker *w, const struct listener_protocol *protocol,
     const struct transport_doors *doors, struct conn_set *set);

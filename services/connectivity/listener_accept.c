@@ -51,7 +51,7 @@ is_welcome(const struct listener *l, const struct socket *s, const struct peer *
 	char text[PEER_TEXT_MAX];
 
 	if (l->conn_count >= l->protocol.connections_max) {
-		metric_add(M_MQTT_OVER_LIMIT, 1);
+		metric_add(l->protocol.metrics.over_limit, 1);
 		return false;
 	}
 	if (!transport_admits(l->doors, s->door, peer)) {
@@ -71,9 +71,10 @@ listener_count_address(struct listener *l, struct conn *c)
 	c->counted = per_address_take(&l->per_address, &c->peer);
 	if (c->counted)
 		return true;
-	metric_add(M_MQTT_OVER_ADDRESS_LIMIT, 1);
+	metric_add(l->protocol.metrics.over_address_limit, 1);
 	log_warn("listener.address_limit", LS("peer", peer_text(&c->peer, text)),
-	    LS("why", "mqtt.connections_per_address are open"));
+	    LS("why", "as many are open as this setting allows"),
+	    LS("setting", l->protocol.per_address_setting));
 	return false;
 }
 

@@ -261,6 +261,10 @@ connectivity_start(struct worker *w)
 	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
 	const struct listener_protocol mqtt = {
+		.serves = TRANSPORT_MQTT,
+		.metrics = { M_MQTT_OVER_LIMIT, M_MQTT_OVER_ADDRESS_LIMIT, M_MQTT_INPUT_BYTES,
+		    M_MQTT_OUTPUT_BYTES },
+		.per_address_setting = "mqtt.connections_per_address",
 		.connections_max = (size_t)settings_int(w->settings, SET_MQTT_CONNECTIONS_MAX),
 		.connections_per_address =
 		    (uint32_t)settings_int(w->settings, SET_MQTT_CONNECTIONS_PER_ADDRESS),

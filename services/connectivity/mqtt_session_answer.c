@@ -28,9 +28,9 @@
 #define RING_KEEP 16	 /* a ring of this size stays though nothing waits */
 #define REASON_ROOM 1100 /* an acknowledgement with a reason string is at most this long */
 #define REOFFER_MIN_US 10000
-/* token: slot 20 bits, generation 27, seq 17: more than one connection can have in its ring. A slot's generation comes again
- * only after more connections than a token can outlive. */
-#define GENERATION_BITS 27
+/* token: slot 20 bits, generation 25, seq 17: more than one connection can have in its ring. A slot's generation comes again
+ * only after more connections than a token can outlive. The two bits above are those of its owner (ingest.h). */
+#define GENERATION_BITS 25
 #define SEQ_BITS 17
 #define GENERATION_MASK ((1u << GENERATION_BITS) - 1)
 #define SEQ_MASK ((1u << SEQ_BITS) - 1)

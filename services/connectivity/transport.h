@@ -12,7 +12,11 @@
 #include "websocket.h"
 #include "worker.h"
 
+/* What is spoken behind a door. */
+enum transport_protocol { TRANSPORT_MQTT, TRANSPORT_HTTP };
+
 struct transport_door {
+	enum transport_protocol protocol;
 	enum proxy_accept proxy;
 	struct websockets *websockets;	/* NULL: plain */
 };

@@ -23,6 +23,7 @@ struct caller { /* a connection of the protocol */
 	size_t got;
 	size_t taken;
 	bool quiet; /* takes everything */
+	bool whole; /* takes nothing before the last byte, '!', and does not know when that comes */
 };
 
 static struct {
@@ -64,6 +65,10 @@ on_input(struct conn *c, struct bytes in, size_t *ret_need)
 	struct caller *p = (struct caller *)(void *)c;
 
 	*ret_need = 0;
+	if (p->whole) {
+		p->taken = in.data[in.len - 1] == '!' ? in.len : 0;
+		return p->taken;
+	}
 	p->got += in.len;
 	if (p->got == in.len && !p->quiet) {
 		struct buf *out = conn_out(c);
@@ -109,6 +114,8 @@ static void
 setup(void)
 {
 	const struct listener_protocol protocol = {
+		.metrics = { M_MQTT_OVER_LIMIT, M_MQTT_OVER_ADDRESS_LIMIT, M_MQTT_INPUT_BYTES,
+		    M_MQTT_OUTPUT_BYTES },
 		.connections_max = 5000,
 		.open = on_open,
 		.input = on_input,
@@ -238,5 +245,46 @@ START_TEST(those_held_back_do_not_stop_the_others)
 }
 END_TEST
 
+/* A protocol that learns only from the bytes where its message ends gets each as it comes, however much is kept. */
+START_TEST(who_knows_no_length_is_shown_all_there_is)
+{
+	static char text[60000];
+	int fd = dial();
+	struct caller *p = x.last;
+
+	p->whole = true;
+	memset(text, 'a', sizeof(text));
+	text[sizeof(text) - 1] = '!';
+	for (size_t at = 0; at < sizeof(text);) {
+		size_t n = at < 5000 ? 5000 : sizeof(text) - at;
+		ssize_t sent = send(fd, text + at, n, MSG_NOSIGNAL);
+
+		if (sent > 0)
+			at += (size_t)sent;
+		ck_assert_uint_eq(p->taken, 0);
+		turn();
+	}
+	for (int i = 0; i < TURNS_MAX && p->taken == 0; i++)
+		turn();
+	ck_assert_uint_eq(p->taken, sizeof(text));
+	ck_assert_ptr_null(p->io.in);
+	close(fd);
+}
+END_TEST
+
+/* Behind another door another protocol is spoken. */
+START_TEST(serves_its_own_doors_only)
+{
+	const struct listener_protocol other = { .serves = TRANSPORT_HTTP, .connections_max = 1 };
+	struct listener *l = listener_new(&x.w, &other, &x.doors, &x.set);
+	int fd = dial();
+
+	ck_assert(listener_is_empty(l));
+	listener_free(&l);
+	close(fd);
+}
+END_TEST
+
 UNIT_MAIN_IN("listener", setup, teardown, goes_on_when_output_is_read_last,
-    those_held_back_do_not_stop_the_others)
+    those_held_back_do_not_stop_the_others, who_knows_no_length_is_shown_all_there_is,
+    serves_its_own_doors_only)
