@@ -19,6 +19,7 @@
 struct connectivity {
 	struct loop *loop;
 	struct ingest *ingest;
+	struct auth *auth;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
 	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
@@ -101,6 +102,32 @@ claim(void *arg, const struct mqtt_claim *what, uint64_t token)
 	struct connectivity *s = arg;
 
 	return mqtt_copy_claim(s->copy, what, token);
+}
+
+static enum auth_verdict
+identify(void *arg, const struct auth_request *q, auth_done_fn done, struct mqtt_conn *c,
+    struct auth_answer *ret)
+{
+	struct connectivity *s = arg;
+
+	return auth_check(s->auth, q, done, c, ret);
+}
+
+static void
+unidentify(void *arg, const struct mqtt_conn *c)
+{
+	struct connectivity *s = arg;
+
+	auth_forget(s->auth, c);
+}
+
+static void
+on_regranted(void *arg)
+{
+	struct connectivity *s = arg;
+
+	mqtt_now(s, loop_now_us(s->loop));
+	mqtt_broker_regranted(&s->mqtt);
 }
 
 static uint64_t
@@ -216,7 +243,6 @@ mqtt_config_of(const struct settings *st)
 		.shared_wait_us = settings_ms(st, SET_MQTT_REDIS_WAIT) * 1000,
 	};
 
-	auth_init(&c.auth, st);
 	if (getrandom(&c.id_seed, sizeof(c.id_seed), 0) != sizeof(c.id_seed))
 		c.id_seed = (uint64_t)clock_wall_us();
 	return c;
@@ -257,6 +283,8 @@ connectivity_start(struct worker *w)
 		.partition = partition,
 		.change = change,
 		.claim = claim,
+		.identify = identify,
+		.unidentify = unidentify,
 		.arg = s,
 	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
@@ -281,7 +309,9 @@ connectivity_start(struct worker *w)
 
 	w->state = s;
 	s->loop = w->loop;
+	s->auth = auth_new(w->settings);
 	mqtt_broker_init(&s->mqtt, &config, &ops);
+	auth_listen(s->auth, on_regranted, s);
 	mqtt_now(s, loop_now_us(w->loop));
 	s->cluster = mqtt_cluster_new(w, &s->mqtt);
 	if (s->cluster) {
@@ -313,6 +343,7 @@ connectivity_stop(struct worker *w)
 	listener_free(&s->mqtt_listener);
 	transport_doors_fini(&s->doors);
 	ingest_free(&s->ingest);
+	auth_free(&s->auth);
 	free(s);
 	w->state = NULL;
 }

@@ -108,6 +108,27 @@ mqtt_broker_tick(struct mqtt_broker *b)
 }
 
 void
+mqtt_broker_regranted(struct mqtt_broker *b)
+{
+	for (size_t i = 0; i < b->slot_count; i++) {
+		struct mqtt_conn *c = b->slots[i];
+
+		/* One that is not UP yet is looked at when it would be. */
+		if (!c || c->state != MQTT_UP)
+			continue;
+		if (c->grant->cut) {
+			log_info("mqtt.cut", LB("client", mqtt_session_id(c->session)),
+			    LB("identity", c->grant->identity));
+			metric_add(M_MQTT_CUT, 1);
+			mqtt_conn_bye(c, MQTT_NOT_AUTHORIZED);
+			mqtt_conn_end(c, MQTT_END_ABRUPT);
+		} else if (c->grant->changed) {
+			mqtt_source_forget(&c->source);
+		}
+	}
+}
+
+void
 mqtt_broker_drain(struct mqtt_broker *b)
 {
 	b->draining = true;

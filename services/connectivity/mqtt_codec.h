@@ -64,6 +64,7 @@ enum mqtt_reason {
 	MQTT_BAD_PAYLOAD = 0x99,
 	MQTT_NO_QOS = 0x9b,
 	MQTT_NO_SHARED = 0x9e,
+	MQTT_CONNECTION_RATE = 0x9f,
 };
 
 struct mqtt_fault {

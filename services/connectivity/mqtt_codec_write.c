@@ -93,6 +93,7 @@ return_code(uint8_t reason)
 	case MQTT_SERVER_UNAVAILABLE:
 	case MQTT_SERVER_BUSY:
 	case MQTT_QUOTA_EXCEEDED:
+	case MQTT_CONNECTION_RATE:
 		return 3;
 	case MQTT_BAD_CREDENTIALS:
 		return 4;

@@ -1,7 +1,7 @@
 /* mqtt_session.c - the life of one connection: packets in, deadline, end
  *
  *	state		CONNECT		other packet	deadline	socket gone
- *	AWAIT_CONNECT	-> UP (or ENDED, or paused until it is known whose session it is)	fail	-> ENDED	-> freed
+ *	AWAIT_CONNECT	-> UP (or ENDED, or paused until it is known who it is and whose session)	fail	-> ENDED	-> freed
  *	UP		fail		its handler	keep-alive, held -> ENDED if silent	-> ENDED, freed
  *	ENDED		ignored		ignored		ignored		-> freed
  */
@@ -30,10 +30,23 @@ mqtt_session_id(const struct mqtt_session *s)
 	return bytes_of(s->id, s->id_len);
 }
 
+/* What it calls itself. */
+static struct bytes
+own_name(const struct mqtt_conn *c)
+{
+	return c->username ? bytes_of_str(c->username) : mqtt_session_id(c->session);
+}
+
 struct bytes
 mqtt_conn_identity(const struct mqtt_conn *c)
 {
-	return c->username ? bytes_of_str(c->username) : mqtt_session_id(c->session);
+	return auth_identity(c->grant, own_name(c));
+}
+
+struct bytes
+mqtt_conn_device(const struct mqtt_conn *c)
+{
+	return auth_device(c->grant, own_name(c));
 }
 
 static void
@@ -126,6 +139,9 @@ mqtt_conn_end(struct mqtt_conn *c, enum mqtt_end how)
 	mqtt_pending_clear(c);
 	mqtt_parked_free(c);
 	leave_room_list(c);
+	if (c->checking)
+		c->broker->ops.unidentify(c->broker->ops.arg, c);
+	c->checking = false;
 	c->io.deadline_us = 0;
 	if (c->session)
 		part(c, how);
@@ -360,6 +376,11 @@ mqtt_conn_on_deadline(struct mqtt_conn *c)
 
 	if (c->state == MQTT_ENDED)
 		return;
+	if (c->checking) {
+		/* It has said what it had to; auth has deadlines of its own. */
+		conn_deadline(&c->io, b->now_us + b->config.connect_timeout_us);
+		return;
+	}
 	if (c->state == MQTT_AWAIT_CONNECT) {
 		char peer[PEER_TEXT_MAX];
 
@@ -407,6 +428,7 @@ mqtt_conn_free(struct mqtt_conn **p_c)
 		free(c->aliases);
 	}
 	mqtt_alias_out_free(&c->alias_out);
+	auth_grant_unref(&c->grant);
 	free(c->username);
 	free(c->source);
 	conn_fini(&c->io);

@@ -49,9 +49,10 @@ enum mqtt_pause {
 	MQTT_PAUSED_DRAIN = 8,	/* the worker is stopping */
 	MQTT_PAUSED_SHARED = 16,	/* the sessions' shared copy is asked or written */
 	MQTT_PAUSED_AWAY = 32,	/* that copy is away, and what came needs it */
+	MQTT_PAUSED_AUTH = 64,	/* it is being found out who it is */
 };
 /* In these keep-alive is suspended: it is not the client that is silent. */
-#define MQTT_PAUSED_BY_US 63u
+#define MQTT_PAUSED_BY_US 127u
 
 enum mqtt_conn_state { MQTT_AWAIT_CONNECT, MQTT_UP, MQTT_ENDED };
 
@@ -96,6 +97,7 @@ struct mqtt_will {
 	size_t *total;			/* what its bytes are counted in; NULL: nothing */
 	uint32_t delay_s;
 	bool retain;
+	struct auth_grant *grant;	/* of its client; NULL: it comes from the copy, and any_device is what is known */
 	bool any_device;
 };
 
@@ -110,7 +112,8 @@ struct mqtt_conn {
 	struct mqtt_source *source;	/* what it published to; NULL: no reading yet */
 	char **aliases;			/* the client's: config.aliases_max, or NULL */
 	struct mqtt_alias_out *alias_out;	/* ours; NULL: the client takes none */
-	char *username;
+	struct auth_grant *grant;	/* set once it is known who it is */
+	char *username;			/* as it gave it; NULL: none, or it was a secret */
 	struct mqtt_conn *room_next;	/* those paused for room */
 	struct mqtt_conn **room_link;	/* what points to this one among them; NULL: not paused for room */
 	int64_t last_in_us;
@@ -130,7 +133,7 @@ struct mqtt_conn {
 	uint8_t version;		/* enum mqtt_version; 0 before CONNECT */
 	bool loopback;
 	bool problem_info;
-	bool any_device;
+	bool checking;			/* auth is asked who it is */
 	bool awaits_release;		/* what is held waits for PUBRELs, which may come from this client */
 	bool replaying;			/* of `parked` */
 	bool greeting;			/* UP, but its CONNACK waits until its will is written: nothing else is sent */
@@ -226,7 +229,6 @@ struct mqtt_config {
 	uint16_t keep_alive_max_s;	/* 0: as the client wants */
 	const char *response_information;	/* "": none */
 	int64_t sys_interval_us;	/* 0: no $SYS topics */
-	struct auth auth;
 	uint64_t id_seed;		/* makes assigned client ids unique */
 	int64_t shared_wait_us;		/* what needs the sessions' shared copy waits so long for it, then 5.0 is told */
 };
@@ -262,6 +264,10 @@ struct mqtt_ops {
 	void (*direct)(void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
 	/* Of a session that arrives, or a QoS 2 message whose origin is known. False: the session has had it. */
 	bool (*is_new)(void *arg, const struct mqtt_session *s, uint64_t route);
+	/* As auth_check() and auth_forget(). NULL: who is on this machine may be anyone, nobody else. */
+	enum auth_verdict (*identify)(void *arg, const struct auth_request *q, auth_done_fn done, struct mqtt_conn *c,
+	    struct auth_answer *ret);
+	void (*unidentify)(void *arg, const struct mqtt_conn *c);
 	/* May this identity (of whoever published or subscribes) still do that? NULL: everything. */
 	bool (*may)(void *arg, struct bytes identity, enum mqtt_right right, struct bytes topic);
 	void *arg;
@@ -364,6 +370,8 @@ void mqtt_conn_on_sent(struct mqtt_conn *c);
 bool mqtt_broker_turn(struct mqtt_broker *b);
 /* About once a second: sessions and retained messages that expire, wills that are due, gauges. */
 void mqtt_broker_tick(struct mqtt_broker *b);
+/* Grants were cut or changed: auth_listen_fn. */
+void mqtt_broker_regranted(struct mqtt_broker *b);
 /* Takes no more input; what was taken is still answered. */
 void mqtt_broker_drain(struct mqtt_broker *b);
 /* Says why (5.0) and closes every connection. */

@@ -174,16 +174,16 @@ take_expiry(struct mqtt_broker *b, struct mqtt_session *s, const struct mqtt_con
 }
 
 static void
-take_who(struct mqtt_conn *c, const struct mqtt_connect *q, const struct auth_grant *grant)
+take_who(struct mqtt_conn *c, const struct mqtt_connect *q)
 {
 	uint32_t aliases =
 	    mqtt_has(&q->props, MQTT_PROP_ALIAS_MAXIMUM) ? q->props.alias_maximum : 0;
 	uint16_t most = c->broker->config.aliases_max;
 
-	c->will = mqtt_will_new(c->broker, q, grant);
-	c->any_device = grant->any_device;
-	if (q->username.len)
+	/* Without a password it may be a token, which goes no further. */
+	if (q->username.len && (q->has_password || !c->grant->kind))
 		c->username = xstrndup((const char *)q->username.data, q->username.len);
+	c->will = mqtt_will_new(c, q);
 	if (aliases)
 		c->alias_out = mqtt_alias_out_new(aliases < most ? (uint16_t)aliases : most);
 }
@@ -236,8 +236,7 @@ mqtt_greet_overdue(struct mqtt_conn *c, const struct mqtt_write_packet *connack)
 }
 
 static void
-accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
-    const struct auth_grant *grant)
+accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id)
 {
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_connack ack = {
@@ -258,7 +257,7 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id,
 	c->state = MQTT_UP;
 	if (++b->connected_count > b->connected_max)
 		b->connected_max = b->connected_count;
-	take_who(c, q, grant);
+	take_who(c, q);
 	mqtt_conn_arm(c);
 	put_response_information(b, q, id, &b->scratch);
 	ack.response_information = buf_bytes(&b->scratch);
@@ -299,13 +298,100 @@ claim(struct mqtt_conn *c, const struct mqtt_connect *q)
 	return MQTT_LATER;
 }
 
+/* --- who is it --- */
+
+#define WHY_MAX 160
+
+static void
+on_verdict(struct mqtt_conn *c, enum auth_verdict verdict, const struct auth_answer *answer)
+{
+	static const uint8_t reasons[] = {
+		[AUTH_BAD_CREDENTIALS] = MQTT_BAD_CREDENTIALS,
+		[AUTH_NOT_AUTHORIZED] = MQTT_NOT_AUTHORIZED,
+		[AUTH_UNAVAILABLE] = MQTT_SERVER_UNAVAILABLE,
+		[AUTH_BUSY] = MQTT_CONNECTION_RATE,
+	};
+	char why[WHY_MAX];
+
+	if (verdict == AUTH_GRANTED) {
+		c->grant = answer->grant;
+		return;
+	}
+	snprintf(why, sizeof(why), "%s", answer->why);
+	if (verdict == AUTH_BUSY)
+		snprintf(
+		    why, sizeof(why), "%s: retry in %" PRIu32 " ms", answer->why, answer->retry_ms);
+	refuse(c, reasons[verdict], why);
+}
+
+static void
+on_checked(void *arg, enum auth_verdict verdict, const struct auth_answer *answer)
+{
+	struct mqtt_conn *c = arg;
+
+	c->checking = false;
+	on_verdict(c, verdict, answer);
+	/* CONNECT is looked at again. */
+	conn_resume(&c->io, MQTT_PAUSED_AUTH);
+}
+
+static enum auth_verdict
+ask(struct mqtt_conn *c, const struct auth_request *q, struct auth_answer *ret)
+{
+	const struct mqtt_ops *ops = &c->broker->ops;
+
+	if (ops->identify)
+		return ops->identify(ops->arg, q, on_checked, c, ret);
+	*ret = (struct auth_answer){ .why = "only who is on this machine is let in" };
+	if (q->loopback)
+		ret->grant = auth_anyone();
+	return q->loopback ? AUTH_GRANTED : AUTH_NOT_AUTHORIZED;
+}
+
+static enum mqtt_done
+identify(struct mqtt_conn *c, const struct mqtt_connect *q)
+{
+	const struct auth_request request = {
+		.protocol = AUTH_MQTT,
+		.peer = &c->io.peer,
+		.loopback = c->loopback,
+		.client_id = q->client_id,
+		.username = q->username,
+		.password = q->password,
+	};
+	struct auth_answer answer;
+	enum auth_verdict verdict = ask(c, &request, &answer);
+
+	if (verdict == AUTH_PENDING) {
+		c->checking = true;
+		conn_pause(&c->io, MQTT_PAUSED_AUTH);
+		return MQTT_LATER;
+	}
+	on_verdict(c, verdict, &answer);
+	return MQTT_TAKEN;
+}
+
+/* Its session may have been waited for since it was let in. */
+static bool
+is_still_allowed(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id)
+{
+	const char *why = NULL;
+
+	if (c->grant->cut)
+		why = "what let this client in is not valid any more";
+	else if (q->has_will && c->grant->kind)
+		why = mqtt_will_fault(q->will_topic, c->grant, q->username.len ? q->username : id);
+	if (why)
+		refuse(c, MQTT_NOT_AUTHORIZED, why);
+	return !why;
+}
+
 enum mqtt_done
 mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 {
 	struct mqtt_connect q = { .version = 0 };
 	struct mqtt_fault fault;
-	struct auth_request request;
-	struct auth_grant grant;
+	struct bytes id;
 	char assigned[ASSIGNED_ID_MAX];
 	const char *why;
 	uint8_t reason;
@@ -325,20 +411,16 @@ mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 		refuse(c, reason, why);
 		return MQTT_TAKEN;
 	}
-	request = (struct auth_request){
-		.loopback = c->loopback, .client_id = q.client_id, .username = q.username
-	};
-	if (request.client_id.len == 0)
-		request.client_id = assign_id(c->broker, assigned);
-	if (auth_check(&c->broker->config.auth, &request, &grant, &why) != 0) {
-		refuse(c, MQTT_NOT_AUTHORIZED, why);
+	id = q.client_id.len ? q.client_id : assign_id(c->broker, assigned);
+	if (!c->grant && identify(c, &q) == MQTT_LATER)
+		return MQTT_LATER;
+	if (c->state == MQTT_ENDED || !is_still_allowed(c, &q, id))
 		return MQTT_TAKEN;
-	}
 	if (claim(c, &q) == MQTT_LATER)
 		return MQTT_LATER;
 	if (c->claim_reason != MQTT_SUCCESS)
 		refuse(c, c->claim_reason, "the sessions of all workers cannot be reached");
 	else
-		accept(c, &q, request.client_id, &grant);
+		accept(c, &q, id);
 	return MQTT_TAKEN;
 }

@@ -25,6 +25,7 @@ void mqtt_conn_arm(struct mqtt_conn *c);	/* the deadline, from keep-alive and he
 bool mqtt_is_v5(const struct mqtt_conn *c);
 struct bytes mqtt_session_id(const struct mqtt_session *s);
 struct bytes mqtt_conn_identity(const struct mqtt_conn *c);	/* who it is */
+struct bytes mqtt_conn_device(const struct mqtt_conn *c);	/* which device it is; empty: none */
 
 /* mqtt_session_connect.c */
 enum mqtt_done mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f);
@@ -176,7 +177,8 @@ void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack
 void mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d);	/* when it may be */
 
 /* mqtt_session_will.c */
-struct mqtt_will *mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant);
+struct mqtt_will *mqtt_will_new(struct mqtt_conn *c, const struct mqtt_connect *q);	/* NULL: it has none */
+const char *mqtt_will_fault(struct bytes topic, const struct auth_grant *grant, struct bytes own);	/* NULL: it may be published now */
 void mqtt_will_free(struct mqtt_will **will);
 /* Takes *will over. from: for no_local, may be NULL. */
 void mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const struct mqtt_session *from);

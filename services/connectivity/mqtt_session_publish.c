@@ -372,14 +372,9 @@ static enum mqtt_done
 on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct dialect_target target;
-	struct auth_grant grant;
-	int err;
+	struct bytes me = mqtt_conn_device(c);
+	int err = dialect_match(p->topic, me, &target);
 
-	grant = (struct auth_grant){
-		.identity = mqtt_conn_identity(c),
-		.any_device = c->any_device,
-	};
-	err = dialect_match(p->topic, grant.identity, &target);
 	if (err == ERR_NOT_FOUND && too_deep(p->topic))
 		refuse(c, p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
 	else if (err == ERR_NOT_FOUND)
@@ -387,12 +382,11 @@ on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 	else if (err)
 		refuse(
 		    c, p, err == ERR_REFUSED ? MQTT_NOT_AUTHORIZED : MQTT_BAD_TOPIC, target.reason);
-	else if (target.names_device && !auth_speaks_for(&grant, target.device))
+	else if (target.names_device && !auth_speaks_for(c->grant, me, target.device))
 		refuse(c, p, MQTT_NOT_AUTHORIZED,
 		    "this client may not publish readings of that device");
 	else {
-		mqtt_source_learn(
-		    &c->source, p->topic, grant.identity, mqtt_session_id(c->session));
+		mqtt_source_learn(&c->source, p->topic, me, mqtt_session_id(c->session));
 		return on_reading(c, p, &target, NULL);
 	}
 	return MQTT_TAKEN;

@@ -12,9 +12,23 @@
 
 #define OWED_WILLS_MAX 4096
 
-struct mqtt_will *
-mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct auth_grant *grant)
+const char *
+mqtt_will_fault(struct bytes topic, const struct auth_grant *grant, struct bytes own)
 {
+	struct dialect_target target;
+	int err = dialect_match(topic, auth_device(grant, own), &target);
+
+	if (err == ERR_REFUSED)
+		return target.reason;
+	if (err == 0 && target.names_device && !auth_speaks_for(grant, own, target.device))
+		return "this client may not publish readings of the device in its will";
+	return NULL;
+}
+
+struct mqtt_will *
+mqtt_will_new(struct mqtt_conn *c, const struct mqtt_connect *q)
+{
+	struct mqtt_broker *b = c->broker;
 	struct mqtt_will *will;
 	struct mqtt_message m;
 
@@ -24,13 +38,14 @@ mqtt_will_new(struct mqtt_broker *b, const struct mqtt_connect *q, const struct 
 		.topic = q->will_topic,
 		.payload = q->will_payload,
 		.props = mqtt_props_forward(&q->will_props, &b->props),
-		.source = grant->identity,
+		.source = mqtt_conn_identity(c),
 		.qos = (uint8_t)q->will_qos,
 		.has_expiry = mqtt_has(&q->will_props, MQTT_PROP_MESSAGE_EXPIRY),
 	};
 	will = xcalloc(1, sizeof(*will));
 	will->retain = q->will_retain;
-	will->any_device = grant->any_device;
+	will->grant = auth_grant_ref(c->grant);
+	will->any_device = c->grant->any_device;
 	will->delay_s =
 	    mqtt_has(&q->will_props, MQTT_PROP_WILL_DELAY) ? q->will_props.will_delay : 0;
 	/* The interval starts when the will is published. */
@@ -52,7 +67,18 @@ mqtt_will_free(struct mqtt_will **p_will)
 	if (will->total)
 		*will->total -= mqtt_message_bytes(will->message);
 	mqtt_message_unref(&will->message);
+	auth_grant_unref(&will->grant);
 	free(will);
+}
+
+static bool
+speaks_for(const struct mqtt_will *will, struct bytes device)
+{
+	struct bytes own = will->message->source;
+
+	if (will->grant)
+		return auth_speaks_for(will->grant, own, device);
+	return will->any_device || bytes_equal(own, device);
 }
 
 /* A will on a reading's topic is a reading. false: no room now. */
@@ -66,12 +92,12 @@ is_ingested(struct mqtt_broker *b, const struct mqtt_will *will)
 		.qos = will->message->qos ? 1 : 0,
 		.undecodable = INGEST_QUARANTINE,
 	};
-	struct auth_grant grant = { .identity = will->message->source,
-		.any_device = will->any_device };
+	struct bytes own = will->message->source;
+	struct bytes me = will->grant ? auth_device(will->grant, own) : own;
 
-	if (dialect_match(m.topic, grant.identity, &target) != 0)
+	if (dialect_match(m.topic, me, &target) != 0)
 		return true;
-	if (target.names_device && !auth_speaks_for(&grant, target.device)) {
+	if (target.names_device && !speaks_for(will, target.device)) {
 		metric_add(M_MQTT_REFUSED, 1);
 		return true;
 	}
@@ -98,9 +124,11 @@ owe(struct mqtt_broker *b, struct mqtt_will **will)
 
 /* Rights count when it is published, not when it was given. */
 static bool
-is_allowed(const struct mqtt_broker *b, const struct mqtt_message *m)
+is_allowed(const struct mqtt_broker *b, const struct mqtt_will *will)
 {
-	if (mqtt_sys_is_ours(m->topic))
+	const struct mqtt_message *m = will->message;
+
+	if (mqtt_sys_is_ours(m->topic) || (will->grant && will->grant->cut))
 		return false;
 	return !b->ops.may || b->ops.may(b->ops.arg, m->source, MQTT_MAY_PUBLISH, m->topic);
 }
@@ -112,7 +140,7 @@ mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const struct m
 
 	if (!*will)
 		return;
-	if (!is_allowed(b, (*will)->message)) {
+	if (!is_allowed(b, *will)) {
 		log_warn("mqtt.will_refused", LB("topic", (*will)->message->topic));
 		metric_add(M_MQTT_REFUSED, 1);
 		mqtt_will_free(will);

@@ -7,6 +7,13 @@
 #include "err.h"
 #include "mem.h"
 
+void
+mqtt_source_forget(struct mqtt_source **source)
+{
+	free(*source);
+	*source = NULL;
+}
+
 struct bytes
 mqtt_source_topic(const struct mqtt_source *source)
 {

@@ -28,6 +28,8 @@ void mqtt_source_learn(struct mqtt_source **source, struct bytes topic, struct b
     struct bytes client_id);
 /* The client may publish messages that are no readings to this topic. */
 void mqtt_source_learn_message(struct mqtt_source **source, struct bytes topic);
+/* What was found out does not hold any more. */
+void mqtt_source_forget(struct mqtt_source **source);
 /* NULL and empty if there is none. */
 struct bytes mqtt_source_topic(const struct mqtt_source *source);
 
