@@ -71,11 +71,11 @@ def cpu_seconds(pid):
         return 0.0
 
 
-def pss_kib(pid):
+def pss_kib(pid, part="Pss"):
     try:
         with open("/proc/%d/smaps_rollup" % pid, encoding="utf-8") as f:
             for line in f:
-                if line.startswith("Pss:"):
+                if line.startswith(part + ":"):
                     return int(line.split()[1])
     except OSError:
         pass
@@ -141,6 +141,10 @@ class Server:
 
     def pss(self):
         return {name: pss_kib(pid) for name, pid in self.pids().items()}
+
+    def anonymous(self):
+        """Without what is read from files, of which a process has less when others begin to use the same."""
+        return {name: pss_kib(pid, "Pss_Anon") for name, pid in self.pids().items()}
 
     def settle(self):
         """Waits until it has done what it put off."""
