@@ -246,10 +246,16 @@ loop_timer_clear(struct loop *loop, struct loop_timer *t)
 void
 loop_timer_set(struct loop *loop, struct loop_timer *t, int64_t after_us, loop_fn fn, void *arg)
 {
+	loop_timer_at(loop, t, clock_mono_us() + after_us, fn, arg);
+}
+
+void
+loop_timer_at(struct loop *loop, struct loop_timer *t, int64_t at_us, loop_fn fn, void *arg)
+{
 	loop_timer_clear(loop, t);
 	t->fn = fn;
 	t->arg = arg;
-	t->at_us = clock_mono_us() + after_us;
+	t->at_us = at_us;
 	if (loop->heap_len == loop->heap_cap) {
 		loop->heap_cap = loop->heap_cap ? 2 * loop->heap_cap : 16;
 		loop->heap = xrealloc(loop->heap, loop->heap_cap * sizeof loop->heap[0]);

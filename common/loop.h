@@ -37,6 +37,13 @@ struct loop_timer {
 
 void loop_timer_set(
     struct loop *loop, struct loop_timer *t, int64_t after_us, loop_fn fn, void *arg);
+/* The same at a moment of the clock that loop_now_us() reads. */
+void loop_timer_at(struct loop *loop, struct loop_timer *t, int64_t at_us, loop_fn fn, void *arg);
+static inline bool
+loop_timer_is_at(const struct loop_timer *t, int64_t at_us)
+{
+	return t->slot != 0 && t->at_us == at_us;
+}
 void loop_timer_clear(struct loop *loop, struct loop_timer *t);
 
 /* fn runs at the end of each turn. */

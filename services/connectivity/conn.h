@@ -24,35 +24,34 @@ enum conn_close { CONN_OPEN, CONN_CLOSE, CONN_CLOSED };
 struct conn {
 	struct conn_set *set;
 	struct conn *touched_next;
-	struct peer peer;		/* as its proxy says, where there is one */
 	struct buf *out;
-	size_t out_at;			/* sent so far */
 	struct buf *in;			/* input kept: an incomplete packet, or what waits while paused */
-	size_t in_at;			/* taken so far */
 	int64_t deadline_us;		/* the protocol is called then; 0: never */
+	struct transport *transport;	/* NULL: bytes come and go as they are */
+	struct loop_timer timer;	/* the listener's own */
+	struct peer peer;		/* as its proxy says, where there is one */
+	int fd;
+	uint32_t out_at;		/* sent so far */
+	uint32_t in_at;			/* taken so far */
 	uint32_t paused;		/* bits, each with its owner's reason; not 0: input waits */
-	enum conn_close closing;
+	uint32_t unsent;		/* of out, as it is counted in the set's total */
+	uint32_t kept;			/* of in, as it is counted in the listener's totals */
+	uint32_t need;			/* size of the packet that in begins with; 0: not known */
+	uint8_t closing;		/* enum conn_close */
+	uint8_t events;			/* what epoll waits for: EPOLLIN, EPOLLOUT */
 	bool touched;
 	bool hungry;			/* the protocol has more to send: it is told when output was sent */
 	bool lingering;			/* from here: the listener's own */
 	bool counted;			/* in the listener's counts of addresses */
 	bool waits;			/* the protocol left what is kept because it is paused */
-	int fd;
-	uint32_t events;		/* what epoll waits for */
-	uint32_t kept;			/* of in, as it is counted in the listener's totals */
-	uint32_t kept_paused;
-	size_t unsent;			/* of out, the same */
-	size_t need;			/* size of the packet that in begins with; 0: not known */
-	int64_t armed_us;		/* what timer is set for */
-	struct loop_timer timer;
-	struct transport *transport;	/* NULL: bytes come and go as they are */
-	struct listener *owner;
+	bool kept_paused;		/* kept is counted among what is paused, too */
 };
 
 /* The bit of paused that is the listener's own: output is not being read. */
 #define CONN_PAUSED_OUT 0x80000000u
 
 struct conn_set {
+	struct listener *listener;	/* whose connections these are; NULL in tests of a protocol */
 	struct conn *touched;
 	struct conn **touched_end;
 	uint64_t bytes_sent;		/* by all connections */

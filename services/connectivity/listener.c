@@ -69,6 +69,7 @@ listener_new(struct worker *w, const struct listener_protocol *protocol,
 		seed = (uint64_t)loop_now_us(l->loop);
 	per_address_init(&l->per_address, protocol->connections_per_address, seed);
 	l->set = set;
+	set->listener = l;
 	l->shared = xmalloc(SMALL_REST + LISTENER_READ_BYTES);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	ASSERT(l->epoll_fd >= 0);
@@ -143,10 +144,10 @@ count_kept(struct listener *l, struct conn *c)
 	size_t now = kept_of(c);
 
 	l->kept = l->kept - c->kept + now;
-	l->kept_paused -= c->kept_paused;
+	l->kept_paused -= c->kept_paused ? c->kept : 0;
 	c->kept = (uint32_t)now;
-	c->kept_paused = c->paused & ~CONN_PAUSED_OUT ? c->kept : 0;
-	l->kept_paused += c->kept_paused;
+	c->kept_paused = c->paused & ~CONN_PAUSED_OUT;
+	l->kept_paused += c->kept_paused ? c->kept : 0;
 }
 
 static void
@@ -190,13 +191,14 @@ keep(struct listener *l, struct conn *c, struct bytes rest)
 static struct bytes
 give(struct listener *l, struct conn *c, struct bytes in)
 {
-	size_t took;
+	size_t took, need = 0;
 
 	c->need = 0;
 	c->waits = false;
 	if (in.len == 0 || c->closing != CONN_OPEN)
 		return bytes_of(NULL, 0);
-	took = l->protocol.input(c, in, &c->need);
+	took = l->protocol.input(c, in, &need);
+	c->need = (uint32_t)need;
 	c->waits = c->paused && took < in.len;
 	return bytes_of(in.data + took, in.len - took);
 }
@@ -213,7 +215,7 @@ give_kept(struct listener *l, struct conn *c)
 		drop_in(l, c);
 		return;
 	}
-	c->in_at = c->in->len - rest.len;
+	c->in_at = (uint32_t)(c->in->len - rest.len);
 	if (c->in_at >= c->in->len / 2) {
 		buf_consume(c->in, c->in_at);
 		c->in_at = 0;
@@ -391,7 +393,7 @@ took(struct listener *l, struct conn *c, size_t n)
 {
 	if (!c->out)
 		return;
-	c->out_at += n;
+	c->out_at += (uint32_t)n;
 	if (c->out_at == c->out->len) {
 		drop_out(l, c);
 	} else if (c->out_at >= c->out->len / 2) {
@@ -478,14 +480,10 @@ send_urgent(struct listener *l)
 static void
 arm(struct listener *l, struct conn *c)
 {
-	if (c->armed_us == c->deadline_us)
-		return;
-	c->armed_us = c->deadline_us;
-	if (c->deadline_us)
-		loop_timer_set(
-		    l->loop, &c->timer, c->deadline_us - loop_now_us(l->loop), on_timer, c);
-	else
+	if (!c->deadline_us)
 		loop_timer_clear(l->loop, &c->timer);
+	else if (!loop_timer_is_at(&c->timer, c->deadline_us))
+		loop_timer_at(l->loop, &c->timer, c->deadline_us, on_timer, c);
 }
 
 static void
@@ -496,7 +494,7 @@ watch(struct listener *l, struct conn *c)
 
 	if (events == c->events)
 		return;
-	c->events = events;
+	c->events = (uint8_t)events;
 	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) != 0)
 		lost(c);
 }
@@ -507,7 +505,7 @@ count_unsent(struct listener *l, struct conn *c)
 	size_t now = conn_out_len(c);
 
 	l->set->unsent = l->set->unsent - c->unsent + now;
-	c->unsent = now;
+	c->unsent = (uint32_t)now;
 }
 
 static void
@@ -630,13 +628,12 @@ on_timer(void *arg)
 {
 	struct conn *c = arg;
 
-	c->armed_us = 0;
 	if (c->lingering) {
 		lost(c);
 		return;
 	}
-	tell_now(c->owner);
-	c->owner->protocol.deadline(c);
+	tell_now(c->set->listener);
+	c->set->listener->protocol.deadline(c);
 }
 
 static void

@@ -94,7 +94,6 @@ admit(struct listener *l, const struct socket *s, int fd, const struct peer *pee
 
 	c->fd = fd;
 	c->events = EPOLLIN;
-	c->owner = l;
 	c->peer = *peer;
 	c->transport = transport_new(s->door);
 	ev.data.ptr = c;

@@ -242,7 +242,7 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 	w = copy_will_take(k, copy_id(c));
 	if (w) {
 		s->will = w->will;
-		s->will_us = w->due_us;
+		s->will->due_us = w->due_us;
 		free(w);
 	}
 	if (k->options.hooks)

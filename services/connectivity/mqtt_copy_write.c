@@ -111,7 +111,7 @@ write_will(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session
 	}
 	/* Its delay runs from when the connection ended. */
 	if (!s->conn)
-		since = copy_wall_ms() + (s->will_us - k->broker->now_us) / 1000 -
+		since = copy_wall_ms() + (will->due_us - k->broker->now_us) / 1000 -
 			(int64_t)will->delay_s * 1000;
 	copy_will_put(k, copy_id(c), c->epoch, will, since < 0 ? 1 : since);
 	c->has_will = true;

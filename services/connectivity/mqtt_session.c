@@ -116,8 +116,8 @@ part(struct mqtt_conn *c, enum mqtt_end how)
 	if (how != MQTT_END_ABRUPT) {
 		mqtt_will_free(&c->will);
 	} else if (c->will && c->will->delay_s && s->expiry_s) {
-		s->will_us = b->now_us + c->will->delay_s * SECOND_US;
 		s->will = c->will;
+		s->will->due_us = b->now_us + s->will->delay_s * SECOND_US;
 		c->will = NULL;
 	} else {
 		mqtt_will_publish(b, &c->will, s);

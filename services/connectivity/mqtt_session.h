@@ -95,6 +95,7 @@ struct mqtt_will {
 	struct mqtt_message *message;	/* expires_us counts from when it is published */
 	struct mqtt_will *next;		/* of those owed */
 	size_t *total;			/* what its bytes are counted in; NULL: nothing */
+	int64_t due_us;			/* delayed: when it is */
 	uint32_t delay_s;
 	bool retain;
 	struct auth_grant *grant;	/* of its client; NULL: it comes from the copy, and any_device is what is known */
@@ -194,7 +195,6 @@ struct mqtt_session {
 	struct mqtt_delivery *recent;	/* in flight: behind the one that PUBREC came for last */
 	struct mqtt_ids received;	/* QoS 2 from the client: between PUBLISH and PUBREL */
 	struct mqtt_will *will;		/* delayed */
-	int64_t will_us;		/* when it is due */
 	int64_t expires_us;		/* meaningful while away */
 	uint64_t match_stamp;		/* scratch of routing: which message, ... */
 	uint32_t match_last;		/* ... the last of its matches, each of which names the one before, ... */

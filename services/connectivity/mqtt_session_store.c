@@ -143,7 +143,7 @@ mqtt_store_tick(struct mqtt_broker *b)
 		if (b->now_us >= s->expires_us) {
 			b->expired_count++;
 			mqtt_store_remove(b, s);
-		} else if (s->will && b->now_us >= s->will_us) {
+		} else if (s->will && b->now_us >= s->will->due_us) {
 			mqtt_will_publish(b, &s->will, s);
 			mqtt_change_session(b, s, MQTT_CHANGE_SESSION);
 		}

@@ -26,7 +26,7 @@ enum mqtt_right { MQTT_MAY_PUBLISH, MQTT_MAY_RECEIVE };
 
 enum mqtt_change_kind {
 	/* Of every session; of those that are not kept (shared) only these two. */
-	MQTT_CHANGE_SESSION,	/* begins, comes back or goes away: expiry_s, conn, will and will_us say how it is */
+	MQTT_CHANGE_SESSION,	/* begins, comes back or goes away: expiry_s, conn and will say how it is */
 	MQTT_CHANGE_END,	/* and all that belongs to it */
 	MQTT_CHANGE_SUB,	/* sub, filter (with $share/group/ if it is shared) */
 	MQTT_CHANGE_UNSUB,	/* filter */

@@ -50,6 +50,28 @@ START_TEST(test_timers)
 }
 END_TEST
 
+START_TEST(test_a_timer_at_a_moment)
+{
+	struct loop *loop = loop_new();
+	struct tagged t = { .tag = 0 };
+	int64_t at = loop_now_us(loop) + 3000, deadline = at + 5000000;
+
+	fired_count = 0;
+	ck_assert(!loop_timer_is_at(&t.timer, 0));
+	loop_timer_at(loop, &t.timer, at + 60000000, on_timer, &t);
+	loop_timer_at(loop, &t.timer, at, on_timer, &t);
+	ck_assert(loop_timer_is_at(&t.timer, at));
+	ck_assert(!loop_timer_is_at(&t.timer, at + 60000000));
+	while (fired_count == 0 && loop_now_us(loop) < deadline)
+		loop_turn(loop, 10000);
+	ck_assert_int_eq(fired_count, 1);
+	ck_assert_int_eq(fired[0], at);
+	ck_assert_int_ge(loop_now_us(loop), at);
+	ck_assert(!loop_timer_is_at(&t.timer, at));
+	loop_free(&loop);
+}
+END_TEST
+
 struct pipes {
 	struct loop *loop;
 	int fds[2];
@@ -107,5 +129,5 @@ START_TEST(test_timer_that_sets_itself_does_not_starve)
 }
 END_TEST
 
-UNIT_MAIN("loop", test_timers, test_descriptor_deleted_in_its_callback,
+UNIT_MAIN("loop", test_timers, test_a_timer_at_a_moment, test_descriptor_deleted_in_its_callback,
     test_timer_that_sets_itself_does_not_starve)
