@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "clock.h"
+#include "context.h"
 #include "err.h"
 #include "exit_codes.h"
 #include "ingest.h"
@@ -20,6 +21,7 @@ struct connectivity {
 	struct loop *loop;
 	struct ingest *ingest;
 	struct auth *auth;
+	struct context *context;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
 	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
@@ -321,6 +323,9 @@ connectivity_start(struct worker *w)
 	}
 	if (copy_new(s, w) != 0 || mqtt_cluster_start(s->cluster, s->copy) != 0)
 		return ERR_CONFIG;
+	s->context = context_new(w); /* before ingest, which sends by its links */
+	if (!s->context)
+		return ERR_IO;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
 	transport_doors_init(&s->doors, w);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
@@ -343,6 +348,7 @@ connectivity_stop(struct worker *w)
 	listener_free(&s->mqtt_listener);
 	transport_doors_fini(&s->doors);
 	ingest_free(&s->ingest);
+	context_free(&s->context);
 	auth_free(&s->auth);
 	free(s);
 	w->state = NULL;
