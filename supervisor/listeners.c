@@ -112,12 +112,15 @@ listeners_open(struct listeners *l, const struct settings *settings, struct buf 
 	static const struct {
 		const char *kind;
 		enum setting_id id;
-	} kinds[] = { { "mqtt", SET_MQTT_LISTEN }, { "mqtt-ws", SET_MQTT_WS_LISTEN } };
+		bool tls;
+	} kinds[] = { { "mqtt", SET_MQTT_LISTEN, false }, { "mqtt-ws", SET_MQTT_WS_LISTEN, false },
+		{ "mqtts", SET_MQTTS_LISTEN, true }, { "mqtt-wss", SET_MQTT_WSS_LISTEN, true } };
+	bool tls = settings_list_count(settings, SET_TLS_CERTIFICATE) > 0;
 	int rc = 0;
 
 	l->count = 0;
 	for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-		size_t n = settings_list_count(settings, kinds[k].id);
+		size_t n = kinds[k].tls && !tls ? 0 : settings_list_count(settings, kinds[k].id);
 
 		for (size_t i = 0; rc == 0 && i < n; i++)
 			rc = add(l, kinds[k].kind, setting_infos[kinds[k].id].key,

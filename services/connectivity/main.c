@@ -327,7 +327,8 @@ connectivity_start(struct worker *w)
 	if (!s->context)
 		return ERR_IO;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
-	transport_doors_init(&s->doors, w);
+	if (transport_doors_init(&s->doors, w) != 0)
+		return ERR_CONFIG;
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
 	for (size_t i = 0; i < w->listener_count; i++)
 		log_info("connectivity.listen", LS("kind", w->listeners[i].kind),
@@ -383,6 +384,17 @@ connectivity_tick(struct worker *w)
 	mqtt_broker_tick(&s->mqtt);
 	mqtt_cluster_tick(s->cluster);
 	mqtt_copy_tick(s->copy);
+	if (s->doors.tls)
+		tls_look(s->doors.tls, loop_now_us(w->loop), false);
+}
+
+static void
+connectivity_reload(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	if (s->doors.tls)
+		tls_look(s->doors.tls, loop_now_us(w->loop), true);
 }
 
 static void
@@ -459,6 +471,7 @@ static const struct worker_spec spec = {
 	.drain = connectivity_drain,
 	.drained = connectivity_drained,
 	.turn = connectivity_turn,
+	.reload = connectivity_reload,
 	.tick = connectivity_tick,
 	.tick_ms = 1000,
 	.quiet = connectivity_quiet,
