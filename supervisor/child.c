@@ -238,7 +238,7 @@ make_env(const struct child *c, int control_fd, size_t *ret_own)
 		env[n++] = xasprintf("ROOST_STARVED=%d", c->last_death.cause != NULL);
 	}
 	if (c->plan->listens) {
-		listeners_text(c->env->listeners, &listen);
+		listeners_text(c->env->listeners, c->plan->index, &listen);
 		env[n++] = xasprintf("ROOST_LISTEN=%s", buf_str(&listen));
 	}
 	buf_fini(&listen);
@@ -267,7 +267,8 @@ spawn_worker(struct child *c, int control_fd, struct spawned *ret)
 	spec.envp = env;
 	spec.null_fd = c->env->null_fd;
 	for (size_t i = 0; c->plan->listens && i < c->env->listeners->count; i++)
-		fds[spec.fd_count++] = c->env->listeners->list[i].fd;
+		if (listener_is_of(&c->env->listeners->list[i], c->plan->index))
+			fds[spec.fd_count++] = c->env->listeners->list[i].fd;
 	rc = spawn(&spec, ret);
 	saved = errno;
 	free_env(env, own);
@@ -603,14 +604,6 @@ child_retry(struct child *c)
 {
 	if (c->held || c->state == CHILD_BACKOFF)
 		raise_event(c, CHILD_EV_CONFIG, NULL);
-}
-
-void
-child_reload(struct child *c)
-{
-	/* Earlier it may not listen to signals yet; then it reads its files anyway. */
-	if (c->state == CHILD_UP && c->plan->kind != PLAN_REDIS)
-		send_signal(c, SIGHUP);
 }
 
 bool

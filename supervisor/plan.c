@@ -59,6 +59,7 @@ plan_make(struct plan *plan, const struct settings *settings)
 			else
 				snprintf(
 				    c->name, sizeof(c->name), "%.20s-%u", c->service, (unsigned)k);
+			c->index = (unsigned)k;
 			c->start_stage = services[i].start_stage;
 			c->drain_stage = services[i].drain_stage;
 			c->listens = id == SET_CONNECTIVITY_REPLICAS;

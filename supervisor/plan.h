@@ -28,6 +28,7 @@ struct plan_child {
 	enum plan_kind kind;
 	unsigned start_stage; /* 0 .. PLAN_STAGES - 1 */
 	unsigned drain_stage;
+	unsigned index; /* among its service's */
 	bool listens; /* is given the listening sockets */
 };
 

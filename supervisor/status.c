@@ -137,9 +137,10 @@ status_json(const struct supervisor *sup)
 	bool healthy = sup->phase != PHASE_DRAINING;
 
 	for (size_t i = 0; i < sup->listeners.count; i++)
-		json_array_append_new(
-		    listeners, json_pack("{s:s, s:s}", "kind", sup->listeners.list[i].kind,
-				   "address", sup->listeners.list[i].address));
+		if (listener_is_of(&sup->listeners.list[i], 0))
+			json_array_append_new(
+			    listeners, json_pack("{s:s, s:s}", "kind", sup->listeners.list[i].kind,
+					   "address", sup->listeners.list[i].address));
 	for (size_t i = 0; i < sup->plan.count; i++) {
 		healthy = healthy && sup->children[i].state == CHILD_UP;
 		json_array_append_new(processes, child_json(sup, &sup->children[i]));

@@ -45,6 +45,7 @@ struct ingest_message {
 
 /* Whose token it is stands in its two highest bits. */
 #define INGEST_OWNER_SHIFT 62
+#define INGEST_TOKEN_MASK ((UINT64_C(1) << INGEST_OWNER_SHIFT) - 1)
 enum ingest_owner { INGEST_OF_MQTT, INGEST_OF_HTTP, INGEST_OF_COAP, INGEST_OF_ATTRIBUTES };
 
 /* verdict: VERDICT_ACCEPTED or VERDICT_COPY (durable), or a refusal with its retry time. token: as offered.

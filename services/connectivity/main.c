@@ -3,7 +3,7 @@
 #include <sys/random.h>
 
 #include "clock.h"
-#include "context.h"
+#include "coap_server.h"
 #include "err.h"
 #include "exit_codes.h"
 #include "ingest.h"
@@ -21,11 +21,11 @@ struct connectivity {
 	struct loop *loop;
 	struct ingest *ingest;
 	struct auth *auth;
-	struct context *context;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
 	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
 	struct listener *mqtt_listener;
+	struct coap_server *coap; /* NULL: it listens nowhere */
 	struct transport_doors doors;
 	bool told_to_go;
 };
@@ -45,6 +45,10 @@ on_answer(void *arg, uint64_t token, uint32_t verdict, const struct bytes *recor
 {
 	struct connectivity *s = arg;
 
+	if (token >> INGEST_OWNER_SHIFT == INGEST_OF_COAP) {
+		coap_server_answer(s->coap, token & INGEST_TOKEN_MASK, verdict);
+		return;
+	}
 	mqtt_now(s, loop_now_us(s->loop));
 	mqtt_broker_answer(&s->mqtt, token, verdict, record);
 }
@@ -323,12 +327,9 @@ connectivity_start(struct worker *w)
 	}
 	if (copy_new(s, w) != 0 || mqtt_cluster_start(s->cluster, s->copy) != 0)
 		return ERR_CONFIG;
-	s->context = context_new(w); /* before ingest, which sends by its links */
-	if (!s->context)
-		return ERR_IO;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
-	if (transport_doors_init(&s->doors, w) != 0)
-		return ERR_CONFIG;
+	transport_doors_init(&s->doors, w);
+	s->coap = coap_server_new(w, s->auth, s->ingest);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
 	for (size_t i = 0; i < w->listener_count; i++)
 		log_info("connectivity.listen", LS("kind", w->listeners[i].kind),
@@ -343,13 +344,13 @@ connectivity_stop(struct worker *w)
 
 	if (!s)
 		return;
+	coap_server_free(&s->coap);
 	mqtt_broker_fini(&s->mqtt);
 	mqtt_copy_free(&s->copy);
 	mqtt_cluster_free(&s->cluster);
 	listener_free(&s->mqtt_listener);
 	transport_doors_fini(&s->doors);
 	ingest_free(&s->ingest);
-	context_free(&s->context);
 	auth_free(&s->auth);
 	free(s);
 	w->state = NULL;
@@ -363,6 +364,7 @@ connectivity_turn(struct worker *w)
 	/* Connections first: input that waited for room may fill the batches that ingest then sends. */
 	listener_turn(s->mqtt_listener);
 	ingest_turn(s->ingest);
+	coap_server_turn(s->coap);
 	if (mqtt_broker_turn(&s->mqtt))
 		loop_wake(w->loop);
 	if (w->draining && !s->told_to_go && ingest_idle(s->ingest)) {
@@ -382,19 +384,9 @@ connectivity_tick(struct worker *w)
 
 	mqtt_now(s, loop_now_us(w->loop));
 	mqtt_broker_tick(&s->mqtt);
+	coap_server_tick(s->coap);
 	mqtt_cluster_tick(s->cluster);
 	mqtt_copy_tick(s->copy);
-	if (s->doors.tls)
-		tls_look(s->doors.tls, loop_now_us(w->loop), false);
-}
-
-static void
-connectivity_reload(struct worker *w)
-{
-	struct connectivity *s = w->state;
-
-	if (s->doors.tls)
-		tls_look(s->doors.tls, loop_now_us(w->loop), true);
 }
 
 static void
@@ -403,6 +395,7 @@ connectivity_drain(struct worker *w)
 	struct connectivity *s = w->state;
 
 	listener_stop_accepting(s->mqtt_listener);
+	coap_server_drain(s->coap);
 	mqtt_broker_drain(&s->mqtt);
 }
 
@@ -471,7 +464,6 @@ static const struct worker_spec spec = {
 	.drain = connectivity_drain,
 	.drained = connectivity_drained,
 	.turn = connectivity_turn,
-	.reload = connectivity_reload,
 	.tick = connectivity_tick,
 	.tick_ms = 1000,
 	.quiet = connectivity_quiet,

@@ -298,8 +298,7 @@ relay_result(struct relay *r)
 uint64_t
 relay_run(struct flood *f)
 {
-	static struct relay relay; /* whose connections end with the process */
-	struct relay *r = &relay;
+	struct relay relay, *r = &relay;
 	int64_t begun;
 
 	relay_make(r, f);
@@ -333,8 +332,7 @@ relay_run(struct flood *f)
 uint64_t
 subscribe_run(struct flood *f)
 {
-	static struct relay relay; /* whose connections end with the process */
-	struct relay *r = &relay;
+	struct relay relay, *r = &relay;
 	uint64_t all = (uint64_t)f->subscribers * f->subscriptions;
 	uint32_t *done;
 	int64_t now;

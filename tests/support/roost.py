@@ -137,6 +137,7 @@ class Roost:
             "rules_dir": self.rules_dir,
             "notify.file": self.notify_file,
             "mqtt.listen": "127.0.0.1:0",
+            "coap.listen": "",
             "storage.segment_mib": "16",
             "history.flush": "200ms",
         }
