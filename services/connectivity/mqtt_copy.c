@@ -216,6 +216,7 @@ mqtt_copy_new(const struct mqtt_copy_options *o, struct mqtt_copy **ret_copy)
 	k->retained_end = &k->retained;
 	k->waiting_end = &k->waiting;
 	k->told_end = &k->told;
+	k->aways_end = &k->aways;
 	k->started_us = loop_now_us(o->loop);
 	k->down_us = k->started_us;
 	k->swept_us = k->started_us;
@@ -238,6 +239,7 @@ mqtt_copy_free(struct mqtt_copy **p_copy)
 	if (!k)
 		return;
 	loop_timer_clear(k->loop, &k->timer);
+	loop_timer_clear(k->loop, &k->away_timer);
 	session_state_free(&k->ss);
 	while (k->first)
 		copy_client_free(k, k->first);
@@ -253,6 +255,8 @@ mqtt_copy_free(struct mqtt_copy **p_copy)
 void
 mqtt_copy_turn(struct mqtt_copy *k)
 {
+	if (k->broker->draining)
+		copy_aways_write(k, INT64_MAX);
 	copy_unit_end(k);
 	session_state_flush(k->ss);
 	mqtt_copy_look(k);

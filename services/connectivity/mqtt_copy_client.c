@@ -115,6 +115,7 @@ copy_request_add(
 	while (*at)
 		at = &(*at)->next;
 	*at = r;
+	c->life_epoch = 0; /* a claim writes what will do until the session is there */
 	*k->waiting_end = r;
 	k->waiting_end = &r->later;
 }
@@ -183,6 +184,7 @@ copy_client_free(struct mqtt_copy *k, struct copy_client *c)
 		copy_request_done(k, c);
 	copy_load_free(c);
 	copy_told_done(k, c);
+	copy_away_done(k, c);
 	copy_fresh(k, c, false);
 	copy_unfence(k, c);
 	free(c);
@@ -247,6 +249,7 @@ copy_dirty(struct mqtt_copy *k, struct copy_client *c)
 {
 	copy_hold(k);
 	c->epoch = 0;
+	c->life_epoch = 0;
 	if (!c->todo_link)
 		copy_todo(&k->anew, c);
 }

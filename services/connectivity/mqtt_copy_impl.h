@@ -6,6 +6,8 @@
 #include "mqtt_session_impl.h"
 #include "session_state.h"
 
+#define COPY_AWAY_US 2000000 /* that a client has gone is written so late at most */
+
 /* A CONNECT that waits. */
 struct copy_request {
 	struct copy_request *next;	/* of the same client */
@@ -45,6 +47,12 @@ struct copy_client {
 	bool over;	   /* the session ended meanwhile */
 	bool moved;	   /* another worker, or life, had it before */
 	bool has_will;	   /* in Redis */
+	bool life_away;	   /* Redis has it as away, ... */
+	uint32_t life_expiry_s; /* ... with this expiry, ... */
+	uint64_t life_epoch; /* ... under this epoch: what was written of its life last */
+	struct copy_client *away_next; /* of those whose absence is to be written */
+	struct copy_client **away_link;	/* NULL: it is not one of them */
+	int64_t away_us;   /* since then */
 	bool owned;	   /* to be loaded: on that list; else, if on one, to be written anew */
 	int64_t since_ms;  /* owned: away since; 0: it was connected */
 	uint32_t expiry_s; /* owned */
@@ -104,6 +112,10 @@ struct mqtt_copy {
 	struct copy_client **told_end;
 	struct copy_todo load;
 	struct copy_todo anew;
+	struct copy_client *aways;	/* the one that went first */
+	struct copy_client **aways_end;
+	size_t away_count;
+	struct loop_timer away_timer;
 	struct copy_wills wills;
 	struct mqtt_message *message; /* what the open unit's enqueues are of; a reference */
 	uint64_t issued;	      /* units */
@@ -176,8 +188,13 @@ bool copy_unit(struct mqtt_copy *k);	/* opens one; false: Redis is too far behin
 void copy_unit_anew(struct mqtt_copy *k);	/* however far that is, for what is in memory */
 void copy_unit_end(struct mqtt_copy *k);
 void copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* all of it */
-void copy_write_life(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* connected, or since when not */
 void copy_write_retained(struct mqtt_copy *k);
+
+/* mqtt_copy_life.c */
+void copy_life(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* it has changed: written now, later or not at all */
+void copy_write_life(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s);	/* in the unit: connected, or since when not */
+void copy_away_done(struct mqtt_copy *k, struct copy_client *c);	/* it is not to be written any more */
+void copy_aways_write(struct mqtt_copy *k, int64_t until_us);	/* of those that went until then */
 
 /* mqtt_copy_load.c */
 void copy_list(struct mqtt_copy *k);

@@ -97,39 +97,6 @@ options_of(const struct mqtt_sub *sub)
 			 (sub->options.retain_as_published ? 8 : 0));
 }
 
-static void
-write_will(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s)
-{
-	const struct mqtt_will *will = s->conn ? s->conn->will : s->will;
-	int64_t since = 0;
-
-	if (!will) {
-		if (c->has_will)
-			session_state_no_will(k->ss, copy_id(c));
-		c->has_will = false;
-		return;
-	}
-	/* Its delay runs from when the connection ended. */
-	if (!s->conn)
-		since = copy_wall_ms() + (will->due_us - k->broker->now_us) / 1000 -
-			(int64_t)will->delay_s * 1000;
-	copy_will_put(k, copy_id(c), c->epoch, will, since < 0 ? 1 : since);
-	c->has_will = true;
-	k->all_stale = false;
-}
-
-void
-copy_write_life(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s)
-{
-	if (s->shared && s->conn)
-		session_state_back(k->ss, copy_id(c), c->epoch, s->expiry_s);
-	else if (s->shared)
-		session_state_away(k->ss, copy_id(c), c->epoch, s->expiry_s,
-		    copy_wall_ms() + (s->expires_us - k->broker->now_us) / 1000 -
-			(int64_t)s->expiry_s * 1000);
-	write_will(k, c, s);
-}
-
 void
 copy_write_session(struct mqtt_copy *k, struct copy_client *c, const struct mqtt_session *s)
 {
@@ -193,8 +160,7 @@ session_change(struct mqtt_copy *k, const struct mqtt_change *ch)
 		copy_dirty(k, c);
 		return;
 	}
-	if (copy_unit(k))
-		copy_write_life(k, c, s);
+	copy_life(k, c, s);
 }
 
 static void

@@ -1,7 +1,10 @@
 """Sessions as clients that other people wrote see them: paho, mosquitto_sub, mosquitto_pub, mosquitto_rr."""
 import os
+import re
+import signal
 import subprocess
 import threading
+import time
 
 import mqtt
 import roost
@@ -226,6 +229,39 @@ def test_takeover_and_session_end():
         three = Client(r, "x", expiry=100, clean=False)
         assert not three.present
         three.close()
+
+
+def test_a_client_that_is_back_soon_costs_redis_nothing():
+    """Its absence is written a little later, at once when Roost stops, and a death before that ends no session."""
+    def present():
+        with mqtt.Client(r.port) as c:
+            c.send(mqtt.connect("comes", clean=False))
+            answer = c.receive()
+            c.send(b"\xe0\0")
+            c.wait_closed(10)
+        assert answer[0] == mqtt.CONNACK and answer[1][1] == 0, answer
+        return answer[1][0]
+
+    def away_since():
+        return int(r.redis("HGET", "roost:mqtt:session:comes", "a"))
+
+    def spared():
+        return sum(int(n) for n in re.findall(r"^roost_mqtt_copy_spared_total{.*} (\d+)$", r.cli("metrics").stdout, re.M))
+
+    with Roost(workers=["connectivity-0"]) as r:
+        assert not present()
+        for _ in range(20):
+            assert present()
+        r.wait_for(lambda: spared() > 10, 10, "absences that were not written")
+        r.wait_for(away_since, 10, "its absence in Redis")
+        assert present()
+        os.kill(r.pid_of("connectivity-0"), signal.SIGKILL)
+        assert present()
+        asked = time.time() * 1000
+        r.stop()
+        r.start()
+        r.wait_for(away_since, 10, "the session loaded")
+        assert asked - 60000 < away_since() <= asked, (away_since(), asked)
 
 
 def test_a_reader_that_pauses_gets_all_of_qos_1():
