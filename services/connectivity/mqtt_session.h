@@ -132,14 +132,14 @@ struct mqtt_conn {
 	uint16_t keep_alive_s;
 	uint8_t state;			/* enum mqtt_conn_state */
 	uint8_t version;		/* enum mqtt_version; 0 before CONNECT */
-	bool loopback;
-	bool problem_info;
-	bool checking;			/* auth is asked who it is */
-	bool awaits_release;		/* what is held waits for PUBRELs, which may come from this client */
-	bool replaying;			/* of `parked` */
-	bool greeting;			/* UP, but its CONNACK waits until its will is written: nothing else is sent */
-	bool resumed;			/* that says that there was a session */
-	bool claimed;			/* the answer to its claim is there: */
+	bool loopback : 1;
+	bool problem_info : 1;
+	bool checking : 1;			/* auth is asked who it is */
+	bool awaits_release : 1;		/* what is held waits for PUBRELs, which may come from this client */
+	bool replaying : 1;			/* of `parked` */
+	bool greeting : 1;			/* UP, but its CONNACK waits until its will is written: nothing else is sent */
+	bool resumed : 1;			/* that says that there was a session */
+	bool claimed : 1;			/* the answer to its claim is there: */
 	uint8_t claim_reason;		/* MQTT_SUCCESS, or why not */
 };
 
