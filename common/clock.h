@@ -12,6 +12,8 @@
 int64_t clock_mono_us(void); /* since an arbitrary start; never goes back */
 int64_t clock_wall_us(void); /* since the Unix epoch; may jump */
 int64_t clock_cpu_us(void);  /* processor time of this process */
+/* How long the process's first thread was ready to run and had no processor; 0 where the kernel does not tell. */
+int64_t clock_waited_us(void);
 
 #define CLOCK_ISO_MAX 80
 /* "2026-11-22T14:03:07.123456Z"; returns out. */

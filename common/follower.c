@@ -65,6 +65,7 @@ subscribe(struct shard *s)
 		.credit = FOLLOWER_CREDIT,
 		.life = s->f->w->life,
 		.patience = spec->patience_ms,
+		.stand_back = spec->stand_back_ms ? spec->stand_back_ms(s->f->arg) : 0,
 	};
 
 	loop_timer_clear(s->f->w->loop, &s->resync);

@@ -28,6 +28,9 @@ struct follower_spec {
 	/* At the end of the journal it rather has one delivery in so many milliseconds (at most 500) than many small ones, each
 	 * of which costs a wake-up here and there. The first after a pause comes without this delay. */
 	unsigned patience_ms;
+	/* While readings come faster than the processors do all that follows from them, it may be kept so many milliseconds behind
+	 * (at most 60,000); 0: never. NULL: 0. */
+	unsigned (*stand_back_ms)(void *arg);
 	/* Each block in turn. v->entries holds only the kinds (and partitions) asked for. */
 	void (*on_block)(void *arg, uint32_t shard, const struct block_view *v);
 	/* After the blocks of one delivery: everything before upto was seen; end is the journal's end. May be NULL. */

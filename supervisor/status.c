@@ -106,11 +106,11 @@ lags_json(const struct supervisor *sup)
 		const struct supervisor_lag *lag = &sup->lags[i];
 
 		if (lag_is_fresh(sup, lag))
-			json_array_append_new(
-			    list, json_pack("{s:s, s:I, s:I, s:I, s:I}", "group", lag->group,
-				      "shard", (json_int_t)lag->shard, "lag_bytes",
-				      (json_int_t)lag->bytes, "lag_ms", (json_int_t)lag->ms,
-				      "members", (json_int_t)lag->members));
+			json_array_append_new(list,
+			    json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "group", lag->group,
+				"shard", (json_int_t)lag->shard, "lag_bytes",
+				(json_int_t)lag->bytes, "lag_ms", (json_int_t)lag->ms, "members",
+				(json_int_t)lag->members, "stands_back", (int)lag->stands_back));
 	}
 	return list;
 }

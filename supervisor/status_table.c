@@ -77,9 +77,12 @@ add_follower(const json_t *f, struct buf *out)
 {
 	char bytes[24], span[24];
 
-	buf_addf(out, "%-18.18s %5.0f %12s %10s %8.0f\n", str_of(f, "group"), number_of(f, "shard"),
-	    bytes_text(number_of(f, "lag_bytes"), bytes),
-	    span_text((int64_t)(number_of(f, "lag_ms") * 1e3), span), number_of(f, "members"));
+	buf_addf(out, "%-18.18s %5.0f %12s %10s %8.0f%s\n", str_of(f, "group"),
+	    number_of(f, "shard"), bytes_text(number_of(f, "lag_bytes"), bytes),
+	    span_text((int64_t)(number_of(f, "lag_ms") * 1e3), span), number_of(f, "members"),
+	    json_is_true(json_object_get(f, "stands_back"))
+		? "  stands back: the processors do not suffice"
+		: "");
 }
 
 void

@@ -282,6 +282,7 @@ on_lag(void *arg, const struct msg_lag *msg)
 		.bytes = msg->bytes,
 		.ms = msg->ms,
 		.members = msg->members,
+		.stands_back = msg->stands_back,
 		.at_us = loop_now_us(sup->loop) };
 	memcpy(lag->group, group, sizeof(group));
 }

@@ -17,8 +17,8 @@
 #include "plan.h"
 #include "settings.h"
 
-#define SUPERVISOR_STAGE_US 5000000   /* the start order waits no longer for one stage */
-#define SUPERVISOR_LAGS_MAX 256	      /* (group, shard) pairs shown; more are counted */
+#define SUPERVISOR_STAGE_US 5000000	/* the start order waits no longer for one stage */
+#define SUPERVISOR_LAGS_MAX 256		/* (group, shard) pairs shown; more are counted */
 #define SUPERVISOR_LAG_FRESH_US 5000000 /* an older report is not shown */
 
 struct supervisor_lag {
@@ -27,6 +27,7 @@ struct supervisor_lag {
 	uint64_t bytes;
 	uint64_t ms;
 	uint64_t members;
+	bool stands_back;
 	int64_t at_us;
 };
 
@@ -42,8 +43,8 @@ struct supervisor {
 	unsigned stage;
 	bool stop_wanted;
 	bool kill_wanted;
-	int64_t stage_us;	/* since when this stage starts */
-	int64_t stop_us;	/* when everything must be over */
+	int64_t stage_us; /* since when this stage starts */
+	int64_t stop_us;  /* when everything must be over */
 	int64_t started_us;
 	struct plan plan;
 	struct child *children; /* as in plan */

@@ -162,10 +162,19 @@ cursor(void *arg, uint32_t shard)
 	return h->store != NULL ? history_store_seen(h->store, shard) : h->cursors[shard];
 }
 
+static unsigned
+stand_back_ms(void *arg)
+{
+	const struct history *h = arg;
+
+	return (unsigned)settings_ms(h->w->settings, SET_SINK_STAND_BACK);
+}
+
 static const struct follower_spec follower = {
 	.group = "history",
 	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_CONTEXT),
 	.patience_ms = SINK_PATIENCE_MS,
+	.stand_back_ms = stand_back_ms,
 	.on_block = on_block,
 	.on_upto = on_upto,
 	.on_skipped = on_skipped,

@@ -176,10 +176,19 @@ on_skipped(void *arg, uint32_t shard, uint64_t from, uint64_t to)
 	on_upto(arg, shard, to, to);
 }
 
+static unsigned
+stand_back_ms(void *arg)
+{
+	const struct state *s = arg;
+
+	return (unsigned)settings_ms(s->w->settings, SET_SINK_STAND_BACK);
+}
+
 static const struct follower_spec follower = {
 	.group = "state",
 	.kinds = KIND_BIT(ENTRY_READINGS) | KIND_BIT(ENTRY_ALERT) | KIND_BIT(ENTRY_CONTEXT),
 	.patience_ms = SINK_PATIENCE_MS,
+	.stand_back_ms = stand_back_ms,
 	.on_block = on_block,
 	.on_upto = on_upto,
 	.on_skipped = on_skipped,

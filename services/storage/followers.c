@@ -8,6 +8,7 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "pressure.h"
 #include "subscriber.h"
 
 #define KEEP_ALIVE_US 900000
@@ -134,6 +135,9 @@ followers_on_subscribe(
 	s->kinds = m->kinds;
 	s->credit = m->credit;
 	s->patience_us = (int64_t)m->patience * 1000;
+	s->stand_back_us = (int64_t)m->stand_back * 1000;
+	s->stands_back = s->stood_enough = false;
+	s->at_time = 0;
 	s->sent = s->received = 0;
 	s->cursor_known = false;
 	s->resumed = false;
@@ -362,8 +366,14 @@ followers_turn(struct followers *f, int64_t now_us)
 
 	for (size_t i = 0; i < f->count; i++) {
 		struct subscriber *s = f->all[i];
-		bool due = offer_is_due(s, now_us);
+		bool due;
 
+		if (subscriber_stands_back(f, s)) {
+			if (now_us + PRESSURE_LOOK_US < again)
+				again = now_us + PRESSURE_LOOK_US;
+			continue;
+		}
+		due = offer_is_due(s, now_us);
 		if (due) {
 			s->gather_since_us = 0;
 			s->gather_bytes = 0;
@@ -422,6 +432,16 @@ followers_are_at_tail(const struct followers *f)
 	return true;
 }
 
+size_t
+followers_standing_back(const struct followers *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->count; i++)
+		n += f->all[i]->stands_back;
+	return n;
+}
+
 static uint64_t
 age_ms(const struct followers *f, int64_t time)
 {
@@ -447,6 +467,7 @@ followers_lag(
 			if (strcmp(s->group, c->group) != 0)
 				continue;
 			lag.members++;
+			lag.stands_back |= s->stands_back;
 			if (ms > lag.ms)
 				lag.ms = ms;
 		}

@@ -2,7 +2,8 @@
  *
  * A subscriber at the tail is served from memory (recent.h), one behind it from the files. What is delivered is gathered
  * for up to FOLLOWERS_GATHER_US or FOLLOWERS_GATHER_BYTES, so that a follower is not woken by each commit; for one that is
- * patient up to its patience after the delivery before, or FOLLOWERS_PATIENT_BYTES. A subscriber that says nothing for FOLLOWERS_SILENT_US is forgotten. The members of a shared group divide the partitions (groups.h). */
+ * patient up to its patience after the delivery before, or FOLLOWERS_PATIENT_BYTES. Under pressure (pressure.h) one that
+ * said it may stand back gets nothing until it is as far behind as it allowed. A subscriber that says nothing for FOLLOWERS_SILENT_US is forgotten. The members of a shared group divide the partitions (groups.h). */
 #ifndef ROOST_STORAGE_FOLLOWERS_H
 #define ROOST_STORAGE_FOLLOWERS_H
 
@@ -39,6 +40,8 @@ struct followers {
 	size_t count;
 	struct group groups[FOLLOWERS_GROUPS_MAX];
 	size_t group_count;
+	bool pressure;		   /* who may stand back gets nothing: pressure.h */
+	uint64_t stand_back_bytes; /* of the journal, that it is kept behind at most */
 	followers_send_fn send;
 	void *send_arg;
 };
@@ -65,6 +68,7 @@ bool followers_owns(
     const struct followers *f, const char *name, uint64_t life, uint32_t partition, uint64_t epoch);
 /* True if no subscriber that takes deliveries is behind. */
 bool followers_are_at_tail(const struct followers *f);
+size_t followers_standing_back(const struct followers *f);
 /* One report for each group that has a name. */
 void followers_lag(
     const struct followers *f, void (*report)(void *arg, const struct msg_lag *lag), void *arg);

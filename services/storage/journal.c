@@ -180,6 +180,7 @@ journal_commit(struct journal *j, int64_t wall_us, struct block *ret_block)
 	journal_prewrite_owe(j, size);
 	metric_add(M_STORAGE_COMMITS, 1);
 	metric_add(M_STORAGE_COMMIT_BYTES, size);
+	j->written_bytes += size;
 }
 
 static void

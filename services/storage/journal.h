@@ -90,6 +90,7 @@ struct journal {
 	uint64_t spare_bytes;
 	uint64_t prewrite_owed; /* bytes of zeros that next.seg should get */
 	uint64_t block_bytes;	/* of the last block */
+	uint64_t written_bytes; /* of all blocks since it was opened */
 	bool full_said;
 	int64_t time;	       /* of the last block */
 	uint64_t end;	       /* offset behind the last committed block */

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "pressure.h"
 #include "shard.h"
 #include "worker.h"
 
@@ -35,6 +36,7 @@ struct storage {
 	struct served *served;
 	size_t count;
 	int64_t drain_us; /* asked to stop then; 0: not yet */
+	struct pressure pressure;
 };
 
 static int
@@ -142,6 +144,9 @@ storage_start(struct worker *w)
 
 	w->state = st;
 	st->served = xcalloc(shards, sizeof(*st->served));
+	if (settings_ms(w->settings, SET_SINK_STAND_BACK) > 0)
+		st->pressure.above = (uint64_t)settings_int(w->settings, SET_SINK_STAND_BACK_ABOVE)
+				     << 20;
 	for (uint32_t k = 0; k < shards; k++)
 		st->served[k].lock_fd = -1;
 	r = format_check(w->data_dir, (uint32_t)settings_int(w->settings, SET_PARTITIONS), shards);
@@ -222,10 +227,32 @@ on_timer(void *arg)
 }
 
 static void
+look_at_pressure(struct storage *st)
+{
+	int64_t now = clock_mono_us();
+	bool before = st->pressure.on;
+	uint64_t bytes = 0;
+
+	if (!pressure_look_is_due(&st->pressure, now))
+		return;
+	for (size_t i = 0; i < st->count; i++)
+		bytes += st->served[i].shard->journal->written_bytes;
+	pressure_look(&st->pressure, now, bytes, (uint64_t)clock_waited_us());
+	/* Whoever is asked to stop lets the followers have all of it. */
+	st->pressure.on &= st->drain_us == 0;
+	if (st->pressure.on == before)
+		return;
+	metric_set(M_STORAGE_PRESSURE, st->pressure.on);
+	for (size_t i = 0; i < st->count; i++)
+		st->served[i].shard->followers.pressure = st->pressure.on;
+}
+
+static void
 storage_turn(struct worker *w)
 {
 	struct storage *st = w->state;
 
+	look_at_pressure(st);
 	for (size_t i = 0; i < st->count; i++) {
 		struct served *v = &st->served[i];
 		int64_t next;
@@ -252,7 +279,7 @@ storage_tick(struct worker *w)
 {
 	struct storage *st = w->state;
 	uint64_t bytes = 0, segments = 0, streams = 0, followers = 0, remembered = 0, closed = 0;
-	uint64_t unreleased = 0;
+	uint64_t unreleased = 0, back = 0;
 
 	for (size_t i = 0; i < st->count; i++) {
 		struct shard *s = st->served[i].shard;
@@ -266,6 +293,7 @@ storage_tick(struct worker *w)
 		streams += s->streams.count;
 		followers += s->followers.count;
 		unreleased += s->unreleased.count;
+		back += followers_standing_back(&s->followers);
 		remembered += dedup_count(&s->dedup) + dedup_count(&s->dedup_before);
 		closed |= s->closed;
 	}
@@ -275,6 +303,7 @@ storage_tick(struct worker *w)
 	metric_set(M_STORAGE_FOLLOWERS, followers);
 	metric_set(M_STORAGE_REMEMBERED, remembered);
 	metric_set(M_STORAGE_UNRELEASED, unreleased);
+	metric_set(M_STORAGE_STANDING_BACK, back);
 	metric_set(M_STORAGE_CREDIT_CLOSED, closed);
 }
 

@@ -112,6 +112,7 @@ shard_open(const struct shard_config *c, int64_t wall_us, int64_t mono_us, struc
 		.recent = &s->recent,
 		.send = c->send,
 		.send_arg = c->arg,
+		.stand_back_bytes = c->quota_bytes / 8,
 	};
 	cursors_init(&s->followers.cursors, c->dir, c->mandatory ? c->mandatory : "");
 	for (size_t i = 0; i < s->streams.owner_count; i++)

@@ -10,6 +10,7 @@
 #include "metrics.h"
 
 #define RETRY_US 20000
+#define CAUGHT_UP_US 1000000
 
 struct subscriber *
 subscriber_new(const char *name, const char *group)
@@ -40,6 +41,38 @@ subscriber_rest(struct subscriber *s)
 {
 	if (s->out.len == 0)
 		buf_fini(&s->out);
+}
+
+static bool
+may_stand_back(const struct followers *f, struct subscriber *s)
+{
+	uint64_t end = f->journal->end;
+	bool behind = s->at < end;
+	int64_t age = behind ? f->journal->time - s->at_time : 0;
+
+	/* How far behind it begins is not known before its first block. */
+	if (s->stand_back_us == 0 || (behind && s->at_time == 0))
+		return false;
+	if (age > s->stand_back_us ||
+	    journal_distance(f->journal, s->at, end) > f->stand_back_bytes) {
+		if (!s->stood_enough)
+			metric_add(M_STORAGE_STOOD_ENOUGH, 1);
+		s->stood_enough = true;
+	} else if (age < CAUGHT_UP_US) {
+		s->stood_enough = false;
+	}
+	return !s->stood_enough;
+}
+
+bool
+subscriber_stands_back(const struct followers *f, struct subscriber *s)
+{
+	bool now = f->pressure && may_stand_back(f, s);
+
+	if (now && !s->stands_back)
+		metric_add(M_STORAGE_STOOD_BACK, 1);
+	s->stands_back = now;
+	return now;
 }
 
 void

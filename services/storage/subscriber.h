@@ -31,6 +31,9 @@ struct subscriber {
 	int64_t assigned_us;
 	int64_t retry_us; /* the receiver was behind or away: not before this time */
 	int64_t patience_us;
+	int64_t stand_back_us; /* it may be kept so far behind under pressure */
+	bool stands_back;
+	bool stood_enough;	 /* it was kept so far behind: not again before it has caught up */
 	int64_t gave_us;	 /* when what was gathered was offered last */
 	int64_t gather_since_us; /* the first block that was not offered since; 0: none */
 	uint64_t gather_from;	 /* where it starts */
@@ -41,6 +44,8 @@ struct subscriber {
 
 struct subscriber *subscriber_new(const char *name, const char *group);
 void subscriber_free(struct subscriber **s);
+/* Under pressure, may it get nothing? Says so in s->stands_back, and counts. */
+bool subscriber_stands_back(const struct followers *f, struct subscriber *s);
 /* Nothing came for a while: frees what only the next blocks need. */
 void subscriber_rest(struct subscriber *s);
 void subscriber_rewind(struct subscriber *s, uint64_t at);

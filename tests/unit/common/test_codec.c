@@ -385,6 +385,8 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/profile-1.hex", MSG_PROFILE },
 		{ "tests/vectors/subscribe-1.hex", MSG_SUBSCRIBE },
 		{ "tests/vectors/subscribe-2.hex", MSG_SUBSCRIBE },
+		{ "tests/vectors/subscribe-3.hex", MSG_SUBSCRIBE },
+		{ "tests/vectors/lag-1.hex", MSG_LAG },
 		{ "tests/vectors/welcome-1.hex", MSG_WELCOME },
 	};
 
@@ -422,7 +424,11 @@ START_TEST(test_golden_frames)
 			ck_assert(
 			    bytes_equal_str(msg.subscribe.group, "history") &&
 			    msg.subscribe.number == 7 &&
-			    msg.subscribe.patience == (strstr(vectors[i].file, "-2") ? 100 : 0));
+			    msg.subscribe.patience == (strstr(vectors[i].file, "-1") ? 0 : 100) &&
+			    msg.subscribe.stand_back ==
+				(strstr(vectors[i].file, "-3") ? 10000 : 0));
+		if (type == MSG_LAG)
+			ck_assert(msg.lag.ms == 1000 && msg.lag.stands_back);
 		if (type == MSG_MQTT_DELIVERY)
 			ck_assert(msg.mqtt_delivery.qos == 2 && msg.mqtt_delivery.retain &&
 				  u64s_at(msg.mqtt_delivery.ids, 1) == 268435455);

@@ -101,6 +101,62 @@ START_TEST(test_patient_followers_have_fewer_deliveries)
 }
 END_TEST
 
+/* Nothing under pressure; all of it when that ends. After as much as it allowed it goes on, until it has caught up. */
+START_TEST(test_who_may_stands_back)
+{
+	struct msg_subscribe m = { .group = bytes_of_str("history"),
+		.kinds = 1ull << ENTRY_READINGS,
+		.from = UINT64_MAX,
+		.credit = 8u << 20,
+		.life = 1,
+		.number = SUBSCRIBE_NUMBER,
+		.stand_back = 10000 };
+	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq = 0;
+	unsigned back = 0;
+
+	shard_on_subscribe(sh, "sink-history", &m);
+	subscribe("rules-0", "other", false, 1, UINT64_MAX, 8u << 20);
+	batch(id, ++seq, NULL);
+	turn();
+	pass(FOLLOWERS_GATHER_US);
+	turn();
+	ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 1);
+	for (unsigned round = 0; round < 2; round++) {
+		fresh();
+		sh->followers.pressure = true;
+		for (unsigned s = 0; s < 5; s++) {
+			batch(id, ++seq, NULL);
+			turn();
+			pass(SECOND);
+			turn();
+		}
+		ck_assert_uint_eq(followers_standing_back(&sh->followers), 1);
+		ck_assert_uint_eq(count("sink-history", MSG_DELIVER), 0);
+		ck_assert_uint_eq(count("rules-0", MSG_DELIVER), 5);
+		fresh();
+		sh->followers.pressure = false;
+		turn();
+		ck_assert_uint_eq(delivered("sink-history", &upto, seqs), 5);
+		ck_assert_uint_eq(followers_standing_back(&sh->followers), 0);
+	}
+	/* As far behind as it allowed, or as the quota does. */
+	for (unsigned round = 0; round < 2; round++) {
+		fresh();
+		sh->followers.pressure = true;
+		for (back = 0; count("sink-history", MSG_DELIVER) == 0; back++) {
+			ck_assert_uint_lt(back, 20);
+			batch(id, ++seq, NULL);
+			turn();
+			pass(SECOND);
+			turn();
+		}
+		ck_assert(round ? back == 1 : back == 11);
+		sh->followers.stand_back_bytes = 100;
+	}
+	ck_assert_uint_eq(metric_get(M_STORAGE_STOOD_ENOUGH), 2);
+}
+END_TEST
+
 START_TEST(test_credit_holds_and_progress_releases)
 {
 	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq, bytes = 0;
@@ -402,8 +458,8 @@ START_TEST(test_quota_closes_and_reopens_credit)
 END_TEST
 
 UNIT_MAIN_IN("followers", shard_setup, shard_teardown, test_follower_from_memory_and_files,
-    test_patient_followers_have_fewer_deliveries, test_credit_holds_and_progress_releases,
-    test_journal_time_goes_on_when_the_clock_is_put_back, test_unknown_and_silent_followers,
-    test_shared_group_and_fencing, test_two_members_divide_and_take_over,
-    test_retention_waits_for_mandatory_groups,
+    test_patient_followers_have_fewer_deliveries, test_who_may_stands_back,
+    test_credit_holds_and_progress_releases, test_journal_time_goes_on_when_the_clock_is_put_back,
+    test_unknown_and_silent_followers, test_shared_group_and_fencing,
+    test_two_members_divide_and_take_over, test_retention_waits_for_mandatory_groups,
     test_retention_is_kept_before_a_segment_without_snapshot, test_quota_closes_and_reopens_credit)
