@@ -31,10 +31,17 @@ static const char erase_script[] =
     "for i = 1, #all, 2 do if string.find(all[i + 1], ARGV[5], 1, true) then "
     "redis.call('HDEL', ARGV[4], all[i]) end end";
 
-enum { LATEST_SCRIPT, ERASE_SCRIPT };
-static const char *const scripts[] = {
-	[LATEST_SCRIPT] = latest_script, [ERASE_SCRIPT] = erase_script
-};
+/* ARGV: the cursors' key, how many must be there, shard and cursor of each. 1: they were not there, and nothing is written: who
+ * comes next is to see that, too. */
+static const char commit_script[] =
+    "if redis.call('HLEN', ARGV[1]) < tonumber(ARGV[2]) then return 1 end\n"
+    "redis.call('HSET', ARGV[1], unpack(ARGV, 3))\n"
+    "return 0";
+
+enum { LATEST_SCRIPT, ERASE_SCRIPT, COMMIT_SCRIPT };
+static const char *const scripts[] = { [LATEST_SCRIPT] = latest_script,
+	[ERASE_SCRIPT] = erase_script,
+	[COMMIT_SCRIPT] = commit_script };
 
 struct device_state {
 	struct redis *redis;
@@ -292,9 +299,8 @@ on_commit(void *arg, int err, const struct redis_view *reply)
 		redis_fail(ds->redis, "unexpected reply");
 		return;
 	}
-	/* HSET says how many fields are new. */
-	lost = ds->has_cursors && reply->integer > 0;
-	ds->has_cursors = true;
+	lost = reply->integer > 0;
+	ds->has_cursors = !lost;
 	ds->committing = false;
 	ds->events->committed(ds->arg, lost);
 }
@@ -306,8 +312,9 @@ device_state_commit(struct device_state *ds, const uint64_t *cursors)
 	if (!ds->up)
 		return;
 	ds->committing = true;
-	redis_command(ds->redis, "HSET");
+	redis_script(ds->redis, COMMIT_SCRIPT);
 	redis_arg_str(ds->redis, ds->cursor_key);
+	redis_arg_uint(ds->redis, ds->has_cursors ? ds->shards : 0);
 	for (uint32_t i = 0; i < ds->shards; i++) {
 		redis_arg_uint(ds->redis, i);
 		redis_arg_uint(ds->redis, cursors[i]);

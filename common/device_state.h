@@ -26,8 +26,8 @@ struct device_state_events {
 	/* Connected. cursors[shard]: what Redis has; 0 where it has none. */
 	void (*up)(void *arg, const uint64_t *cursors);
 	void (*down)(void *arg);
-	/* The cursors given to device_state_commit() are in Redis, and all that was sent before. lost: the earlier cursors were
-	 * not there any more (FLUSHALL): so are not the values, begin again. */
+	/* The cursors given to device_state_commit() are in Redis, and all that was sent before. lost: they are not, because the
+	 * earlier cursors were not there any more (FLUSHALL): so are not the values, begin again. */
 	void (*committed)(void *arg, bool lost);
 };
 

@@ -24,6 +24,7 @@ struct lifecycle {
 	struct loop_fd *signals;
 	struct loop_timer heartbeat;
 	loop_fn on_drain;
+	loop_fn on_reload; /* may be NULL */
 	void *arg;
 	struct buf out;
 };
@@ -58,8 +59,12 @@ on_signal(void *arg, int fd, uint32_t events)
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
+	if (read(fd, &info, sizeof info) != (ssize_t)sizeof info)
+		return;
+	if (info.ssi_signo != SIGHUP)
 		lc->on_drain(lc->arg);
+	else if (lc->on_reload)
+		lc->on_reload(lc->arg);
 }
 
 static int
@@ -71,6 +76,7 @@ open_signals(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
@@ -90,6 +96,12 @@ lifecycle_new(struct loop *loop, int fd, loop_fn on_drain, void *arg)
 	if (fd >= 0)
 		lc->control = loop_fd_add(loop, fd, EPOLLIN, on_control, lc);
 	return lc;
+}
+
+void
+lifecycle_on_reload(struct lifecycle *lc, loop_fn on_reload)
+{
+	lc->on_reload = on_reload;
 }
 
 void

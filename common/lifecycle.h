@@ -14,6 +14,8 @@ struct lifecycle;
 
 /* on_drain: the supervisor asked to stop, or SIGTERM came. fd: the control socket, or -1 for none (a worker by hand). */
 struct lifecycle *lifecycle_new(struct loop *loop, int fd, loop_fn on_drain, void *arg);
+/* on_reload: SIGHUP came; before this, and without it, it means nothing. */
+void lifecycle_on_reload(struct lifecycle *lc, loop_fn on_reload);
 void lifecycle_free(struct lifecycle **lc);
 /* Start is over; heartbeats go out from now on. */
 void lifecycle_ready(struct lifecycle *lc);

@@ -99,6 +99,65 @@ check_paths_and_origins(const struct settings *s, struct buf *err)
 	return 0;
 }
 
+/* The default stands for "if there is a certificate". */
+static bool
+is_default(const struct settings *s, enum setting_id id)
+{
+	return settings_list_count(s, id) == 0 ||
+	       (settings_list_count(s, id) == 1 &&
+		   strcmp(settings_list_at(s, id, 0), setting_infos[id].def) == 0);
+}
+
+static int
+check_client_certificates(const struct settings *s, struct buf *err)
+{
+	const char *mode = settings_str(s, SET_TLS_CLIENT_CERTIFICATE);
+	bool asked = strcmp(mode, "none") != 0, ca = *settings_str(s, SET_TLS_CLIENT_CA) != '\0';
+
+	if (asked && !ca)
+		buf_addf(err,
+		    "tls.client_certificate is %s, but no tls.client_ca says whose certificates "
+		    "are believed",
+		    mode);
+	else if (ca && !asked)
+		buf_addf(err, "tls.client_ca is given, but tls.client_certificate is none: nobody "
+			      "would be asked; set it to optional or required");
+	else if (*settings_str(s, SET_TLS_CRL) && !ca)
+		buf_addf(err, "tls.crl is given, but no tls.client_ca whose CRLs these are");
+	else
+		return 0;
+	return ERR_CONFIG;
+}
+
+static int
+check_tls(const struct settings *s, struct buf *err)
+{
+	static const enum setting_id listen[] = { SET_MQTTS_LISTEN, SET_MQTT_WSS_LISTEN };
+	size_t certificates = settings_list_count(s, SET_TLS_CERTIFICATE);
+	size_t keys = settings_list_count(s, SET_TLS_KEY);
+	int rc;
+
+	if (certificates != keys) {
+		buf_addf(err,
+		    "tls.certificate names %zu files, and tls.key %zu: each certificate has a key, "
+		    "in the same order",
+		    certificates, keys);
+		return ERR_CONFIG;
+	}
+	for (size_t i = 0; i < COUNT_OF(listen); i++) {
+		if (certificates == 0 && !is_default(s, listen[i])) {
+			buf_addf(err,
+			    "%s: there is no tls.certificate; name one, `roost certs init DIR` "
+			    "makes it",
+			    setting_infos[listen[i]].key);
+			return ERR_CONFIG;
+		}
+		if (certificates && (rc = check_listeners(s, listen[i], err)) != 0)
+			return rc;
+	}
+	return check_client_certificates(s, err);
+}
+
 static int
 check_sinks(const struct settings *s, struct buf *err)
 {
@@ -160,6 +219,9 @@ settings_check(const struct settings *s, struct buf *err)
 	    (rc = check_listeners(s, SET_COAP_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_PROXY_PROTOCOL, SET_MQTT_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_WS_PROXY_PROTOCOL, SET_MQTT_WS_LISTEN, err)) != 0 ||
+	    (rc = check_tls(s, err)) != 0 ||
+	    (rc = check_proxy(s, SET_MQTTS_PROXY_PROTOCOL, SET_MQTTS_LISTEN, err)) != 0 ||
+	    (rc = check_proxy(s, SET_MQTT_WSS_PROXY_PROTOCOL, SET_MQTT_WSS_LISTEN, err)) != 0 ||
 	    (rc = check_trusted(s, err)) != 0 || (rc = check_paths_and_origins(s, err)) != 0 ||
 	    (rc = check_sinks(s, err)) != 0)
 		return rc;

@@ -84,6 +84,14 @@ on_drain(void *arg)
 }
 
 static void
+on_reload(void *arg)
+{
+	struct worker *w = arg;
+
+	w->spec->reload(w);
+}
+
+static void
 on_tick(void *arg)
 {
 	struct ticker *t = arg;
@@ -276,6 +284,8 @@ run(struct worker *w)
 			loop_timer_set(w->loop, &ticker.timer, (int64_t)w->spec->tick_ms * 1000,
 			    on_tick, &ticker);
 		loop_timer_set(w->loop, &quiet.timer, QUIET_US, on_quiet, &quiet);
+		if (w->spec->reload)
+			lifecycle_on_reload(w->lifecycle, on_reload);
 		lifecycle_ready(w->lifecycle);
 		log_info("worker.ready", LS("service", w->spec->name), LU("life", w->life));
 		/* Not before: a start is no work to wait with. */

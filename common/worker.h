@@ -28,6 +28,7 @@ struct worker_spec {
 	    struct worker *w); /* may be NULL: nothing is left; asked each turn while draining */
 	void (*turn)(
 	    struct worker *w); /* may be NULL: end of each loop turn, flush what was gathered */
+	void (*reload)(struct worker *w); /* may be NULL: SIGHUP, look at the files that were read */
 	void (*tick)(struct worker *w); /* may be NULL: every tick_ms */
 	uint32_t tick_ms;
 	void (*quiet)(struct worker *

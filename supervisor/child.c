@@ -606,6 +606,14 @@ child_retry(struct child *c)
 		raise_event(c, CHILD_EV_CONFIG, NULL);
 }
 
+void
+child_reload(struct child *c)
+{
+	/* Earlier it may not listen to signals yet; then it reads its files anyway. */
+	if (c->state == CHILD_UP && c->plan->kind != PLAN_REDIS)
+		send_signal(c, SIGHUP);
+}
+
 bool
 child_settled(const struct child *c)
 {

@@ -80,6 +80,8 @@ void child_stop(struct child *c, int64_t deadline_us);
 void child_kill(struct child *c);
 /* Tries a held or waiting child again. */
 void child_retry(struct child *c);
+/* SIGHUP, if it is UP: it looks at the files that it has read. */
+void child_reload(struct child *c);
 /* Its process may have ended: notes how, and acts. */
 void child_reap(struct child *c);
 /* It runs, or it is known not to for a while: the start order goes on. */

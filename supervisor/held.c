@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "mem.h"
+
 struct file_mark {
 	uint64_t name;
 	uint64_t size;
@@ -34,10 +36,17 @@ mark(int dir_fd, const char *name)
 uint64_t
 held_fingerprint(const struct settings *settings)
 {
-	uint64_t sum = mark(AT_FDCWD, settings_str(settings, SET_NOTIFY_FILE));
+	static const enum setting_id files[] = { SET_NOTIFY_FILE, SET_TLS_CLIENT_CA, SET_TLS_CRL };
+	static const enum setting_id lists[] = { SET_TLS_CERTIFICATE, SET_TLS_KEY };
+	uint64_t sum = 0;
 	DIR *dir = opendir(settings_str(settings, SET_RULES_DIR));
 	const struct dirent *e;
 
+	for (size_t k = 0; k < COUNT_OF(files); k++)
+		sum += mark(AT_FDCWD, settings_str(settings, files[k]));
+	for (size_t k = 0; k < COUNT_OF(lists); k++)
+		for (size_t i = 0; i < settings_list_count(settings, lists[k]); i++)
+			sum += mark(AT_FDCWD, settings_list_at(settings, lists[k], i));
 	if (!dir)
 		return sum;
 	for (unsigned n = 0; n < HELD_FILES_MAX && (e = readdir(dir)); n++)

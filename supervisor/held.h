@@ -1,6 +1,6 @@
 /* held.h - has the configuration changed that a held child waits for?
  *
- * A child that exited 78 is tried again when a file in rules_dir, or notify.file, is not what it was. */
+ * A child that exited 78 is tried again when a file in rules_dir, notify.file, or one that tls.* names, is not what it was. */
 #ifndef ROOST_HELD_H
 #define ROOST_HELD_H
 

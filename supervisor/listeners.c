@@ -190,19 +190,23 @@ listeners_open(struct listeners *l, const struct settings *settings, struct buf 
 	static const struct {
 		const char *kind;
 		enum setting_id id;
+		bool tls;
 		bool datagrams;
 	} kinds[] = {
-		{ "mqtt", SET_MQTT_LISTEN, false },
-		{ "mqtt-ws", SET_MQTT_WS_LISTEN, false },
-		{ "coap", SET_COAP_LISTEN, true },
+		{ "mqtt", SET_MQTT_LISTEN, false, false },
+		{ "mqtt-ws", SET_MQTT_WS_LISTEN, false, false },
+		{ "mqtts", SET_MQTTS_LISTEN, true, false },
+		{ "mqtt-wss", SET_MQTT_WSS_LISTEN, true, false },
+		{ "coap", SET_COAP_LISTEN, false, true },
 	};
+	bool tls = settings_list_count(settings, SET_TLS_CERTIFICATE) > 0;
 	unsigned workers = (unsigned)settings_int(settings, SET_CONNECTIVITY_REPLICAS);
 	size_t addresses = 0;
 	int rc = 0;
 
 	l->count = 0;
 	for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-		size_t n = settings_list_count(settings, kinds[k].id);
+		size_t n = kinds[k].tls && !tls ? 0 : settings_list_count(settings, kinds[k].id);
 		const char *key = setting_infos[kinds[k].id].key;
 
 		for (size_t i = 0; rc == 0 && i < n; i++) {

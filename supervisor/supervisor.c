@@ -40,6 +40,16 @@ on_stage_timer(void *arg)
 	on_change(arg);
 }
 
+static const char *
+scheme_of(const char *kind)
+{
+	if (strcmp(kind, "mqtts") == 0)
+		return "mqtts://";
+	if (strcmp(kind, "mqtt-wss") == 0)
+		return "wss://";
+	return strcmp(kind, "mqtt-ws") == 0 ? "ws://" : "";
+}
+
 static void
 print_banner(const struct supervisor *sup)
 {
@@ -56,7 +66,7 @@ print_banner(const struct supervisor *sup)
 		if (strcmp(l->kind, "coap") == 0)
 			printf("  %-8s coap://%s\n", "CoAP", l->address);
 		else
-			printf("  %-8s %s%s\n", "MQTT", plain ? "" : "ws://", l->address);
+			printf("  %-8s %s%s\n", "MQTT", scheme_of(l->kind), l->address);
 		if (plain && !*mqtt)
 			mqtt = l->address;
 	}
@@ -208,11 +218,14 @@ reap(struct supervisor *sup)
 	}
 }
 
+/* Whoever waits for another configuration tries again; the others look at the files that they have read. */
 static void
-retry_all(struct supervisor *sup)
+reload_all(struct supervisor *sup)
 {
-	for (size_t i = 0; i < sup->plan.count; i++)
+	for (size_t i = 0; i < sup->plan.count; i++) {
 		child_retry(&sup->children[i]);
+		child_reload(&sup->children[i]);
+	}
 }
 
 static void
@@ -233,7 +246,7 @@ on_signal(void *arg, int fd, uint32_t events)
 	if (info.ssi_signo == SIGHUP) {
 		/* A terminal that closes sends it too, maybe while everything ends. */
 		if (!sup->stop_wanted)
-			retry_all(sup);
+			reload_all(sup);
 		return;
 	}
 	sup->kill_wanted = sup->stop_wanted;
@@ -331,7 +344,7 @@ on_config_timer(void *arg)
 	for (size_t i = 0; i < sup->plan.count; i++) {
 		if (sup->children[i].held) {
 			log_info("child.retry", LS("name", sup->plan.children[i].name),
-			    LS("why", "a rules or notification file changed"));
+			    LS("why", "a file that settings name has changed"));
 			child_retry(&sup->children[i]);
 		}
 	}

@@ -49,6 +49,8 @@ struct conn {
 
 /* The bit of paused that is the listener's own: output is not being read. */
 #define CONN_PAUSED_OUT 0x80000000u
+/* Another one: its handshake waits for its turn. */
+#define CONN_PAUSED_TLS 0x40000000u
 
 struct conn_set {
 	struct listener *listener;	/* whose connections these are; NULL in tests of a protocol */

@@ -3,8 +3,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
+#include "follower.h"
 #include "mem.h"
 
 /* Rendezvous hashing: when the list of limiters changes, only the partitions of those that came or went move. */
@@ -34,6 +36,11 @@ ingest_links_new(struct worker *w, const char *service, uint32_t count)
 	char endpoint[BUS_NAME_MAX];
 
 	for (uint32_t i = 0; i < count; i++) {
+		/* A shard knows each process by one link. */
+		if (w->follower && strcmp(service, "shard") == 0) {
+			links[i] = follower_link(w->follower, i);
+			continue;
+		}
 		snprintf(endpoint, sizeof(endpoint), "%s-%u", service, i);
 		if (bus_connect(w->bus, endpoint, &links[i]) != 0) {
 			free(links);

@@ -25,7 +25,6 @@
 #include "mem.h"
 #include "metrics.h"
 
-#define SMALL_REST 4096 /* an incomplete packet up to here is copied in front of the next read */
 #define SMALL_READ 4096
 #define OUT_HIGH 262144 /* unread output above which a connection is not read */
 
@@ -70,7 +69,7 @@ listener_new(struct worker *w, const struct listener_protocol *protocol,
 	per_address_init(&l->per_address, protocol->connections_per_address, seed);
 	l->set = set;
 	set->listener = l;
-	l->shared = xmalloc(SMALL_REST + LISTENER_READ_BYTES);
+	l->shared = xmalloc(LISTENER_SMALL_REST + LISTENER_READ_BYTES);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	ASSERT(l->epoll_fd >= 0);
 	for (size_t i = 0; i < w->listener_count && l->socket_count < LISTENER_SOCKETS_MAX; i++) {
@@ -80,6 +79,8 @@ listener_new(struct worker *w, const struct listener_protocol *protocol,
 
 		if (doors->doors[i].protocol != protocol->serves)
 			continue;
+		if (doors->doors[i].tls && !l->sealed)
+			l->sealed = xmalloc(TLS_INPUT_MAX);
 		l->sockets[l->socket_count++] = (struct socket){
 			.door = &doors->doors[i],
 			.fd = wl->fd,
@@ -110,6 +111,7 @@ listener_free(struct listener **p_l)
 	loop_timer_clear(l->loop, &l->accept_timer);
 	loop_fd_del(l->loop, &l->lfd);
 	close(l->epoll_fd);
+	free(l->sealed);
 	per_address_fini(&l->per_address);
 	free(l->shared);
 	free(l);
@@ -123,8 +125,8 @@ listener_is_empty(const struct listener *l)
 
 /* --- input --- */
 
-static void
-lost(struct conn *c)
+void
+listener_lost(struct conn *c)
 {
 	c->closing = CONN_CLOSED;
 	conn_touch(c);
@@ -170,7 +172,7 @@ static void
 no_room(const struct listener *l, struct conn *c, size_t more)
 {
 	log_warn("listener.input_full", LU("kept", l->kept), LU("more", more));
-	lost(c);
+	listener_lost(c);
 }
 
 static void
@@ -241,8 +243,8 @@ cut_if_ended(struct listener *l, struct conn *c)
 	l->protocol.cut(c);
 }
 
-static size_t
-read_max(const struct listener *l)
+size_t
+listener_read_max(const struct listener *l)
 {
 	return l->kept_paused > LISTENER_INPUT_MAX / 4 ? SMALL_READ : LISTENER_READ_BYTES;
 }
@@ -255,7 +257,7 @@ read_behind_kept(struct listener *l, struct conn *c)
 	size_t have = kept_of(c);
 	size_t missing = c->need > have ? c->need - have : 1;
 	size_t room = missing < have ? missing : have, most = room_to_keep(l, c);
-	uint8_t *to = l->shared + SMALL_REST;
+	uint8_t *to = l->shared + LISTENER_SMALL_REST;
 	struct iovec v[2];
 	ssize_t n;
 	size_t own;
@@ -270,7 +272,7 @@ read_behind_kept(struct listener *l, struct conn *c)
 	buf_consume(c->in, c->in_at);
 	c->in_at = 0;
 	v[0] = (struct iovec){ .iov_base = buf_reserve(c->in, room), .iov_len = room };
-	v[1] = (struct iovec){ .iov_base = to, .iov_len = read_max(l) };
+	v[1] = (struct iovec){ .iov_base = to, .iov_len = listener_read_max(l) };
 	/* cppcheck-suppress knownConditionTrueFalse ; it is the smaller of two */
 	n = readv(c->fd, v, room == missing ? 2 : 1);
 	if (n <= 0)
@@ -296,7 +298,7 @@ static void
 give_shared(struct listener *l, struct conn *c, size_t len)
 {
 	size_t have = kept_of(c);
-	uint8_t *to = l->shared + SMALL_REST;
+	uint8_t *to = l->shared + LISTENER_SMALL_REST;
 
 	if (have)
 		memcpy(to - have, c->in->data + c->in_at, have);
@@ -307,7 +309,7 @@ give_shared(struct listener *l, struct conn *c, size_t len)
 static ssize_t
 read_shared(struct listener *l, struct conn *c)
 {
-	ssize_t n = recv(c->fd, l->shared + SMALL_REST, read_max(l), 0);
+	ssize_t n = recv(c->fd, l->shared + LISTENER_SMALL_REST, listener_read_max(l), 0);
 
 	if (n > 0)
 		give_shared(l, c, (size_t)n);
@@ -322,7 +324,7 @@ after_transport(struct listener *l, struct conn *c, bool awaited_proxy, bool was
 		metric_add(M_PROXY_ACCEPTED, 1);
 		l->protocol.announced(c, peer_is_loopback(&c->peer));
 		if (!listener_count_address(l, c))
-			lost(c);
+			listener_lost(c);
 	}
 	if (!was_open && transport_is_open(c->transport))
 		metric_add(M_MQTT_WS_OPENED, 1);
@@ -336,19 +338,24 @@ after_transport(struct listener *l, struct conn *c, bool awaited_proxy, bool was
 static ssize_t
 read_transport(struct listener *l, struct conn *c)
 {
-	uint8_t *to = l->shared + SMALL_REST;
+	uint8_t *to = l->shared + LISTENER_SMALL_REST;
 	bool awaited_proxy = transport_awaits_proxy(c->transport);
 	bool was_open = transport_is_open(c->transport);
 	size_t have = kept_of(c), len;
-	ssize_t n = recv(c->fd, to, read_max(l), 0);
+	ssize_t n;
 
+	if (transport_is_tls(c->transport)) {
+		n = listener_tls_read(l, c, to, &len);
+	} else {
+		n = recv(c->fd, to, listener_read_max(l), 0);
+		len = n > 0 ? transport_input(c->transport, to, (size_t)n, &c->peer) : 0;
+	}
 	if (n <= 0)
 		return n;
-	len = transport_input(c->transport, to, (size_t)n, &c->peer);
 	after_transport(l, c, awaited_proxy, was_open);
 	if (len == 0)
 		return n;
-	if (have <= SMALL_REST) {
+	if (have <= LISTENER_SMALL_REST) {
 		give_shared(l, c, len);
 		return n;
 	}
@@ -358,8 +365,8 @@ read_transport(struct listener *l, struct conn *c)
 	return n;
 }
 
-static void
-read_some(struct listener *l, struct conn *c)
+void
+listener_read(struct listener *l, struct conn *c)
 {
 	ssize_t n;
 
@@ -367,12 +374,12 @@ read_some(struct listener *l, struct conn *c)
 		n = recv(c->fd, l->shared, LISTENER_READ_BYTES, 0);
 	else if (c->transport)
 		n = read_transport(l, c);
-	else if (kept_of(c) > SMALL_REST)
+	else if (kept_of(c) > LISTENER_SMALL_REST)
 		n = read_behind_kept(l, c);
 	else
 		n = read_shared(l, c);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		lost(c);
+		listener_lost(c);
 	count_kept(l, c);
 	if (c->transport)
 		cut_if_ended(l, c);
@@ -388,8 +395,8 @@ drop_out(struct listener *l, struct conn *c)
 }
 
 /* The peer's kernel has taken n bytes of what the protocol put out. */
-static void
-took(struct listener *l, struct conn *c, size_t n)
+void
+listener_took(struct listener *l, struct conn *c, size_t n)
 {
 	if (!c->out)
 		return;
@@ -408,7 +415,7 @@ has_output(const struct conn *c)
 {
 	if (!c->transport)
 		return c->out != NULL;
-	return transport_has_output(c->transport) || (c->out && !transport_ended(c->transport));
+	return transport_has_output(c->transport) || (c->out && !transport_is_mute(c->transport));
 }
 
 /* A frame at a time; between frames may go what the transport has to say. */
@@ -428,17 +435,14 @@ send_transport(struct listener *l, struct conn *c)
 		memcpy(&v[0].iov_base, &head.data, sizeof(head.data)); /* which is only read */
 		n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			lost(c);
+			listener_lost(c);
 		if (n <= 0)
 			return;
 		l->set->bytes_sent += (uint64_t)n;
-		took(l, c, transport_sent(c->transport, (size_t)n));
+		listener_took(l, c, transport_sent(c->transport, (size_t)n));
 		if ((size_t)n < head.len + body)
 			return;
 	}
-	/* What is left was for a peer that has closed, or must hear nothing more. */
-	if (!has_output(c))
-		drop_out(l, c);
 }
 
 static void
@@ -449,7 +453,13 @@ send_some(struct listener *l, struct conn *c)
 	if (c->closing == CONN_CLOSED)
 		return;
 	if (c->transport) {
-		send_transport(l, c);
+		if (transport_is_tls(c->transport))
+			listener_tls_send(l, c);
+		else
+			send_transport(l, c);
+		/* What is left was for a peer that has closed, or must hear nothing more. */
+		if (!has_output(c) && (!c->transport || transport_ended(c->transport)))
+			drop_out(l, c);
 		return;
 	}
 	if (!c->out)
@@ -457,12 +467,12 @@ send_some(struct listener *l, struct conn *c)
 	n = send(
 	    c->fd, c->out->data + c->out_at, c->out->len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		lost(c);
+		listener_lost(c);
 		return;
 	}
 	if (n > 0) {
 		l->set->bytes_sent += (uint64_t)n;
-		took(l, c, (size_t)n);
+		listener_took(l, c, (size_t)n);
 	}
 }
 
@@ -496,7 +506,7 @@ watch(struct listener *l, struct conn *c)
 		return;
 	c->events = (uint8_t)events;
 	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) != 0)
-		lost(c);
+		listener_lost(c);
 }
 
 static void
@@ -517,6 +527,8 @@ finish(struct listener *l, struct conn *c)
 	drop_out(l, c);
 	count_unsent(l, c);
 	close(c->fd);
+	if (c->transport)
+		transport_dequeue(&l->handshakes, c->transport);
 	transport_free(&c->transport);
 	listener_forget_address(l, c);
 	l->conn_count--;
@@ -617,6 +629,7 @@ listener_turn(struct listener *l)
 	struct conn *c;
 
 	tell_now(l);
+	listener_handshakes(l);
 	while ((c = conn_next_touched(l->set)))
 		settle(l, c);
 	l->set->put = 0;
@@ -629,7 +642,7 @@ on_timer(void *arg)
 	struct conn *c = arg;
 
 	if (c->lingering) {
-		lost(c);
+		listener_lost(c);
 		return;
 	}
 	tell_now(c->set->listener);
@@ -643,9 +656,9 @@ on_event(struct listener *l, struct conn *c, uint32_t events)
 	if (c->closing == CONN_CLOSED)
 		return;
 	if (events & EPOLLIN && (c->lingering || (!c->paused && c->closing == CONN_OPEN)))
-		read_some(l, c);
+		listener_handshake(l, c);
 	else if (events & (EPOLLERR | EPOLLHUP))
-		lost(c);
+		listener_lost(c);
 	if (events & EPOLLOUT)
 		conn_touch(c);
 	if (l->set->urgent)

@@ -2,6 +2,8 @@
 #ifndef ROOST_LISTENER_IMPL_H
 #define ROOST_LISTENER_IMPL_H
 
+#include <sys/types.h>
+
 #include "listener.h"
 #include "per_address.h"
 
@@ -28,8 +30,28 @@ struct listener {
 	bool stopped;
 	bool reading; /* the epoll set is watched */
 	struct loop_timer accept_timer;
+	struct transport_queue handshakes; /* that wait for their turn */
+	int64_t handshaken_us;		   /* spent with others in this one */
 	uint8_t *shared; /* SMALL_REST + LISTENER_READ_BYTES */
+	uint8_t *sealed; /* TLS_INPUT_MAX, where there is TLS */
 };
+
+#define LISTENER_SMALL_REST 4096 /* an incomplete packet up to here is copied in front of the next read */
+
+/* listener.c */
+void listener_lost(struct conn *c);
+void listener_read(struct listener *l, struct conn *c);
+/* The kernel has taken n bytes of what the protocol put out. */
+void listener_took(struct listener *l, struct conn *c, size_t n);
+size_t listener_read_max(const struct listener *l);
+
+/* listener_tls.c */
+ssize_t listener_tls_read(struct listener *l, struct conn *c, uint8_t *to, size_t *ret_len);
+void listener_tls_send(struct listener *l, struct conn *c);
+/* What c has sent is of a handshake: it is read now, or when it is its turn. */
+void listener_handshake(struct listener *l, struct conn *c);
+/* Goes on with those that waited; at the end of a turn. */
+void listener_handshakes(struct listener *l);
 
 /* listener_accept.c */
 void listener_watch_sockets(struct listener *l, bool on);

@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "coap_server.h"
+#include "context.h"
 #include "err.h"
 #include "exit_codes.h"
 #include "ingest.h"
@@ -21,6 +22,7 @@ struct connectivity {
 	struct loop *loop;
 	struct ingest *ingest;
 	struct auth *auth;
+	struct context *context;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
 	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
@@ -327,8 +329,12 @@ connectivity_start(struct worker *w)
 	}
 	if (copy_new(s, w) != 0 || mqtt_cluster_start(s->cluster, s->copy) != 0)
 		return ERR_CONFIG;
+	s->context = context_new(w); /* before ingest, which sends by its links */
+	if (!s->context)
+		return ERR_IO;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
-	transport_doors_init(&s->doors, w);
+	if (transport_doors_init(&s->doors, w) != 0)
+		return ERR_CONFIG;
 	s->coap = coap_server_new(w, s->auth, s->ingest);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
 	for (size_t i = 0; i < w->listener_count; i++)
@@ -351,6 +357,7 @@ connectivity_stop(struct worker *w)
 	listener_free(&s->mqtt_listener);
 	transport_doors_fini(&s->doors);
 	ingest_free(&s->ingest);
+	context_free(&s->context);
 	auth_free(&s->auth);
 	free(s);
 	w->state = NULL;
@@ -387,6 +394,17 @@ connectivity_tick(struct worker *w)
 	coap_server_tick(s->coap);
 	mqtt_cluster_tick(s->cluster);
 	mqtt_copy_tick(s->copy);
+	if (s->doors.tls)
+		tls_look(s->doors.tls, loop_now_us(w->loop), false);
+}
+
+static void
+connectivity_reload(struct worker *w)
+{
+	struct connectivity *s = w->state;
+
+	if (s->doors.tls)
+		tls_look(s->doors.tls, loop_now_us(w->loop), true);
 }
 
 static void
@@ -464,6 +482,7 @@ static const struct worker_spec spec = {
 	.drain = connectivity_drain,
 	.drained = connectivity_drained,
 	.turn = connectivity_turn,
+	.reload = connectivity_reload,
 	.tick = connectivity_tick,
 	.tick_ms = 1000,
 	.quiet = connectivity_quiet,

@@ -422,6 +422,9 @@ cluster_origin_load(
 		release(k, o, one.epoch, one.route);
 	else if (have && is_over(&one, (*have)->epoch, (*have)->upto))
 		release(k, o, (*have)->epoch, (*have)->upto);
+	/* Of what is released it is not known which one it was. */
+	if (since_ms == 0)
+		o->route = 0;
 }
 
 void

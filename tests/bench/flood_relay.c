@@ -298,7 +298,8 @@ relay_result(struct relay *r)
 uint64_t
 relay_run(struct flood *f)
 {
-	struct relay relay, *r = &relay;
+	static struct relay relay; /* whose connections end with the process */
+	struct relay *r = &relay;
 	int64_t begun;
 
 	relay_make(r, f);
@@ -332,7 +333,8 @@ relay_run(struct flood *f)
 uint64_t
 subscribe_run(struct flood *f)
 {
-	struct relay relay, *r = &relay;
+	static struct relay relay; /* whose connections end with the process */
+	struct relay *r = &relay;
 	uint64_t all = (uint64_t)f->subscribers * f->subscriptions;
 	uint32_t *done;
 	int64_t now;

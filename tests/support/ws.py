@@ -41,8 +41,11 @@ def frame(opcode, payload=b"", fin=True, mask=True, rsv=0, length=None):
 class Socket:
     """Before the handshake, and after it."""
 
-    def __init__(self, port, open=True, timeout=10, **kw):
+    def __init__(self, port, open=True, timeout=10, tls=None, **kw):
+        """tls: an ssl.SSLContext."""
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.rest = b""
         if open:
             self.send(request(**kw))

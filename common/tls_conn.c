@@ -1,0 +1,514 @@
+/* tls_conn.c - one connection: records in, plain text out, and back; no I/O
+ *
+ * libssl reads from and writes to memory, by a BIO of our own. It is given whole records only: of an incomplete one no more is kept
+ * than has come, and libssl holds no buffer between two calls. */
+#include "tls_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "credential.h"
+#include "err.h"
+#include "mem.h"
+#include "metrics.h"
+#include "utf8.h"
+
+#define HEADER_LEN 5 /* of a record: type, version, length */
+
+/* --- memory as libssl sees it --- */
+
+static int
+source_read(BIO *bio, char *out, int size)
+{
+	struct tls_conn *c = BIO_get_data(bio);
+	size_t n = (size_t)size < c->source.len ? (size_t)size : c->source.len;
+
+	BIO_clear_retry_flags(bio);
+	if (n == 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	memcpy(out, c->source.data, n);
+	c->source = bytes_of(c->source.data + n, c->source.len - n);
+	return (int)n;
+}
+
+static int
+sealed_write(BIO *bio, const char *data, int len)
+{
+	struct tls_conn *c = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	if (!c->sealed.data) {
+		c->sealed = c->tls->spare;
+		c->tls->spare = (struct buf){ .max = 0 };
+	}
+	buf_add(&c->sealed, data, (size_t)len);
+	return len;
+}
+
+static long
+control(BIO *bio, int command, long number, void *arg)
+{
+	(void)bio;
+	(void)number;
+	(void)arg;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static int
+create(BIO *bio)
+{
+	BIO_set_init(bio, 1);
+	return 1;
+}
+
+static BIO_METHOD *
+method(void)
+{
+	static BIO_METHOD *m;
+
+	if (!m) {
+		m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "records");
+		ASSERT(m && BIO_meth_set_read(m, source_read) == 1 &&
+		       BIO_meth_set_write(m, sealed_write) == 1 &&
+		       BIO_meth_set_ctrl(m, control) == 1 && BIO_meth_set_create(m, create) == 1);
+	}
+	return m;
+}
+
+/* --- life --- */
+
+struct tls_conn *
+tls_conn_of(const SSL *ssl)
+{
+	return SSL_get_app_data(ssl);
+}
+
+struct tls *
+tls_of(const SSL *ssl)
+{
+	return tls_conn_of(ssl)->tls;
+}
+
+struct tls_conn *
+tls_conn_new(struct tls *t, enum tls_speaks speaks)
+{
+	struct tls_conn *c = xcalloc(1, sizeof(*c));
+
+	c->tls = t;
+	c->speaks = speaks;
+	return c;
+}
+
+/* Not before there is something to read: whoever connects and says nothing costs nothing. */
+static void
+begin(struct tls_conn *c)
+{
+	BIO *bio = BIO_new(method());
+
+	c->ssl = SSL_new(c->tls->set.contexts[0]);
+	ASSERT(bio && c->ssl && SSL_set_app_data(c->ssl, c) == 1);
+	BIO_set_data(bio, c);
+	SSL_set_bio(c->ssl, bio, bio);
+	SSL_set_accept_state(c->ssl);
+}
+
+static void
+give_spare(struct tls_conn *c)
+{
+	c->sealed_at = 0;
+	if (!c->tls->spare.data && c->sealed.cap <= 2 * TLS_SEALED_MAX) {
+		buf_clear(&c->sealed);
+		c->tls->spare = c->sealed;
+		c->sealed = (struct buf){ .max = 0 };
+		return;
+	}
+	buf_fini(&c->sealed);
+}
+
+void
+tls_conn_free(struct tls_conn **p_c)
+{
+	struct tls_conn *c = *p_c;
+
+	*p_c = NULL;
+	if (!c)
+		return;
+	if (c->open)
+		metric_set(M_TLS_CONNECTIONS, metric_get(M_TLS_CONNECTIONS) - 1);
+	else if (!c->fault)
+		metric_add(M_TLS_FAILED_CLOSED, 1);
+	SSL_free(c->ssl);
+	X509_free(c->issuer);
+	free(c->psk_identity);
+	buf_fini(&c->held);
+	give_spare(c);
+	free(c);
+}
+
+/* --- what goes wrong --- */
+
+static const struct {
+	int reason;
+	enum metric_id metric;
+} reasons[] = {
+	{ SSL_R_UNSUPPORTED_PROTOCOL, M_TLS_FAILED_VERSION },
+	{ SSL_R_VERSION_TOO_LOW, M_TLS_FAILED_VERSION },
+	{ SSL_R_WRONG_VERSION_NUMBER, M_TLS_FAILED_VERSION },
+	{ SSL_R_NO_SHARED_CIPHER, M_TLS_FAILED_CIPHER },
+	{ SSL_R_NO_SUITABLE_KEY_SHARE, M_TLS_FAILED_CIPHER },
+	{ SSL_R_NO_SHARED_GROUPS, M_TLS_FAILED_CIPHER },
+	{ SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, M_TLS_FAILED_CIPHER },
+	{ SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, M_TLS_FAILED_CIPHER },
+	{ SSL_R_CERTIFICATE_VERIFY_FAILED, M_TLS_FAILED_CERTIFICATE },
+	{ SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, M_TLS_FAILED_CERTIFICATE },
+	{ SSL_R_BAD_SIGNATURE, M_TLS_FAILED_CERTIFICATE },
+	{ SSL_R_PSK_IDENTITY_NOT_FOUND, M_TLS_FAILED_PSK },
+	{ SSL_R_BINDER_DOES_NOT_VERIFY, M_TLS_FAILED_PSK },
+};
+
+static void
+fail(struct tls_conn *c, enum metric_id metric, const char *fault)
+{
+	if (c->fault)
+		return;
+	c->fault = fault;
+	c->ended = true;
+	metric_add(c->open ? M_TLS_FAULTS : metric, 1);
+}
+
+static void
+fail_by_error(struct tls_conn *c)
+{
+	unsigned long e = ERR_peek_error();
+	int reason = ERR_GET_REASON(e);
+	const char *text = ERR_reason_error_string(e);
+	enum metric_id metric = M_TLS_FAILED_PROTOCOL;
+	long verified = SSL_get_verify_result(c->ssl);
+
+	for (size_t i = 0; i < COUNT_OF(reasons); i++)
+		if (reasons[i].reason == reason)
+			metric = reasons[i].metric;
+	if (c->psk_identity && metric == M_TLS_FAILED_PROTOCOL)
+		metric = M_TLS_FAILED_PSK;
+	/* The peer has said why, by an alert. */
+	if (reason >= SSL_AD_REASON_OFFSET)
+		metric = M_TLS_FAILED_ALERT;
+	if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK)
+		text = X509_verify_cert_error_string(verified);
+	fail(c, metric, text ? text : "it failed without a reason");
+	ERR_clear_error();
+}
+
+/* --- input --- */
+
+static void
+opened(struct tls_conn *c)
+{
+	c->open = true;
+	metric_add(M_TLS_HANDSHAKES, 1);
+	metric_add(
+	    SSL_version(c->ssl) == TLS1_3_VERSION ? M_TLS_HANDSHAKES_13 : M_TLS_HANDSHAKES_12, 1);
+	if (SSL_session_reused(c->ssl) && !c->psk_identity)
+		metric_add(M_TLS_RESUMED, 1);
+	metric_set(M_TLS_CONNECTIONS, metric_get(M_TLS_CONNECTIONS) + 1);
+}
+
+/* All of source is whole records; returns how much plain text they hold. */
+static size_t
+take(struct tls_conn *c, uint8_t *plain)
+{
+	size_t len = 0, n;
+	int rc;
+
+	if (!c->ssl)
+		begin(c);
+	ERR_clear_error();
+	if (!c->open && (rc = SSL_do_handshake(c->ssl)) == 1)
+		opened(c);
+	else
+		rc = c->open ? 1 : rc;
+	while (c->open && (rc = SSL_read_ex(c->ssl, plain + len, TLS_RECORD_MAX, &n)) == 1)
+		len += n;
+	switch (SSL_get_error(c->ssl, rc)) {
+	case SSL_ERROR_NONE:
+	case SSL_ERROR_WANT_READ:
+		return len;
+	case SSL_ERROR_ZERO_RETURN: /* close_notify: a clean end, also when it comes instead of a handshake */
+		c->ended = true;
+		if (!c->open)
+			fail(c, M_TLS_FAILED_CLOSED, "the peer gave up");
+		return len;
+	default:
+		fail_by_error(c);
+		return len;
+	}
+}
+
+/* How long the record at the front is; 0: there is no telling yet. */
+static size_t
+record_len(struct tls_conn *c, struct bytes in)
+{
+	size_t len;
+
+	/* change_cipher_spec 20, alert 21, handshake 22, application_data 23; version 3.x */
+	if ((in.len > 0 && (in.data[0] < 20 || in.data[0] > 23)) || (in.len > 1 && in.data[1] != 3))
+		fail(c, M_TLS_FAILED_PROTOCOL, "what it says is not TLS");
+	if (c->fault || in.len < HEADER_LEN)
+		return 0;
+	len = HEADER_LEN + ((size_t)in.data[3] << 8 | in.data[4]);
+	if (len > TLS_RECORD_MAX)
+		fail(c, M_TLS_FAILED_PROTOCOL, "a record of more than TLS allows");
+	return c->fault ? 0 : len;
+}
+
+/* Completes the record of which the beginning is held; returns how much of in that took. */
+static size_t
+complete(struct tls_conn *c, struct bytes in, bool *ret_whole)
+{
+	size_t took = 0, len;
+
+	*ret_whole = false;
+	while ((len = record_len(c, buf_bytes(&c->held))) == 0 || c->held.len < len) {
+		size_t want = (len ? len : HEADER_LEN) - c->held.len;
+
+		if (c->fault || took == in.len)
+			return took;
+		want = want < in.len - took ? want : in.len - took;
+		buf_add(&c->held, in.data + took, want);
+		took += want;
+	}
+	*ret_whole = true;
+	return took;
+}
+
+size_t
+tls_conn_input(struct tls_conn *c, struct bytes in, uint8_t *plain)
+{
+	size_t len = 0, whole = 0, n;
+	bool completed = false;
+
+	ASSERT(in.len <= TLS_INPUT_MAX);
+	if (c->ended)
+		return 0;
+	if (c->held.len) {
+		n = complete(c, in, &completed);
+		in = bytes_of(in.data + n, in.len - n);
+	}
+	if (completed) {
+		c->source = buf_bytes(&c->held);
+		len = take(c, plain);
+		buf_fini(&c->held);
+	}
+	while (!c->ended && (n = record_len(c, bytes_of(in.data + whole, in.len - whole))) != 0 &&
+	       n <= in.len - whole)
+		whole += n;
+	if (whole && !c->ended) {
+		c->source = bytes_of(in.data, whole);
+		len += take(c, plain + len);
+	}
+	c->source = bytes_of(NULL, 0);
+	if (!c->ended && whole < in.len)
+		buf_add(&c->held, in.data + whole, in.len - whole);
+	return len;
+}
+
+bool
+tls_conn_is_open(const struct tls_conn *c)
+{
+	return c->open;
+}
+
+bool
+tls_conn_ended(const struct tls_conn *c)
+{
+	return c->ended;
+}
+
+const char *
+tls_conn_fault(const struct tls_conn *c)
+{
+	return c->fault;
+}
+
+/* --- output --- */
+
+void
+tls_conn_seal(struct tls_conn *c, struct bytes plain)
+{
+	size_t n;
+
+	ASSERT(c->open);
+	if (c->fault || plain.len == 0)
+		return;
+	ERR_clear_error();
+	/* Memory takes all of it. */
+	if (SSL_write_ex(c->ssl, plain.data, plain.len, &n) != 1)
+		fail_by_error(c);
+}
+
+void
+tls_conn_close(struct tls_conn *c)
+{
+	if (c->open && !c->fault && !c->said_close)
+		(void)SSL_shutdown(c->ssl);
+	c->said_close = true;
+	ERR_clear_error();
+}
+
+struct bytes
+tls_conn_sealed(const struct tls_conn *c)
+{
+	return bytes_of(c->sealed.data + c->sealed_at, c->sealed.len - c->sealed_at);
+}
+
+void
+tls_conn_sent(struct tls_conn *c, size_t n)
+{
+	c->sealed_at += n;
+	if (c->sealed_at == c->sealed.len)
+		give_spare(c);
+}
+
+/* --- what contexts ask --- */
+
+/* The first certificate that is for this name (RFC 6066, 3). */
+int
+tls_on_name(SSL *ssl, int *alert, void *arg)
+{
+	const struct tls_set *set = &tls_of(ssl)->set;
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+	(void)alert;
+	(void)arg;
+	if (!name)
+		return SSL_TLSEXT_ERR_NOACK;
+	for (size_t i = 0; i < set->count; i++) {
+		if (X509_check_host(SSL_CTX_get0_certificate(set->contexts[i]), name, strlen(name),
+			0, NULL) == 1) {
+			(void)SSL_set_SSL_CTX(ssl, set->contexts[i]);
+			return SSL_TLSEXT_ERR_OK;
+		}
+	}
+	return SSL_TLSEXT_ERR_NOACK;
+}
+
+int
+tls_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+    unsigned in_len, void *arg)
+{
+	/* Devices made for AWS IoT say the second one. */
+	static const char *const names[2][2] = {
+		[TLS_MQTT] = { "mqtt", "x-amzn-mqtt-ca" }, [TLS_HTTP] = { "http/1.1", "http/1.1" }
+	};
+	const char *const *ours = names[tls_conn_of(ssl)->speaks];
+
+	(void)arg;
+	for (unsigned at = 0; at < in_len && at + 1u + in[at] <= in_len; at += 1u + in[at]) {
+		for (size_t i = 0; i < 2; i++) {
+			if (bytes_equal_str(bytes_of(in + at + 1, in[at]), ours[i])) {
+				*out = in + at + 1;
+				*out_len = in[at];
+				return SSL_TLSEXT_ERR_OK;
+			}
+		}
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* In TLS 1.3 tickets come by here, too: what is no text is none of ours. An identity that nobody has is given a key that nobody
+ * has, so that it looks like a wrong key. */
+unsigned
+tls_on_psk(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
+{
+	struct tls_conn *c = tls_conn_of(ssl);
+	struct bytes name = bytes_of_str(identity);
+	uint8_t found[TLS_PSK_MAX];
+	int len;
+
+	if (!c->tls->psk || name.len == 0 || name.len > TLS_IDENTITY_MAX || !utf8_valid(name) ||
+	    utf8_has_control(name))
+		return 0;
+	len = c->tls->psk(c->tls->psk_arg, name, found, sizeof(found) < max ? sizeof(found) : max);
+	if (len <= 0) {
+		len = 32;
+		credential_random(found, 32);
+	}
+	memcpy(key, found, (size_t)len);
+	credential_wipe(found, sizeof(found));
+	free(c->psk_identity);
+	c->psk_identity = xstrdup(identity);
+	return (unsigned)len;
+}
+
+/* --- who it is --- */
+
+static struct bytes
+add_der(struct buf *to, X509 *x)
+{
+	unsigned char *at;
+	int len = x ? i2d_X509(x, NULL) : 0;
+
+	if (len <= 0)
+		return bytes_of(NULL, 0);
+	at = buf_reserve(to, (size_t)len);
+	to->len += (size_t)i2d_X509(x, &at);
+	return bytes_of(NULL, (size_t)len);
+}
+
+static struct bytes
+add_subject(struct buf *to, const X509 *x)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data;
+	long len;
+
+	ASSERT(bio);
+	X509_NAME_print_ex(bio, X509_get_subject_name(x), 0, XN_FLAG_RFC2253);
+	len = BIO_get_mem_data(bio, &data);
+	if (len > 0)
+		buf_add(to, data, (size_t)len);
+	BIO_free(bio);
+	return bytes_of(NULL, len > 0 ? (size_t)len : 0);
+}
+
+void
+tls_conn_facts(const struct tls_conn *c, struct tls_facts *ret)
+{
+	struct bytes *parts[] = { &ret->certificate, &ret->ca, &ret->subject, &ret->psk_identity };
+	const STACK_OF(X509) * chain;
+	size_t at = 0;
+	X509 *peer;
+
+	*ret = (struct tls_facts){ .text = { .max = 0 } };
+	if (!c->open)
+		return;
+	/* A certificate that was not asked for, or did not verify, ends the handshake; so this one did. */
+	peer = SSL_get0_peer_certificate(c->ssl);
+	if (peer && SSL_get_verify_result(c->ssl) == X509_V_OK &&
+	    SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE) {
+		chain = SSL_get0_verified_chain(c->ssl);
+		ret->certificate = add_der(&ret->text, peer);
+		ret->ca = add_der(&ret->text, chain ? sk_X509_value(chain, 1) : c->issuer);
+		ret->subject = add_subject(&ret->text, peer);
+	}
+	if (c->psk_identity) {
+		buf_add_str(&ret->text, c->psk_identity);
+		ret->psk_identity.len = strlen(c->psk_identity);
+	}
+	/* They were only counted: the buffer has moved while it grew. */
+	for (size_t i = 0; i < COUNT_OF(parts); i++) {
+		parts[i]->data = ret->text.data + at;
+		at += parts[i]->len;
+	}
+}
+
+void
+tls_facts_fini(struct tls_facts *f)
+{
+	buf_fini(&f->text);
+}
