@@ -14,20 +14,14 @@
 
 struct out {
 	struct sockaddr_storage to;
-	union {
-		struct cmsghdr align;
-		uint8_t data[CONTROL_MAX];
-	} control;
+	_Alignas(struct cmsghdr) uint8_t control[CONTROL_MAX];
 	struct iovec iov;
 	uint8_t data[COAP_MESSAGE_MAX];
 };
 
 struct in {
 	struct sockaddr_storage from;
-	union {
-		struct cmsghdr align;
-		uint8_t data[CONTROL_MAX];
-	} control;
+	_Alignas(struct cmsghdr) uint8_t control[CONTROL_MAX];
 	struct iovec iov;
 	uint8_t data[COAP_DATAGRAM_MAX];
 };
@@ -161,8 +155,8 @@ coap_io_read(struct coap_server *s, struct coap_socket *socket)
 			.msg_namelen = sizeof(in->from),
 			.msg_iov = &in->iov,
 			.msg_iovlen = 1,
-			.msg_control = socket->wildcard ? in->control.data : NULL,
-			.msg_controllen = socket->wildcard ? sizeof(in->control.data) : 0,
+			.msg_control = socket->wildcard ? in->control : NULL,
+			.msg_controllen = socket->wildcard ? sizeof(in->control) : 0,
 		};
 	}
 	n = recvmmsg(socket->fd, io->in_headers, COAP_READ_BATCH, MSG_DONTWAIT, NULL);
@@ -205,7 +199,7 @@ coap_io_send(struct coap_server *s, const struct coap_endpoint *to, struct bytes
 		.msg_namelen = sockaddr_of(to, socket->family, &out->to),
 		.msg_iov = &out->iov,
 		.msg_iovlen = 1,
-		.msg_control = socket->wildcard ? out->control.data : NULL,
+		.msg_control = socket->wildcard ? out->control : NULL,
 	};
 	if (socket->wildcard)
 		control_of(to, socket->family, h);

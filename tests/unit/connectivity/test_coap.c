@@ -490,7 +490,7 @@ START_TEST(three_times_at_most)
 		setup_with(64, 1 << 16, 4096);
 		for (unsigned step = 0; step < 8; step++) {
 			struct bytes d = post(&w, (enum coap_type)(r & 1), (uint16_t)(r >> 8 & 3),
-			    "12345678" + (r >> 16 & 7), "{\"temperature\":41.5}" + (r >> 20 & 15),
+			    &"12345678"[r >> 16 & 7], &"{\"temperature\":41.5}"[r >> 20 & 15],
 			    NULL);
 
 			r ^= r << 13;
