@@ -149,6 +149,8 @@ $(1): $(B)/obj/$(patsubst $(B)/test/%,tests/unit/%,$(1)).o \
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_$(call unit_lib,$(1))) -lcheck -lsubunit -lrt -lm -lpthread
 endef
 $(foreach t,$(UNIT_BIN),$(eval $(call unit_rule,$(t))))
+# It has a redis-server of its own.
+$(B)/test/connectivity/test_auth: $(B)/obj/tests/unit/common/support_redis.o
 $(B)/obj/tests/unit/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-prototypes
 
 # Fuzz targets: tests/fuzz/fuzz_<decoder>.c defines LLVMFuzzerTestOneInput; under any compiler a plain driver replays

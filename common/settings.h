@@ -50,7 +50,7 @@ int settings_load_env(struct settings *s, char *const *environ,
 	err); /* ROOST_<KEY>; a ROOST_ name that is no key is ignored only if listed in settings.c */
 int settings_set(struct settings *s, const char *assignment, const char *place,
     struct buf *err); /* "key=value"; place names it in errors: "--set" */
-/* What no single key can show: a non-loopback listener with auth.anonymous=loopback, replicas above shards, ... */
+/* What no single key can show: replicas above shards, ... */
 int settings_check(const struct settings *s, struct buf *err);
 
 /* For workers: the supervisor hands every worker the settings it runs by, as `key=value` lines in a sealed memfd. */

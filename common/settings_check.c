@@ -10,7 +10,6 @@
 static int
 check_listeners(const struct settings *s, enum setting_id id, struct buf *err)
 {
-	bool only_loopback = strcmp(settings_str(s, SET_AUTH_ANONYMOUS), "loopback") == 0;
 	const char *key = setting_infos[id].key;
 
 	for (size_t i = 0; i < settings_list_count(s, id); i++) {
@@ -19,14 +18,6 @@ check_listeners(const struct settings *s, enum setting_id id, struct buf *err)
 
 		if (address_parse(text, &a, &why) != 0) {
 			buf_addf(err, "%s: \"%s\": %s", key, text, why);
-			return ERR_CONFIG;
-		}
-		if (!a.loopback && only_loopback) {
-			buf_addf(err,
-			    "%s: %s can be reached from other machines, and nobody would need "
-			    "credentials there; set auth.anonymous=true if that is meant, or "
-			    "listen on 127.0.0.1",
-			    key, text);
 			return ERR_CONFIG;
 		}
 	}

@@ -9,7 +9,9 @@
 #include <stdbool.h>
 
 #include "buf.h"
+#include "loop.h"
 #include "peer.h"
+#include "registry_change.h"
 #include "settings.h"
 
 #define AUTH_NAME_MAX 256	/* bytes of a client id or user name */
@@ -52,6 +54,7 @@ struct auth_grant {
 	struct bytes roles;	/* comma separated */
 	struct bytes lookup;	/* of the credential */
 	int64_t expires_us;	/* wall clock; 0: never */
+	struct buf names, rights;	/* what identity and lookup, roles and speaks_for borrow from */
 };
 
 struct auth_answer {
@@ -67,12 +70,16 @@ typedef void (*auth_done_fn)(void *arg, enum auth_verdict verdict, const struct 
 /* Grants were cut or changed: the sessions that have these are ended or go on with other rights. */
 typedef void (*auth_listen_fn)(void *arg);
 
-struct auth *auth_new(const struct settings *settings);
+/* ERR_CONFIG: logged. */
+int auth_new(struct loop *loop, const struct settings *settings, struct auth **ret_auth);
 void auth_free(struct auth **a);
 enum auth_verdict auth_check(struct auth *a, const struct auth_request *q, auth_done_fn done, void *arg, struct auth_answer *ret);
 /* Whoever asked with this arg is gone. */
 void auth_forget(struct auth *a, const void *arg);
 void auth_listen(struct auth *a, auth_listen_fn fn, void *arg);
+/* The registry has changed this (context.h); changes were missed. */
+void auth_hear(struct auth *a, const struct registry_object *o);
+void auth_missed(struct auth *a);
 /* The pre-shared key of this identity, for TLS and DTLS handshakes, which cannot wait: its length, at most max; ERR_AGAIN: it is
  * being looked up, the next handshake may find it; ERR_NOT_FOUND: there is none. */
 int auth_psk(struct auth *a, struct bytes identity, uint8_t *ret_key, size_t max);

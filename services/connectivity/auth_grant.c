@@ -26,8 +26,11 @@ auth_grant_unref(struct auth_grant **p_g)
 	struct auth_grant *g = *p_g;
 
 	*p_g = NULL;
-	if (g && --g->refs == 0)
-		free(g);
+	if (!g || --g->refs > 0)
+		return;
+	buf_fini(&g->names);
+	buf_fini(&g->rights);
+	free(g);
 }
 
 struct bytes

@@ -130,6 +130,18 @@ unidentify(void *arg, const struct mqtt_conn *c)
 }
 
 static void
+on_change(void *arg, const struct registry_object *o)
+{
+	auth_hear(((struct connectivity *)arg)->auth, o);
+}
+
+static void
+on_missed(void *arg)
+{
+	auth_missed(((struct connectivity *)arg)->auth);
+}
+
+static void
 on_regranted(void *arg)
 {
 	struct connectivity *s = arg;
@@ -317,7 +329,8 @@ connectivity_start(struct worker *w)
 
 	w->state = s;
 	s->loop = w->loop;
-	s->auth = auth_new(w->settings);
+	if (auth_new(w->loop, w->settings, &s->auth) != 0)
+		return ERR_CONFIG;
 	mqtt_broker_init(&s->mqtt, &config, &ops);
 	auth_listen(s->auth, on_regranted, s);
 	mqtt_now(s, loop_now_us(w->loop));
@@ -332,6 +345,7 @@ connectivity_start(struct worker *w)
 	s->context = context_new(w); /* before ingest, which sends by its links */
 	if (!s->context)
 		return ERR_IO;
+	context_listen(s->context, on_change, on_missed, s);
 	s->ingest = ingest_new(w, on_answer, on_room, s);
 	if (transport_doors_init(&s->doors, w) != 0)
 		return ERR_CONFIG;
