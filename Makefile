@@ -49,7 +49,7 @@ LDFLAGS  := $(OPT) $(LDHARDEN)
 LIBS_BUS := -Wl,-Bstatic -lczmq -lzmq -lsodium -luuid -lbsd -lmd -Wl,-Bdynamic $(B)/lib/common.a
 LIBS_COMMON := $(LIBS_BUS) -lmsgpackc -lhiredis -lyaml -lxxhash -lssl -lcrypto -largon2
 STATIC_CXX := -l:libstdc++.a -static-libgcc -lm
-LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++ -lwslay -lm
+LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++ -lwslay -l:libz.a -l:libzstd.a -lm
 LIBS_limiter := $(LIBS_COMMON) $(STATIC_CXX)
 LIBS_storage := $(LIBS_COMMON) $(STATIC_CXX)
 LIBS_rules := $(LIBS_COMMON) -lsqlite3 $(STATIC_CXX)
@@ -164,7 +164,7 @@ $(B)/obj/tests/fuzz/%.o: CFLAGS += $(foreach f,$(FOLDERS),-I$(f)) -Wno-missing-p
 $(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/obj/tests/fuzz/%.o $(filter-out -%,$(FUZZ_MAIN)) $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,LD)
-	$(FUZZ_CC) $(LDFLAGS) -o $@ $^ $(filter -%,$(FUZZ_MAIN)) $(LIBS_COMMON) -lsimdjson -lwslay -lsqlite3  -lzstd -ljansson -lm -lstdc++
+	$(FUZZ_CC) $(LDFLAGS) -o $@ $^ $(filter -%,$(FUZZ_MAIN)) $(LIBS_COMMON) -lsimdjson -lwslay -lsqlite3 -lzstd -lz -ljansson -lm -lstdc++
 
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 SUPPORT_BIN := $(patsubst tests/support/%.c,$(B)/test/support/%,$(SUPPORT_SRC))

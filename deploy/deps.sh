@@ -2,7 +2,7 @@
 # Installs what is missing of the named package groups (build, test, lint, bench) with apt. Debian 12; root, or a user with sudo.
 set -eu
 build="gcc g++ make libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev redis-server libyaml-dev libsqlite3-dev
-	libsimdjson-dev libwslay-dev libxxhash-dev libzstd-dev libcurl4-openssl-dev libssl-dev libargon2-dev libjansson-dev libmosquitto-dev mosquitto-clients"
+	libsimdjson-dev libwslay-dev libxxhash-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libssl-dev libargon2-dev libjansson-dev libmosquitto-dev mosquitto-clients"
 test="check clang clang-format cppcheck redis-tools sqlite3 curl python3 python3-paho-mqtt haproxy mosquitto libcoap3-bin openssl spin strace git libfaketime"
 lint="clang-tidy"
 # Peers that make bench measures beside Roost; it says so if one is missing.

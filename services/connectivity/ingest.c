@@ -16,14 +16,13 @@
 #include "ingest_links.h"
 #include "ingest_record.h"
 #include "ingest_releases.h"
+#include "ingest_rounds.h"
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
 #include "stream.h"
 
-#define ROUNDS_AHEAD 2
-#define ROUND_WAIT_US                                                                              \
-	5000 /* a lane is not held up for longer by others, whose limiter may be away */
+#define ROUND_WAIT_US 5000 /* no lane is held up longer by others, whose limiter may be away */
 #define BYTES_MAX ((size_t)64 << 20) /* of records in all lanes */
 #define CLOCK_CREEP_US 1000000 /* server times may run this far ahead of the clock to differ */
 
@@ -39,13 +38,6 @@ struct lane {
 	bool blocked;	 /* ERR_AGAIN was said, room is owed */
 };
 
-/* What went to one shard, in batches: a round is over when all that had been sent by its end is committed. */
-struct rounds {
-	uint64_t pushed;
-	uint64_t ends[ROUNDS_AHEAD]; /* the oldest first */
-	bool may_push;
-};
-
 struct ingest {
 	struct worker *w;
 	ingest_answer_fn answer;
@@ -54,7 +46,7 @@ struct ingest {
 	struct lane *lanes;
 	uint32_t partitions;
 	struct bus_link **shards;
-	struct rounds *rounds; /* of each shard */
+	struct ingest_rounds *rounds; /* of each shard */
 	uint32_t shard_count;
 	struct bus_link **limiters;
 	uint32_t limiter_count;
@@ -285,13 +277,31 @@ offer_undecodable(struct ingest *in, struct lane *lane, const struct ingest_mess
 	return lane_added(in, lane, start, token);
 }
 
+static inline int
+offer_points(struct ingest *in, struct lane *lane, const struct ingest_message *m,
+    const struct payload_result *r, uint64_t token, struct buf *reason)
+{
+	struct buf *out = lane_open(in, lane);
+	size_t start = out->len;
+	int err;
+
+	ingest_record_points(out, m, r);
+	err = lane_added(in, lane, start, token);
+	if (err) {
+		if (reason)
+			buf_add_str(reason, "the readings take more than 1 MiB");
+		return err;
+	}
+	metric_add(M_READINGS, r->count);
+	metric_add(M_INGEST_QUARANTINED, r->quarantined);
+	return 0;
+}
+
 static int
 offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason)
 {
 	struct lane *lane = lane_for(in, (uint32_t)(m->origin->device % in->partitions));
 	struct payload_result r;
-	struct buf *out;
-	size_t start;
 	int64_t time;
 	int err;
 
@@ -299,18 +309,9 @@ offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct 
 		return ERR_AGAIN;
 	time = server_time(in);
 	err = payload_decode(in->decoder, m->format, m->payload, m->metric, time, &r, reason);
-	if (!err) {
-		out = lane_open(in, lane);
-		start = out->len;
-		ingest_record_points(out, m, &r);
-		err = lane_added(in, lane, start, token);
-		if (err && reason)
-			buf_add_str(reason, "the readings take more than 1 MiB");
-	}
-	if (!err) {
-		metric_add(M_READINGS, r.count);
-		metric_add(M_INGEST_QUARANTINED, r.quarantined);
-	} else {
+	if (!err)
+		err = offer_points(in, lane, m, &r, token, reason);
+	if (err) {
 		metric_add(M_INGEST_UNDECODABLE, 1);
 		if (m->undecodable == INGEST_QUARANTINE && m->payload.len <= PAYLOAD_BYTES_MAX)
 			err = offer_undecodable(in, lane, m, token, time);
@@ -327,10 +328,38 @@ ingest_offer(struct ingest *in, const struct ingest_message *m, uint64_t token, 
 
 	if (m->origin)
 		return offer(in, m, token, reason);
-	known = *m;
-	origin = ingest_origin_of(m->device, m->topic, m->client);
-	known.origin = &origin;
+	known = ingest_message_known(m, &origin);
 	return offer(in, &known, token, reason);
+}
+
+int
+ingest_offer_points(struct ingest *in, const struct ingest_message *m,
+    const struct payload_result *r, uint64_t token, struct buf *reason)
+{
+	struct ingest_origin origin;
+	struct ingest_message known = ingest_message_known(m, &origin);
+	struct lane *lane = lane_for(in, (uint32_t)(known.origin->device % in->partitions));
+	int err;
+
+	if (!lane)
+		return ERR_AGAIN;
+	err = offer_points(in, lane, &known, r, token, reason);
+	if (err)
+		metric_add(M_INGEST_UNDECODABLE, 1);
+	metric_add(M_MESSAGES, 1);
+	return err;
+}
+
+int64_t
+ingest_stamp(struct ingest *in)
+{
+	return server_time(in);
+}
+
+int64_t
+ingest_latest(const struct ingest *in)
+{
+	return payload_decoder_known(in->decoder);
 }
 
 int
@@ -589,26 +618,11 @@ static void
 rounds_look(struct ingest *in)
 {
 	for (uint32_t s = 0; s < in->shard_count; s++) {
-		struct rounds *r = &in->rounds[s];
-		uint64_t done = r->pushed;
+		uint64_t waiting = 0;
 
 		for (uint32_t p = s; p < in->partitions; p += in->shard_count)
-			done -= in->lanes[p].tx.queued_batches;
-		r->may_push = r->ends[0] <= done;
-	}
-}
-
-/* After it: what was pushed is a round. */
-static void
-rounds_close(struct ingest *in)
-{
-	for (uint32_t s = 0; s < in->shard_count; s++) {
-		struct rounds *r = &in->rounds[s];
-
-		if (!r->may_push || r->ends[ROUNDS_AHEAD - 1] == r->pushed)
-			continue;
-		memmove(r->ends, r->ends + 1, (ROUNDS_AHEAD - 1) * sizeof(r->ends[0]));
-		r->ends[ROUNDS_AHEAD - 1] = r->pushed;
+			waiting += in->lanes[p].tx.queued_batches;
+		ingest_rounds_look(&in->rounds[s], waiting);
 	}
 }
 
@@ -668,7 +682,8 @@ ingest_turn(struct ingest *in)
 		if (at && (!first || at < first))
 			first = at;
 	}
-	rounds_close(in);
+	for (uint32_t i = 0; i < in->shard_count; i++)
+		ingest_rounds_close(&in->rounds[i]);
 	metric_set(M_INGEST_IN_FLIGHT, in->messages);
 	if (first && first != in->timer_at_us) {
 		in->timer_at_us = first;

@@ -63,6 +63,14 @@ void ingest_free(struct ingest **in);
  * ERR_TOO_BIG: refused for ever; reason (may be NULL) gets a sentence for the device's developer. */
 int ingest_offer(
     struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason);
+/* The same of points that are decoded already (telemetry.h): m->payload is what the record's hash is of, m->format and m->metric count
+ * for nothing. */
+int ingest_offer_points(struct ingest *in, const struct ingest_message *m,
+    const struct payload_result *r, uint64_t token, struct buf *reason);
+/* The server's time, another one at each call: for telemetry_options. */
+int64_t ingest_stamp(struct ingest *in);
+/* The latest time that journal and clock have shown: for telemetry_latest(). */
+int64_t ingest_latest(const struct ingest *in);
 /* Offers a refused record again (MQTT 3.1.1: held until its limit allows). ERR_AGAIN as above. */
 int ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token);
 

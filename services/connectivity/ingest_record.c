@@ -20,6 +20,18 @@ ingest_origin_of(struct bytes device, struct bytes topic, struct bytes client_id
 	};
 }
 
+struct ingest_message
+ingest_message_known(const struct ingest_message *m, struct ingest_origin *origin)
+{
+	struct ingest_message known = *m;
+
+	if (!m->origin) {
+		*origin = ingest_origin_of(m->device, m->topic, m->client);
+		known.origin = origin;
+	}
+	return known;
+}
+
 static inline struct record
 head_of(const struct ingest_message *m, int64_t time, uint32_t flags)
 {

@@ -7,14 +7,14 @@
 
 struct ingest_release {
 	uint64_t token;
-	uint32_t parts;	/* not durable yet */
+	uint32_t parts; /* not durable yet */
 	uint32_t next;	/* of the free ones: its number + 1 */
 };
 
 struct ingest_releases {
 	struct ingest_release *all;
 	uint32_t cap;
-	uint32_t free;	/* number + 1 */
+	uint32_t free; /* number + 1 */
 };
 
 void ingest_releases_fini(struct ingest_releases *r);

@@ -80,6 +80,7 @@ reset(struct payload_build *b, int64_t now_us)
 	b->device_time = false;
 	b->names_len = 0;
 	b->fault_placed = false;
+	b->fault_field_len = 0;
 }
 
 static int
@@ -119,6 +120,12 @@ payload_decoder_latest(struct payload_decoder *d, int64_t latest_us)
 {
 	if (latest_us > d->build.latest_us)
 		d->build.latest_us = latest_us;
+}
+
+int64_t
+payload_decoder_known(const struct payload_decoder *d)
+{
+	return d->build.latest_us;
 }
 
 int

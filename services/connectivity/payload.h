@@ -34,6 +34,7 @@ void payload_decoder_free(struct payload_decoder **d);
 /* The latest time that the journal has shown: where the wall clock was put back, times until then are still not of the
  * future. It only grows; 0 at first. */
 void payload_decoder_latest(struct payload_decoder *d, int64_t latest_us);
+int64_t payload_decoder_known(const struct payload_decoder *d);
 /* metric names a bare value. now_us: the server's wall clock. ERR_MALFORMED, ERR_TOO_BIG: reason (may be NULL) gets a sentence
  * with the place. Memory is bounded by PAYLOAD_BYTES_MAX and kept for the next call. */
 int payload_decode(struct payload_decoder *d, enum payload_format format, struct bytes payload,

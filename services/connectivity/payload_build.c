@@ -50,14 +50,43 @@ time_of_double(struct payload_build *b, double v, int64_t *ret_us)
 	return 0;
 }
 
+static bool
+is_boundary(uint8_t c)
+{
+	return c < 0x80 || c >= 0xc0;
+}
+
+void
+payload_fault_field(struct payload_build *b, struct bytes name)
+{
+	size_t prefix = b->prefix_len < sizeof(b->fault_field) ? b->prefix_len : 0;
+	size_t len = name.len;
+
+	if (b->fault_field_len || !name.data)
+		return;
+	if (len > sizeof(b->fault_field) - prefix)
+		for (len = sizeof(b->fault_field) - prefix; len && !is_boundary(name.data[len]);)
+			len--;
+	memcpy(b->fault_field, b->prefix, prefix);
+	memcpy(b->fault_field + prefix, name.data, len);
+	b->fault_field_len = prefix + len;
+}
+
 static int
-sample_time(struct payload_build *b, const struct value *v)
+fail_at(struct payload_build *b, int err, const char *fault, struct bytes name)
+{
+	payload_fault_field(b, name);
+	return payload_fail(b, err, fault);
+}
+
+int
+payload_time(struct payload_build *b, const struct value *v)
 {
 	int64_t us = 0;
 	int err = 0;
 
 	if (b->sample_timed)
-		return payload_fail(b, ERR_MALFORMED, "ts is given twice");
+		return fail_at(b, ERR_MALFORMED, "ts is given twice", bytes_of_str("ts"));
 	switch (v->kind) {
 	case VALUE_INT:
 		us = time_of_int(v->v.i);
@@ -73,8 +102,10 @@ sample_time(struct payload_build *b, const struct value *v)
 		err = payload_fail(b, ERR_MALFORMED, "ts is neither a number nor a text");
 		break;
 	}
-	if (err)
+	if (err) {
+		payload_fault_field(b, bytes_of_str("ts"));
 		return err;
+	}
 	b->sample_time = us;
 	b->sample_timed = true;
 	return 0;
@@ -124,15 +155,17 @@ payload_enter(
 		return 0;
 	}
 	if (b->depth == 0 && bytes_equal_str(name, "ts"))
-		return payload_fail(b, ERR_MALFORMED, "ts is neither a number nor a text");
+		return fail_at(b, ERR_MALFORMED, "ts is neither a number nor a text", name);
+	if (b->documents && b->depth == 0 && bytes_equal_str(name, "device"))
+		return fail_at(b, ERR_MALFORMED, "device is not a text", name);
 	if (b->depth == PAYLOAD_DEPTH_MAX)
-		return payload_fail(b, ERR_MALFORMED, "objects are nested more than 8 deep");
+		return fail_at(b, ERR_MALFORMED, "objects are nested more than 8 deep", name);
 	if (name.len == 0)
-		return payload_fail(b, ERR_MALFORMED, "a name is empty");
+		return fail_at(b, ERR_MALFORMED, "a name is empty", name);
 	/* A dot and one byte of the name below must fit too, so prefix_len stays under the maximum. */
 	if (name.len > METRIC_NAME_MAX - 2 || b->prefix_len > METRIC_NAME_MAX - 2 - name.len)
-		return payload_fail(
-		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
+		return fail_at(
+		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes", name);
 	memcpy(b->prefix + b->prefix_len, name.data, name.len);
 	b->prefix_len += name.len;
 	b->prefix[b->prefix_len++] = '.';
@@ -161,20 +194,20 @@ flatten(struct payload_build *b, struct bytes name)
 	return bytes_of(at, b->prefix_len + name.len);
 }
 
-static int
-add_point(struct payload_build *b, struct bytes name, const struct value *v)
+int
+payload_point(struct payload_build *b, struct bytes name, const struct value *v)
 {
 	struct point *p;
 
 	if (b->count == RECORD_POINTS_MAX)
-		return payload_fail(b, ERR_TOO_BIG, "there are more than 4096 values");
+		return fail_at(b, ERR_TOO_BIG, "there are more than 4096 values", name);
 	if (name.len == 0)
-		return payload_fail(b, ERR_MALFORMED, "a name is empty");
+		return fail_at(b, ERR_MALFORMED, "a name is empty", name);
 	if (name.len > METRIC_NAME_MAX - b->prefix_len)
-		return payload_fail(
-		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes");
+		return fail_at(
+		    b, ERR_TOO_BIG, "a metric's whole name is longer than 128 bytes", name);
 	if (v->kind == VALUE_STRING && v->v.s.len > POINT_STRING_MAX)
-		return payload_fail(b, ERR_TOO_BIG, "a text is longer than 65535 bytes");
+		return fail_at(b, ERR_TOO_BIG, "a text is longer than 65535 bytes", name);
 	if (b->count == b->cap) {
 		b->cap = b->cap ? b->cap * 2 : POINTS_FIRST;
 		b->points = xrealloc(b->points, b->cap * sizeof(*b->points));
@@ -188,12 +221,25 @@ add_point(struct payload_build *b, struct bytes name, const struct value *v)
 	return 0;
 }
 
+static int
+sample_device(struct payload_build *b, struct bytes name, const struct value *v)
+{
+	if (v->kind != VALUE_STRING)
+		return fail_at(b, ERR_MALFORMED, "device is not a text", name);
+	if (b->device.data)
+		return fail_at(b, ERR_MALFORMED, "device is given twice", name);
+	b->device = v->v.s;
+	return 0;
+}
+
 int
 payload_value(struct payload_build *b, struct bytes name, const struct value *v)
 {
 	if (b->depth == 0 && name.len == 2 && memcmp(name.data, "ts", 2) == 0)
-		return sample_time(b, v);
-	return add_point(b, name, v);
+		return payload_time(b, v);
+	if (b->documents && b->depth == 0 && bytes_equal_str(name, "device"))
+		return sample_device(b, name, v);
+	return payload_point(b, name, v);
 }
 
 int
@@ -205,7 +251,7 @@ payload_bare(struct payload_build *b, struct bytes metric, const struct value *v
 		return payload_fail(
 		    b, ERR_MALFORMED, "a bare value, but the topic names no metric");
 	payload_sample_begin(b);
-	err = add_point(b, metric, v);
+	err = payload_point(b, metric, v);
 	return err ? err : payload_sample_end(b);
 }
 

@@ -244,6 +244,28 @@ payload_check_limit(struct payload_check_cache *cache, struct bytes name)
 	return slot->limit;
 }
 
+uint8_t
+payload_check_unit(struct bytes unit)
+{
+	static const struct {
+		const char *name;
+		enum limit_id limit;
+	} units[] = {
+		{ "Cel", LIMIT_CELSIUS },
+		{ "K", LIMIT_NOT_NEGATIVE },
+		{ "%RH", LIMIT_PERCENT },
+		{ "%EL", LIMIT_PERCENT },
+		{ "lat", LIMIT_LATITUDE },
+		{ "lon", LIMIT_LONGITUDE },
+		{ "lx", LIMIT_NOT_NEGATIVE },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(units); i++)
+		if (bytes_equal_str(unit, units[i].name))
+			return (uint8_t)units[i].limit;
+	return LIMIT_NONE;
+}
+
 enum quarantine_reason
 payload_check_value(struct payload_check_cache *cache, struct bytes name, const struct value *v)
 {

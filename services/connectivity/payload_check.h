@@ -24,6 +24,9 @@ struct payload_check_cache {
 /* Which numbers are possible for a metric of this name: an index for payload_check_number(). */
 uint8_t payload_check_limit(struct payload_check_cache *cache, struct bytes name);
 
+/* Which numbers are possible in this unit, by its name in SenML (RFC 8428 section 12.1). */
+uint8_t payload_check_unit(struct bytes unit);
+
 extern const struct payload_limit {
 	double min;
 	double max;

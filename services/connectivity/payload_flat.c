@@ -138,7 +138,7 @@ remember(struct scan *s, struct payload_flat_name *n, struct bytes text)
 	memcpy(n->text + text.len, "\":", 2);
 	n->len = (uint8_t)text.len;
 	n->limit = payload_check_limit(&s->build->checks, text);
-	n->is_ts = text.len == 2 && memcmp(text.data, "ts", 2) == 0;
+	n->is_ours = bytes_equal_str(text, "ts") || bytes_equal_str(text, "device");
 }
 
 /* Behind an opening quote, up to the colon, which is taken too: as the name at this place of the last payload, or read and
@@ -237,7 +237,7 @@ member(struct scan *s)
 	default:
 		if (!number(s, &v))
 			return false;
-		if (known && s->build->prefix_len == 0 && !known->is_ts)
+		if (known && s->build->prefix_len == 0 && !known->is_ours)
 			return add_number(s, n, &v, known->limit);
 		break;
 	}
@@ -279,4 +279,23 @@ payload_flat_decode(struct payload_flat *f, struct payload_build *b, struct byte
 		return false;
 	(void)skip_space(&s);
 	return s.at == f->text + payload.len && payload_sample_end(b) == 0;
+}
+
+bool
+payload_flat_first(
+    struct payload_flat *f, struct payload_build *b, struct bytes text, size_t *ret_used)
+{
+	struct scan s = { .at = f->text + 1, .flat = f, .build = b };
+	size_t len = text.len < PAYLOAD_FLAT_MAX ? text.len : PAYLOAD_FLAT_MAX;
+
+	if (len == 0 || text.data[0] != '{')
+		return false;
+	memcpy(f->text, text.data, len);
+	memset(f->text + len, 0, PAYLOAD_FLAT_PAD);
+	payload_sample_begin(b);
+	/* A number that ends with the copy may go on behind it, but no object does. */
+	if (!members(&s) || payload_sample_end(b) != 0)
+		return false;
+	*ret_used = (size_t)(s.at - f->text);
+	return true;
 }

@@ -20,12 +20,15 @@ struct payload_flat {
 			     9]; /* and the quote and colon behind it; read by words */
 		uint8_t len;	 /* without them; 0: empty */
 		uint8_t limit;	 /* enum limit_id of payload_check */
-		bool is_ts;
+		bool is_ours;	 /* ts, and device, which a document's reader wants to see */
 	} shape[PAYLOAD_FLAT_SHAPE];
 	uint8_t text[PAYLOAD_FLAT_MAX + PAYLOAD_FLAT_PAD];
 };
 
 /* True: b holds what payload_json_decode() puts there. False: undecided, and b is in disorder. Points borrow from f. */
 bool payload_flat_decode(struct payload_flat *f, struct payload_build *b, struct bytes payload);
+/* The same for an object at the beginning of text, whatever follows it. ret_used: its bytes. */
+bool payload_flat_first(
+    struct payload_flat *f, struct payload_build *b, struct bytes text, size_t *ret_used);
 
 #endif

@@ -160,8 +160,11 @@ number(struct payload_build *b, V &v, struct value *ret)
 	return 0;
 }
 
+/* What follows is on the way of each member, and would not be inlined twice. */
+#define INLINE __attribute__((always_inline)) inline
+
 /* Most names have no escapes: they are taken as they are. Stage 1 has made sure that the quote is closed. */
-simdjson::error_code
+INLINE simdjson::error_code
 name_of(json::field &field, struct bytes *ret)
 {
 	const char *raw = field.key().raw();
@@ -183,7 +186,7 @@ name_of(json::field &field, struct bytes *ret)
 
 /* V: a value, or the document itself. ret_null: there is no value. */
 template <typename V>
-int
+INLINE int
 scalar(struct payload_build *b, V &v, json::json_type type, struct value *ret, bool *ret_null)
 {
 	simdjson::error_code e = simdjson::SUCCESS;
@@ -224,26 +227,16 @@ scalar(struct payload_build *b, V &v, json::json_type type, struct value *ret, b
 int object(struct payload_build *b, json::object &o);
 int array(struct payload_build *b, json::array &a);
 
-int
-member(struct payload_build *b, struct bytes name, json::value &v)
+INLINE int
+container(struct payload_build *b, struct bytes name, json::value &v, json::json_type type)
 {
-	json::json_type type;
 	json::object o;
 	json::array a;
-	struct value out;
 	size_t mark;
-	bool null;
-	simdjson::error_code e = v.type().get(type);
-	int err;
-
-	if (e != simdjson::SUCCESS)
-		return fail_json(b, e);
-	if (type != json::json_type::object && type != json::json_type::array) {
-		err = scalar(b, v, type, &out, &null);
-		return err || null ? err : payload_value(b, name, &out);
-	}
-	err = payload_enter(
+	simdjson::error_code e;
+	int err = payload_enter(
 	    b, type == json::json_type::object ? PAYLOAD_OBJECT : PAYLOAD_ARRAY, name, &mark);
+
 	if (err)
 		return err;
 	if (type == json::json_type::object) {
@@ -255,6 +248,29 @@ member(struct payload_build *b, struct bytes name, json::value &v)
 	}
 	if (!err)
 		payload_leave(b, mark);
+	return err;
+}
+
+int
+member(struct payload_build *b, struct bytes name, json::value &v)
+{
+	json::json_type type;
+	struct value out;
+	bool null;
+	simdjson::error_code e = v.type().get(type);
+	int err;
+
+	if (e != simdjson::SUCCESS) {
+		err = fail_json(b, e);
+	} else if (type == json::json_type::object || type == json::json_type::array) {
+		err = container(b, name, v, type);
+	} else {
+		err = scalar(b, v, type, &out, &null);
+		if (!err && !null)
+			err = payload_value(b, name, &out);
+	}
+	if (err)
+		payload_fault_field(b, name);
 	return err;
 }
 
@@ -391,27 +407,31 @@ payload_json_free(struct payload_json *j)
 	delete j;
 }
 
-extern "C" int
-payload_json_decode(
-    struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric)
+namespace
 {
-	json::document doc;
-	const char *at;
-	simdjson::error_code e;
-	int err;
 
+/* The payload, padded, as a document. */
+INLINE simdjson::error_code
+open_document(struct payload_json *j, struct bytes payload, json::document *ret)
+{
 	if (payload.len > j->capacity || !j->padded) {
 		j->capacity = payload.len < 4096 ? 4096 : payload.len;
 		j->padded.reset(new uint8_t[j->capacity + simdjson::SIMDJSON_PADDING]);
 	}
 	std::memcpy(j->padded.get(), payload.data, payload.len);
 	std::memset(j->padded.get() + payload.len, 0, simdjson::SIMDJSON_PADDING);
-	e = j->parser
-		.iterate(j->padded.get(), payload.len, j->capacity + simdjson::SIMDJSON_PADDING)
-		.get(doc);
-	if (e != simdjson::SUCCESS)
-		return fail_json(b, e);
-	err = document(b, doc, j->padded.get() + payload.len, metric);
+	return j->parser
+	    .iterate(j->padded.get(), payload.len, j->capacity + simdjson::SIMDJSON_PADDING)
+	    .get(*ret);
+}
+
+/* Where the iteration stopped, if it is not known better. */
+int
+failed_at(struct payload_json *j, struct payload_build *b, struct bytes payload,
+    json::document &doc, int err)
+{
+	const char *at;
+
 	if (err && !b->fault_placed && doc.current_location().get(at) == simdjson::SUCCESS) {
 		b->fault_at =
 		    static_cast<size_t>(at - reinterpret_cast<const char *>(j->padded.get()));
@@ -420,4 +440,69 @@ payload_json_decode(
 	if (b->fault_at > payload.len)
 		b->fault_at = payload.len;
 	return err;
+}
+
+int
+walk(struct payload_build *b, json::document &doc, payload_json_fn fn, void *arg)
+{
+	json::object o;
+	simdjson::error_code e = doc.get_object().get(o);
+
+	if (e != simdjson::SUCCESS)
+		return fail_json(b, e);
+	for (auto got : o) {
+		struct bytes name = { nullptr, 0 };
+		json::json_type type = json::json_type::null;
+		struct value v;
+		bool null = false;
+		int err;
+
+		e = got.error();
+		if (e == simdjson::SUCCESS)
+			e = name_of(got.value_unsafe(), &name);
+		if (e == simdjson::SUCCESS)
+			e = got.value_unsafe().value().type().get(type);
+		if (e != simdjson::SUCCESS)
+			err = fail_json(b, e);
+		else if (type == json::json_type::object || type == json::json_type::array)
+			err = payload_fail(b, ERR_MALFORMED, "a member is an object or an array");
+		else
+			err = scalar(b, got.value_unsafe().value(), type, &v, &null);
+		if (!err)
+			err = fn(arg, name, null ? nullptr : &v);
+		if (err) {
+			payload_fault_field(b, name);
+			return err;
+		}
+	}
+	if (doc.current_location().error() != simdjson::OUT_OF_BOUNDS)
+		return payload_fail(b, ERR_MALFORMED, "not JSON: something follows the value");
+	return 0;
+}
+
+} // namespace
+
+extern "C" int
+payload_json_decode(
+    struct payload_json *j, struct payload_build *b, struct bytes payload, struct bytes metric)
+{
+	json::document doc;
+	simdjson::error_code e = open_document(j, payload, &doc);
+
+	if (e != simdjson::SUCCESS)
+		return fail_json(b, e);
+	return failed_at(
+	    j, b, payload, doc, document(b, doc, j->padded.get() + payload.len, metric));
+}
+
+extern "C" int
+payload_json_walk(struct payload_json *j, struct payload_build *b, struct bytes text,
+    payload_json_fn fn, void *arg)
+{
+	json::document doc;
+	simdjson::error_code e = open_document(j, text, &doc);
+
+	if (e != simdjson::SUCCESS)
+		return fail_json(b, e);
+	return failed_at(j, b, text, doc, walk(b, doc, fn, arg));
 }

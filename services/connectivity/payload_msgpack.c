@@ -135,16 +135,19 @@ member(struct payload_build *b, struct mp_cursor *c, struct bytes name)
 	int err;
 
 	if (kind != KIND_MAP && kind != KIND_ARRAY) {
-		if (c->at == c->end)
-			return fail_short(b);
-		err = scalar(b, c, kind, &v, &null);
-		return err || null ? err : payload_value(b, name, &v);
+		err = c->at == c->end ? fail_short(b) : scalar(b, c, kind, &v, &null);
+		if (!err && !null)
+			err = payload_value(b, name, &v);
+	} else {
+		err = payload_enter(
+		    b, kind == KIND_MAP ? PAYLOAD_OBJECT : PAYLOAD_ARRAY, name, &mark);
+		if (!err)
+			err = kind == KIND_MAP ? object(b, c) : array(b, c);
+		if (!err)
+			payload_leave(b, mark);
 	}
-	err = payload_enter(b, kind == KIND_MAP ? PAYLOAD_OBJECT : PAYLOAD_ARRAY, name, &mark);
-	if (!err)
-		err = kind == KIND_MAP ? object(b, c) : array(b, c);
-	if (!err)
-		payload_leave(b, mark);
+	if (err)
+		payload_fault_field(b, name);
 	return err;
 }
 
@@ -180,8 +183,8 @@ array(struct payload_build *b, struct mp_cursor *c)
 	return err || !c->failed ? err : fail_short(b);
 }
 
-static int
-sample(struct payload_build *b, struct mp_cursor *c)
+int
+payload_msgpack_sample(struct payload_build *b, struct mp_cursor *c)
 {
 	int err;
 
@@ -200,7 +203,7 @@ samples(struct payload_build *b, struct mp_cursor *c)
 		if (c->at != c->end && kind_of(mp_peek(c)) != KIND_MAP)
 			return payload_fail(
 			    b, ERR_MALFORMED, "an element of the outermost array is not a map");
-		err = sample(b, c);
+		err = payload_msgpack_sample(b, c);
 	}
 	return err || !c->failed ? err : fail_short(b);
 }
@@ -217,7 +220,7 @@ payload_msgpack_decode(struct payload_build *b, struct bytes payload, struct byt
 		return payload_fail(b, ERR_MALFORMED, "the payload is empty");
 	switch (kind_of(mp_peek(&c))) {
 	case KIND_MAP:
-		err = sample(b, &c);
+		err = payload_msgpack_sample(b, &c);
 		break;
 	case KIND_ARRAY:
 		err = samples(b, &c);

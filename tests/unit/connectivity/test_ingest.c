@@ -35,6 +35,49 @@ START_TEST(answered_by_commit_alone)
 }
 END_TEST
 
+/* What was decoded before is not decoded again: the payload is only hashed. */
+START_TEST(takes_decoded_points)
+{
+	struct point points[2] = {
+		{ .name = bytes_of_str("t"),
+		    .value = { .kind = VALUE_INT, .v = { .i = 5 } },
+		    .time = 1000 },
+		{ .name = bytes_of_str("u"),
+		    .value = { .kind = VALUE_BOOL, .v = { .b = true } },
+		    .time = 2000 },
+	};
+	struct payload_result r = {
+		.points = points, .count = 2, .time = 2000, .device_time = true
+	};
+	struct ingest_message m = message("no payload of any format");
+	struct record_cursor c;
+	struct record record;
+	struct point_cursor at;
+	struct point p;
+	int64_t before = ingest_stamp(x.in);
+
+	ck_assert_int_gt(ingest_stamp(x.in), before);
+	ck_assert_int_ge(ingest_latest(x.in), before - 1000000);
+	m.qos = 1;
+	ck_assert_int_eq(ingest_offer_points(x.in, &m, &r, 9, NULL), 0);
+	wait_for(&x.seen_count, 1);
+	c = record_cursor_of(buf_bytes(&x.seen[0].bytes));
+	ck_assert_int_eq(record_next(&c, &record), 0);
+	ck_assert(bytes_equal(record.device, m.device));
+	ck_assert_int_eq(record.time, 2000);
+	ck_assert_uint_eq(record.flags, RECORD_DEVICE_TIME | 1 << RECORD_QOS_SHIFT);
+	ck_assert_uint_eq(record.point_count, 2);
+	ck_assert_uint_ne(record.hash, 0);
+	at = point_cursor_of(&record);
+	ck_assert_int_eq(point_next(&at, &p), 0);
+	ck_assert_int_eq(p.value.v.i, 5);
+	ck_assert_int_eq(p.time, 1000);
+	commit(1, (struct bytes){ 0 });
+	wait_for(&x.answers, 1);
+	ck_assert_uint_eq(x.tokens[0], 9);
+}
+END_TEST
+
 /* Two batches go ahead; what comes meanwhile waits in one. */
 START_TEST(gathers_while_two_are_under_way)
 {
@@ -336,6 +379,7 @@ main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
 	tcase_add_test(t, answered_by_commit_alone);
+	tcase_add_test(t, takes_decoded_points);
 	tcase_add_test(t, gathers_while_two_are_under_way);
 	tcase_add_test(t, ripe_batches_go_at_once);
 	tcase_add_test(t, refusals_and_reoffer);
