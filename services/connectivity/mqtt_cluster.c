@@ -410,6 +410,9 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 	case MQTT_PEER_DIRECT:
 		cluster_on_direct(k, f);
 		break;
+	case MQTT_PEER_PLACED:
+		cluster_on_placed(k, f);
+		return 0;
 	case MQTT_PEER_ARRIVED:
 		cluster_on_arrived(k, peer, f);
 		return 0;
@@ -458,17 +461,20 @@ static uint64_t
 waits_for(void *arg)
 {
 	const struct mqtt_cluster *k = arg;
-	uint64_t peers = mqtt_peers_waits_for(&k->peers), limbo = cluster_limbo_waits_for(k);
+	uint64_t peers = mqtt_peers_waits_for(&k->peers), custody = cluster_custody_waits_for(k);
 
-	return peers < limbo ? peers : limbo;
+	return peers < custody ? peers : custody;
 }
 
 static void
 on_written(void *arg, uint64_t number)
 {
 	struct mqtt_cluster *k = arg;
+	uint64_t waits;
 
-	mqtt_peers_written(&k->peers, number);
+	cluster_custody_written(k, number);
+	waits = cluster_custody_waits_for(k);
+	mqtt_peers_written(&k->peers, number < waits ? number : waits - 1);
 }
 
 static void
@@ -538,6 +544,7 @@ mqtt_cluster_new(struct worker *w, struct mqtt_broker *broker)
 		.ready = cluster_is_ready,
 		.claimed = cluster_on_claimed,
 		.loaded = cluster_on_loaded,
+		.passed = cluster_on_passed,
 		.refused = cluster_on_refused,
 		.forgotten = on_forgotten,
 		.retained = on_retained,
@@ -548,6 +555,7 @@ mqtt_cluster_new(struct worker *w, struct mqtt_broker *broker)
 	};
 	broker->routed = (uint64_t)(self + 1) << MQTT_ROUTE_WORKER_SHIFT |
 			 (w->life << 24 & ((1ull << MQTT_ROUTE_WORKER_SHIFT) - 1));
+	k->custody_last = broker->routed;
 	return k;
 }
 
@@ -586,6 +594,7 @@ mqtt_cluster_free(struct mqtt_cluster **p_k)
 		return;
 	loop_timer_clear(k->w->loop, &k->timer);
 	cluster_move_fini(k);
+	cluster_custody_fini(k);
 	mqtt_peers_fini(&k->peers);
 	mqtt_interest_fini(&k->interest);
 	cluster_origin_fini(k);
@@ -619,7 +628,7 @@ mqtt_cluster_turn(struct mqtt_cluster *k)
 		loop_timer_set(
 		    k->w->loop, &k->timer, next > now_us ? next - now_us : 0, on_timer, k);
 	}
-	if (k->broker->loading || mqtt_peers_is_full(&k->peers))
+	if (k->broker->loading || cluster_is_full(k))
 		mqtt_broker_loading(
 		    k->broker, !mqtt_copy_is_loaded(k->copy) || !cluster_is_ready(k));
 }
@@ -632,6 +641,7 @@ mqtt_cluster_tick(struct mqtt_cluster *k)
 	if (!k)
 		return;
 	cluster_move_tick(k);
+	cluster_custody_tick(k);
 	cluster_ask_for_missed(k);
 	if (k->broker->now_us - k->swept_us >= ORIGIN_SWEEP_US) {
 		k->swept_us = k->broker->now_us;

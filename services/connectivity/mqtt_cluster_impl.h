@@ -12,26 +12,38 @@
 #define CLUSTER_RELEASED_MAX 65536 /* QoS 2 messages of publishers that moved: what is remembered of those that are released */
 #define CLUSTER_REMOVED_MAX 1024	/* retained messages whose removal is remembered */
 
-/* A session that came from another worker: for a while the same may come to it by two ways. */
+/* A session that came from another worker, or passed through: for a while the same may come to it by two ways. */
 struct cluster_arrival {
 	struct cluster_arrival *next;
 	int64_t until_us;
 	unsigned owner;			/* the worker before */
-	uint64_t epoch;			/* of our claim */
-	uint8_t gone_to;		/* worker + 1 that claimed it since, before it was loaded */
-	struct mqtt_peer_item *waiting;	/* DIRECT, until it is loaded */
+	uint64_t epoch;			/* of our claim, or of whose it is since */
+	uint8_t gone_to;		/* worker + 1 that claimed it since */
+	bool loaded;
 	uint64_t *seen;			/* ring */
 	uint32_t seen_count;
 	uint16_t id_len;
 	char id[];
 };
 
-/* A delivery that was not written, of a session whose new owner has not said so yet. */
-struct cluster_limbo {
-	struct cluster_limbo *next;
+/* A message for a session that is not here, or not yet (mqtt_cluster_custody.c). */
+struct cluster_custody {
+	struct cluster_custody *next;
 	struct mqtt_peer_item *item; /* DIRECT */
-	uint64_t number;
+	uint64_t number; /* ours: it is not done before it is placed; 0: another worker's */
+	uint64_t queued; /* the write that puts it into the session's queue here; 0: it waits */
+	uint64_t n;	 /* what it is there; 0: it was not put there, for it had been there */
 	int64_t until_us;
+	int64_t said_us; /* DIRECT */
+};
+
+/* Where a session is, as far as is known here. */
+enum cluster_place {
+	CLUSTER_HERE,
+	CLUSTER_SOON,	/* whoever claimed it will say so; that may be us, and it is not loaded */
+	CLUSTER_ELSEWHERE,
+	CLUSTER_OVER,	/* it was here, and ended */
+	CLUSTER_UNKNOWN,
 };
 
 struct cluster_removed {
@@ -77,7 +89,11 @@ struct mqtt_cluster {
 	uint64_t missed;  /* bits: peers whose absence was logged */
 	uint32_t turn; /* of shared subscriptions */
 	struct cluster_arrival *arrivals;
-	struct cluster_limbo *limbo;
+	struct cluster_custody *custody; /* oldest first */
+	struct cluster_custody **custody_end;
+	size_t custody_count;
+	size_t custody_bytes;
+	uint64_t custody_last; /* its id: worker, life, number, as of routes */
 	struct cluster_removed removed[CLUSTER_REMOVED_MAX];
 	size_t removed_next;
 	struct cluster_origin **origins;
@@ -99,14 +115,31 @@ void cluster_push(struct mqtt_cluster *k, unsigned peer, const struct msg_forwar
 /* mqtt_cluster_move.c: sessions that come and go */
 void cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
 void cluster_on_loaded(void *arg, struct mqtt_session *s);
+void cluster_on_passed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
 void cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number);
 void cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);
 void cluster_on_arrived(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);
 void cluster_on_late(struct mqtt_cluster *k, const struct msg_forward *f);
-void cluster_on_direct(struct mqtt_cluster *k, const struct msg_forward *f);
-uint64_t cluster_limbo_waits_for(const struct mqtt_cluster *k);
+void cluster_deliver(struct mqtt_cluster *k, struct mqtt_session *s, const struct msg_forward *direct);
+/* ret_peer: if it is ELSEWHERE. */
+enum cluster_place cluster_place_of(struct mqtt_cluster *k, struct bytes client, unsigned *ret_peer);
+void cluster_forget(struct mqtt_cluster *k, struct bytes client, uint64_t route);	/* that it had this one */
 void cluster_move_tick(struct mqtt_cluster *k);
 void cluster_move_fini(struct mqtt_cluster *k);
+
+/* mqtt_cluster_custody.c: messages for sessions that are not where they were thought to be */
+/* What is done under this number is done when it is placed. */
+void cluster_custody_begin(struct mqtt_cluster *k, const struct msg_forward *direct, uint64_t number);
+/* false: there is none that was queued as n. */
+bool cluster_custody_refused(struct mqtt_cluster *k, struct bytes client, uint64_t n, uint64_t number);
+void cluster_custody_loaded(struct mqtt_cluster *k, struct mqtt_session *s);
+void cluster_custody_gone(struct mqtt_cluster *k, struct bytes client, unsigned peer);
+void cluster_custody_written(struct mqtt_cluster *k, uint64_t number);
+void cluster_on_direct(struct mqtt_cluster *k, const struct msg_forward *f);
+void cluster_on_placed(struct mqtt_cluster *k, const struct msg_forward *f);
+uint64_t cluster_custody_waits_for(const struct mqtt_cluster *k);
+void cluster_custody_tick(struct mqtt_cluster *k);
+void cluster_custody_fini(struct mqtt_cluster *k);
 
 /* mqtt_cluster_origin.c: which sessions had which QoS 2 messages */
 /* Of the message that is routed now. True: the session has had it; else now it has. */
@@ -120,7 +153,7 @@ void cluster_origin_put(const struct mqtt_cluster *k, const struct mqtt_session 
 void cluster_origin_make(const struct mqtt_cluster *k, const struct mqtt_arrival *a, struct msg_forward *f,
     char out[CLUSTER_ORIGIN_SIZE]);
 /* It did not get it after all. */
-void cluster_origin_forget(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route);
+void cluster_origin_forget(struct mqtt_cluster *k, struct bytes client, uint64_t route);
 /* As cluster_origin_had(), of what another worker made. */
 bool cluster_origin_had_direct(struct mqtt_cluster *k, const struct msg_forward *f);
 /* Its publisher has gone to another worker since, and has sent it again there, or will. */
@@ -134,6 +167,7 @@ void cluster_origin_tick(struct mqtt_cluster *k);
 void cluster_origin_fini(struct mqtt_cluster *k);
 
 /* mqtt_cluster_ready.c */
+bool cluster_is_full(const struct mqtt_cluster *k);	/* no more is taken from clients */
 bool cluster_is_ready(void *arg);	/* of hooks, as the next */
 void cluster_on_owns(void *arg, unsigned peer, bool some);
 void cluster_ask_for_missed(struct mqtt_cluster *k);

@@ -1,9 +1,10 @@
 /* mqtt_cluster_move.c - sessions that come from another worker, and that go to one
  *
  *	here				there (had it until now)
- *	claim in Redis, load		writes are refused from then on: what they were about is kept aside
- *	TAKEOVER ->			closes the connection (0x8E), passes on what was kept aside ...
- *			<- DIRECT	... and what still comes for it, for some seconds */
+ *	claim in Redis, load		writes are refused from then on: what they were about is in custody (mqtt_cluster_custody.c)
+ *	TAKEOVER ->			closes the connection (0x8E), passes on what is in custody ...
+ *			<- DIRECT	... and what still comes for it, for some seconds
+ *	queue it, PLACED ->		is in custody no longer */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,6 @@
 #include "mqtt_copy_impl.h"
 
 #define ARRIVING_US 8000000 /* longer than DIRECT goes on there */
-#define LIMBO_US 5000000
 
 static struct cluster_arrival *
 arrival_of(const struct mqtt_cluster *k, struct bytes id)
@@ -27,14 +27,33 @@ arrival_of(const struct mqtt_cluster *k, struct bytes id)
 	return a;
 }
 
-static void
-unsee(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route)
+enum cluster_place
+cluster_place_of(struct mqtt_cluster *k, struct bytes client, unsigned *ret_peer)
 {
-	struct cluster_arrival *a = arrival_of(k, bytes_of(s->id, s->id_len));
+	const struct mqtt_session *s = mqtt_store_find(k->broker, client);
+	const struct cluster_arrival *a = arrival_of(k, client);
+
+	if (s && !s->moved_to)
+		return mqtt_copy_is_fenced(k->copy, client) ? CLUSTER_SOON : CLUSTER_HERE;
+	if (s ? s->moved_to == k->peers.self + 1 : a && !a->gone_to && !a->loaded)
+		return CLUSTER_SOON;
+	if (!s && a && !a->gone_to)
+		return CLUSTER_OVER;
+	if (!s && !a)
+		return CLUSTER_UNKNOWN;
+	*ret_peer = (s ? s->moved_to : a->gone_to) - 1u;
+	return CLUSTER_ELSEWHERE;
+}
+
+void
+cluster_forget(struct mqtt_cluster *k, struct bytes client, uint64_t route)
+{
+	struct cluster_arrival *a = arrival_of(k, client);
 
 	for (uint32_t i = 0; a && a->seen && i < CLUSTER_SEEN_MAX; i++)
 		if (a->seen[i] == route)
 			a->seen[i] = 0;
+	cluster_origin_forget(k, client, route);
 }
 
 /* --- there: it goes --- */
@@ -63,20 +82,6 @@ direct_of(struct mqtt_cluster *k, const struct mqtt_session *s, const struct mqt
 	return f;
 }
 
-/* It waits for whoever has the session to say so, or for the session to be loaded. */
-static void
-limbo_add(struct mqtt_cluster *k, const struct msg_forward *f, uint64_t number)
-{
-	struct cluster_limbo *l = xcalloc(1, sizeof(*l));
-
-	l->item = mqtt_peer_item_new(f);
-	l->number = number;
-	l->until_us = k->broker->now_us + LIMBO_US;
-	l->next = k->limbo;
-	k->limbo = l;
-	mqtt_unit_needs(k->broker, number);
-}
-
 void
 mqtt_cluster_direct(
     void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how)
@@ -93,12 +98,10 @@ mqtt_cluster_direct(
 	f = direct_of(k, s, &a->view, how, k->broker->route);
 	if (origin)
 		cluster_origin_make(k, origin, &f, text);
-	if (s->moved_to == k->peers.self + 1)
-		limbo_add(k, &f, mqtt_copy_number(k->copy));
-	else if (how->qos == 0)
+	if (how->qos > 0)
+		cluster_custody_begin(k, &f, mqtt_copy_number(k->copy));
+	else if (s->moved_to != k->peers.self + 1)
 		mqtt_peers_aside(&k->peers, (unsigned)s->moved_to - 1, &f);
-	else
-		cluster_push(k, (unsigned)s->moved_to - 1, &f);
 }
 
 static struct mqtt_delivery *
@@ -123,7 +126,10 @@ cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number)
 	struct msg_forward f;
 	struct mqtt_how how;
 
-	if (!d)
+	/* Its number will be another message's with the new owner: the client must not see it from us (MQTT-4.3.3-5). */
+	if (d)
+		d->write = UINT64_MAX;
+	if (cluster_custody_refused(k, client, n, number) || !d)
 		return;
 	how = (struct mqtt_how){
 		.qos = d->qos, .retain = d->retain, .ids = d->ids, .id_count = d->id_count
@@ -131,63 +137,18 @@ cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number)
 	f = direct_of(k, s, d->message, &how, d->route);
 	if (d->qos == 2)
 		cluster_origin_put(k, s, d->route, &f, text);
-	/* Its number will be another message's with the new owner: the client must not see it from us (MQTT-4.3.3-5). */
-	d->write = UINT64_MAX;
 	/* It may come back to us, with the session. */
-	cluster_origin_forget(k, s, d->route);
-	unsee(k, s, d->route);
-	if (s->moved_to && s->moved_to != k->peers.self + 1) {
-		mqtt_peers_push(&k->peers, (unsigned)s->moved_to - 1, &f, number);
-		return;
-	}
-	limbo_add(k, &f, number);
-}
-
-/* What is for this session, oldest first, is taken out. */
-static struct cluster_limbo *
-take_limbo(struct mqtt_cluster *k, struct bytes client)
-{
-	struct cluster_limbo *taken = NULL;
-
-	for (struct cluster_limbo **at = &k->limbo; *at;) {
-		struct cluster_limbo *l = *at;
-
-		if (!bytes_equal(l->item->msg.key, client)) {
-			at = &l->next;
-			continue;
-		}
-		*at = l->next;
-		l->next = taken;
-		taken = l;
-	}
-	return taken;
-}
-
-static struct cluster_limbo *
-limbo_free(struct cluster_limbo *l)
-{
-	struct cluster_limbo *next = l->next;
-
-	free(l->item);
-	free(l);
-	return next;
+	cluster_forget(k, client, d->route);
+	cluster_custody_begin(k, &f, number);
 }
 
 /* --- here: a session arrives --- */
 
-void
-cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch)
+static struct cluster_arrival *
+arrive(struct mqtt_cluster *k, struct bytes client, uint64_t epoch)
 {
-	struct mqtt_cluster *k = arg;
 	struct cluster_arrival *a = arrival_of(k, client);
-	struct mqtt_session *s = mqtt_store_find(k->broker, client);
-	unsigned worker;
 
-	/* What comes for the one that was here waits until it is loaded. */
-	if (s)
-		mqtt_broker_moved(k->broker, s, k->peers.self);
-	if (!cluster_worker(k, owner, &worker))
-		return;
 	if (!a) {
 		a = xcalloc(1, sizeof(*a) + client.len);
 		a->id_len = (uint16_t)client.len;
@@ -196,20 +157,54 @@ cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t 
 		k->arrivals = a;
 	}
 	a->until_us = k->broker->now_us + ARRIVING_US;
-	a->owner = worker;
 	a->epoch = epoch;
+	return a;
+}
+
+static void
+say_takeover(struct mqtt_cluster *k, unsigned peer, struct bytes client, uint64_t epoch)
+{
+	mqtt_peers_push(&k->peers, peer,
+	    &(struct msg_forward){ .kind = MQTT_PEER_TAKEOVER, .key = client, .number = epoch }, 0);
+}
+
+void
+cluster_on_passed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch)
+{
+	struct mqtt_cluster *k = arg;
+	unsigned worker;
+
+	if (cluster_worker(k, owner, &worker))
+		say_takeover(k, worker, client, epoch);
+}
+
+void
+cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch)
+{
+	struct mqtt_cluster *k = arg;
+	struct mqtt_session *s = mqtt_store_find(k->broker, client);
+	struct cluster_arrival *a;
+	unsigned worker;
+
+	/* What comes for the one that was here waits until it is loaded. */
+	if (s)
+		mqtt_broker_moved(k->broker, s, k->peers.self);
+	if (!cluster_worker(k, owner, &worker))
+		return;
+	a = arrive(k, client, epoch);
+	a->owner = worker;
 	a->gone_to = 0;
+	a->loaded = false;
 	/* What we had for it before may not have been written; of what was, it is loaded that it had it. */
 	free(a->seen);
 	a->seen = NULL;
 	a->seen_count = 0;
 	metric_add(M_MQTT_TAKEOVERS, 1);
-	mqtt_peers_push(&k->peers, worker,
-	    &(struct msg_forward){ .kind = MQTT_PEER_TAKEOVER, .key = client, .number = epoch }, 0);
+	say_takeover(k, worker, client, epoch);
 }
 
-static void
-deliver(struct mqtt_cluster *k, struct mqtt_session *s, const struct msg_forward *f)
+void
+cluster_deliver(struct mqtt_cluster *k, struct mqtt_session *s, const struct msg_forward *f)
 {
 	union msg_any message, delivery;
 	uint32_t ids[64];
@@ -281,16 +276,9 @@ cluster_on_loaded(void *arg, struct mqtt_session *s)
 	if (!a)
 		return;
 	s->arriving = true;
-	/* It was away for so short a time that nobody asked for these. */
-	for (struct cluster_limbo *l = take_limbo(k, mqtt_session_id(s)); l; l = limbo_free(l))
-		deliver(k, s, &l->item->msg);
-	while (a->waiting) {
-		struct mqtt_peer_item *item = a->waiting;
-
-		a->waiting = item->next;
-		deliver(k, s, &item->msg);
-		free(item);
-	}
+	a->loaded = true;
+	a->gone_to = 0;
+	cluster_custody_loaded(k, s);
 	for (const struct mqtt_peer_item *item = k->peers.peer[a->owner].head; item;
 	     item = item->next)
 		if (item->msg.kind == MQTT_PEER_MESSAGE)
@@ -300,37 +288,6 @@ cluster_on_loaded(void *arg, struct mqtt_session *s)
 			mqtt_peers_push(&k->peers, i,
 			    &(struct msg_forward){ .kind = MQTT_PEER_ARRIVED, .number = a->owner },
 			    0);
-}
-
-static void
-keep_waiting(struct cluster_arrival *a, const struct msg_forward *f)
-{
-	struct mqtt_peer_item **at = &a->waiting;
-
-	while (*at)
-		at = &(*at)->next;
-	*at = mqtt_peer_item_new(f);
-	(*at)->next = NULL;
-}
-
-void
-cluster_on_direct(struct mqtt_cluster *k, const struct msg_forward *f)
-{
-	struct mqtt_session *s = mqtt_store_find(k->broker, f->key);
-	struct cluster_arrival *a = arrival_of(k, f->key);
-
-	if (s && !s->moved_to)
-		deliver(k, s, f);
-	else if (s && s->moved_to == k->peers.self + 1)
-		limbo_add(k, f, mqtt_copy_number(k->copy));
-	else if (s && f->seq)
-		mqtt_peers_push(&k->peers, (unsigned)s->moved_to - 1, f, mqtt_copy_number(k->copy));
-	else if (a && a->gone_to && f->seq)
-		mqtt_peers_push(&k->peers, (unsigned)a->gone_to - 1, f, mqtt_copy_number(k->copy));
-	else if (a && !a->gone_to)
-		keep_waiting(a, f);
-	else
-		metric_add(M_MQTT_DROPPED, 1);
 }
 
 /* No route is 0. */
@@ -361,61 +318,27 @@ mqtt_cluster_is_new(void *arg, const struct mqtt_session *s, uint64_t route)
 	return true;
 }
 
-uint64_t
-cluster_limbo_waits_for(const struct mqtt_cluster *k)
-{
-	uint64_t least = UINT64_MAX;
-
-	for (const struct cluster_limbo *l = k->limbo; l; l = l->next)
-		if (l->number < least)
-			least = l->number;
-	return least;
-}
-
-/* It was being claimed, or loaded, by us. */
-static void
-gone_before(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
-{
-	struct cluster_arrival *a = arrival_of(k, f->key);
-
-	if (a && a->epoch > f->number)
-		return;
-	if (a)
-		a->gone_to = (uint8_t)(peer + 1);
-	while (a && a->waiting) {
-		struct mqtt_peer_item *item = a->waiting;
-
-		a->waiting = item->next;
-		mqtt_peers_push(&k->peers, peer, &item->msg, mqtt_copy_number(k->copy));
-		free(item);
-	}
-	for (struct cluster_limbo *l = take_limbo(k, f->key); l; l = limbo_free(l))
-		mqtt_peers_push(&k->peers, peer, &l->item->msg, l->number);
-}
-
 void
 cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
 {
 	struct mqtt_session *s = mqtt_store_find(k->broker, f->key);
+	struct cluster_arrival *a = arrival_of(k, f->key);
 	uint64_t epoch = mqtt_copy_epoch(k->copy, f->key);
 
 	/* It may be here again since. */
-	if (epoch > f->number)
+	if (epoch > f->number || (a && a->epoch > f->number))
 		return;
 	mqtt_copy_overtaken(k->copy, f->key, f->number);
-	if (!s) {
-		gone_before(k, peer, f);
-		return;
-	}
-	if (s->moved_to) {
+	/* If not, it was being claimed, or loaded, by us. */
+	if (a || !s)
+		arrive(k, f->key, f->number)->gone_to = (uint8_t)(peer + 1);
+	if (s && s->moved_to) {
 		s->moved_to = (uint8_t)(peer + 1);
-		gone_before(k, peer, f);
-		return;
+	} else if (s) {
+		mqtt_copy_moved(k->copy, f->key);
+		mqtt_broker_moved(k->broker, s, peer);
 	}
-	mqtt_copy_moved(k->copy, f->key);
-	mqtt_broker_moved(k->broker, s, peer);
-	for (struct cluster_limbo *l = take_limbo(k, f->key); l; l = limbo_free(l))
-		mqtt_peers_push(&k->peers, peer, &l->item->msg, l->number);
+	cluster_custody_gone(k, f->key, peer);
 }
 
 /* --- in time --- */
@@ -423,12 +346,6 @@ cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forw
 static void
 arrival_free(struct cluster_arrival *a)
 {
-	while (a->waiting) {
-		struct mqtt_peer_item *item = a->waiting;
-
-		a->waiting = item->next;
-		free(item);
-	}
 	free(a->seen);
 	free(a);
 }
@@ -450,17 +367,6 @@ cluster_move_tick(struct mqtt_cluster *k)
 		*at = a->next;
 		arrival_free(a);
 	}
-	for (struct cluster_limbo **at = &k->limbo; *at;) {
-		struct cluster_limbo *l = *at;
-
-		if (l->until_us > k->broker->now_us) {
-			at = &l->next;
-			continue;
-		}
-		metric_add(M_MQTT_DROPPED, 1);
-		log_warn("mqtt.moved_nowhere", LB("client", l->item->msg.key));
-		*at = limbo_free(l);
-	}
 }
 
 void
@@ -471,10 +377,5 @@ cluster_move_fini(struct mqtt_cluster *k)
 
 		k->arrivals = a->next;
 		arrival_free(a);
-	}
-	while (k->limbo) {
-		struct cluster_limbo *l = k->limbo;
-
-		k->limbo = limbo_free(l);
 	}
 }

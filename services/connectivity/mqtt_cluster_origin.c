@@ -290,16 +290,19 @@ cluster_origin_make(const struct mqtt_cluster *k, const struct mqtt_arrival *a,
 }
 
 void
-cluster_origin_forget(struct mqtt_cluster *k, const struct mqtt_session *s, uint64_t route)
+cluster_origin_forget(struct mqtt_cluster *k, struct bytes client, uint64_t route)
 {
-	uint64_t session = session_hash(bytes_of(s->id, s->id_len));
+	uint64_t session = session_hash(client);
 
 	for (size_t i = 0; route && i < k->origin_size; i++)
 		for (struct cluster_origin **at = &k->origins[i]; *at;) {
-			if ((*at)->route == route && (*at)->session == session)
-				drop(k, at);
-			else
+			if ((*at)->route != route || (*at)->session != session) {
 				at = &(*at)->next;
+				continue;
+			}
+			/* It was refused with the message; what Redis has meanwhile is another worker's. */
+			(*at)->written = false;
+			drop(k, at);
 		}
 }
 

@@ -12,6 +12,12 @@ is_missed(const struct mqtt_cluster *k, unsigned peer)
 	return peer != k->peers.self && !k->peers.peer[peer].known && !(k->idle >> peer & 1);
 }
 
+bool
+cluster_is_full(const struct mqtt_cluster *k)
+{
+	return mqtt_peers_is_full(&k->peers) || k->custody_bytes > k->peers.bytes_max;
+}
+
 /* What a worker wants that was not heard in our life is not known: what is taken might be lost for its sessions, if it has any.
  * Without Redis nothing is taken that could be. */
 bool
@@ -19,7 +25,7 @@ cluster_is_ready(void *arg)
 {
 	const struct mqtt_cluster *k = arg;
 
-	if (mqtt_peers_is_full(&k->peers))
+	if (cluster_is_full(k))
 		return false;
 	if (!mqtt_copy_is_up(k->copy) && loop_now_us(k->w->loop) - k->started_us >= READY_WAIT_US)
 		return true;

@@ -119,9 +119,10 @@ mqtt_copy_look(struct mqtt_copy *k)
 	if (k->hold || upto < k->barrier)
 		return;
 	if (hooks) {
-		uint64_t waits = hooks->waits_for(hooks->arg);
+		uint64_t waits;
 
 		hooks->written(hooks->arg, upto);
+		waits = hooks->waits_for(hooks->arg);
 		if (upto >= waits)
 			upto = waits - 1;
 	}

@@ -31,6 +31,8 @@ struct mqtt_copy_hooks {
 	/* A client's session was another worker's until now; and it is loaded (s). */
 	void (*claimed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
 	void (*loaded)(void *arg, struct mqtt_session *s);
+	/* It was, and the claim was ours, but yet another one has claimed it since: who had it before has not heard of that. */
+	void (*passed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
 	/* Delivery n, of the write of that number, was not written, for the session is another worker's. */
 	void (*refused)(void *arg, struct bytes client, uint64_t n, uint64_t number);
 	/* The packet id of a QoS 2 PUBLISH is free again. */
@@ -86,6 +88,8 @@ void mqtt_copy_moved(struct mqtt_copy *copy, struct bytes client);
 void mqtt_copy_overtaken(struct mqtt_copy *copy, struct bytes client, uint64_t epoch);
 /* Of the session that is here, 0 if it is not claimed. */
 uint64_t mqtt_copy_epoch(const struct mqtt_copy *copy, struct bytes client);
+/* A write was refused, and whoever has claimed it has not said so yet. */
+bool mqtt_copy_is_fenced(const struct mqtt_copy *copy, struct bytes client);
 /* Another worker, or life, had the session before: what was sent there may still be on its way. */
 bool mqtt_copy_has_moved(const struct mqtt_copy *copy, struct bytes client);
 

@@ -247,15 +247,17 @@ copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_c
 		c->moved = claim->owner.len && (!bytes_equal_str(claim->owner, k->worker) ||
 						   claim->life != k->options.life);
 	/* What another worker had meanwhile is not what is here. The end of the session lets go of whoever is not asked about. */
-	if (err == 0 && !late && claim->owner.len && !bytes_equal_str(claim->owner, k->worker)) {
+	if (err == 0 && claim->owner.len && !bytes_equal_str(claim->owner, k->worker)) {
+		const struct mqtt_copy_hooks *hooks = k->options.hooks;
 		bool over = c->over;
 
-		if (!k->options.hooks)
+		if (!hooks)
 			mqtt_broker_fenced(k->broker, copy_id(c));
 		c->over = over;
-		if (k->options.hooks)
-			k->options.hooks->claimed(
-			    k->options.hooks->arg, copy_id(c), claim->owner, claim->epoch);
+		if (hooks && late)
+			hooks->passed(hooks->arg, copy_id(c), claim->owner, claim->epoch);
+		else if (hooks)
+			hooks->claimed(hooks->arg, copy_id(c), claim->owner, claim->epoch);
 	}
 	c->asked = false;
 	if (err)

@@ -59,6 +59,14 @@ mqtt_copy_epoch(const struct mqtt_copy *k, struct bytes client)
 }
 
 bool
+mqtt_copy_is_fenced(const struct mqtt_copy *k, struct bytes client)
+{
+	const struct copy_client *c = copy_find(k, client);
+
+	return c && c->fenced;
+}
+
+bool
 mqtt_copy_has_moved(const struct mqtt_copy *k, struct bytes client)
 {
 	const struct copy_client *c = copy_find(k, client);

@@ -30,9 +30,10 @@ enum mqtt_peer_kind {
 	MQTT_PEER_RETAIN,	/* number: of the change; an empty payload removes */
 	MQTT_PEER_RELEASE,	/* key, packet_id, epoch: as in MESSAGE, which will not be sent again; number: the last route of then; repeat: its client has moved */
 	MQTT_PEER_TAKEOVER,	/* key: client that is here now, number: its epoch */
-	MQTT_PEER_DIRECT,	/* key: client; message, delivery: what is for it */
+	MQTT_PEER_DIRECT,	/* key: client; message, delivery: what is for it; number: its route; custody: whose it is */
 	MQTT_PEER_ARRIVED,	/* a session is here that worker `number` had, which may be dead */
 	MQTT_PEER_LATE,		/* MESSAGE that such a worker has not taken: for sessions that arrived from it */
+	MQTT_PEER_PLACED,	/* number: custody; what was DIRECT is in the session's queue */
 };
 
 struct mqtt_peer_item {

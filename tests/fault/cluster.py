@@ -215,9 +215,8 @@ def test_kill_of_one_worker():
 
 
 def test_clients_wander():
-    """Every 0.15 s, as make fault does, messages are lost in some runs: a subscriber that comes back while it still moves leaves
-    what was passed on for it at a worker that does not have it (mqtt.moved_nowhere)."""
-    over(lambda r, s, p: [s.drop, p[0].drop, p[1].drop], 0.15 if os.environ.get("THOROUGH") else 0.75, 2)
+    """Every 0.15 s: some have moved on before their session has arrived."""
+    over(lambda r, s, p: [s.drop, p[0].drop, p[1].drop], 0.15, 2)
 
 
 def test_four_workers():

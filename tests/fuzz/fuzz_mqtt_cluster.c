@@ -52,6 +52,10 @@ forward(unsigned peer, enum step how, const uint8_t *n, const uint8_t **data, si
 	struct msg_mqtt_message m = { .qos = n[2] / 8 % 3u, .retain = n[2] & 64 };
 	struct msg_mqtt_delivery d = { .qos = n[1] / 16 % 4u };
 
+	if (f.kind == MQTT_PEER_DIRECT && n[0] & 8)
+		f.custody = (uint64_t)(1 + n[0] / 16 % 4) << MQTT_ROUTE_WORKER_SHIFT | n[2] % 8u;
+	if (f.kind == MQTT_PEER_PLACED)
+		f.number = (1ull << MQTT_ROUTE_WORKER_SHIFT | 1ull << 24) + n[0] % 8u;
 	f.seq = how == FORWARD ? n[1] : ++seqs[peer];
 	f.first = how == FORWARD ? n[2] : 0;
 	f.key = text_of(n[0], data, size);

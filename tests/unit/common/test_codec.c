@@ -374,6 +374,8 @@ START_TEST(test_golden_frames)
 		{ "tests/vectors/forward-release.hex", MSG_FORWARD },
 		{ "tests/vectors/forward-takeover.hex", MSG_FORWARD },
 		{ "tests/vectors/forward-direct.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-direct-2.hex", MSG_FORWARD },
+		{ "tests/vectors/forward-placed.hex", MSG_FORWARD },
 		{ "tests/vectors/forward-arrived.hex", MSG_FORWARD },
 		{ "tests/vectors/forward-late.hex", MSG_FORWARD },
 		{ "tests/vectors/forwarded-1.hex", MSG_FORWARDED },
