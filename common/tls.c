@@ -62,7 +62,8 @@ tls_new(const struct settings *s, const char *run_dir, struct tls **ret, struct 
 
 	*ret = NULL;
 	t->settings = s;
-	snprintf(t->ticket_path, sizeof(t->ticket_path), "%s/tls-tickets.key", run_dir);
+	if (run_dir)
+		snprintf(t->ticket_path, sizeof(t->ticket_path), "%s/tls-tickets.key", run_dir);
 	tls_tickets_look(t);
 	/* Before they are read: what changes meanwhile is read again. */
 	t->seen = fingerprint(s);
@@ -88,6 +89,18 @@ tls_free(struct tls **p_t)
 	buf_fini(&t->spare);
 	OPENSSL_cleanse(t->tickets, sizeof(t->tickets));
 	free(t);
+}
+
+int64_t
+tls_expires_s(const struct tls *t)
+{
+	return t->set.expires_s;
+}
+
+int64_t
+tls_crl_expires_s(const struct tls *t)
+{
+	return t->set.crl_expires_s;
 }
 
 void

@@ -33,9 +33,12 @@ enum tls_speaks { TLS_MQTT, TLS_HTTP };
 /* A certificate is configured. */
 bool tls_is_configured(const struct settings *s);
 /* Reads what tls.* names. ERR_CONFIG: err says which file, what is wrong with it, and what to do. run_dir: where the keys of session
- * tickets lie, which all workers share. */
+ * tickets lie, which all workers share; NULL: they are nobody else's. */
 int tls_new(const struct settings *s, const char *run_dir, struct tls **ret, struct buf *err);
 void tls_free(struct tls **t);
+/* When the first certificate and the first CRL are over, in seconds since 1970; 0: there is none. */
+int64_t tls_expires_s(const struct tls *t);
+int64_t tls_crl_expires_s(const struct tls *t);
 /* Reads files that have changed, when it is time; reload: now, and all. Logged. */
 void tls_look(struct tls *t, int64_t now_us, bool reload);
 

@@ -217,8 +217,7 @@ use_key(SSL_CTX *ctx, const struct file *f, const char *certificate)
 		return refuse(f, "it is encrypted, and there is nobody to ask for its password",
 		    "write it without one: openssl pkey -in FILE -out NEW");
 	if (!key)
-		return is_end() ? refuse(f, "there is no key in it", remedy)
-				: refuse_why(f, "it cannot be read", remedy);
+		return refuse(f, "there is no key in it that can be read", remedy);
 	if (SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1) {
 		snprintf(
 		    text, sizeof(text), "it is not the key of the certificate in %s", certificate);

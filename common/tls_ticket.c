@@ -86,8 +86,9 @@ tls_tickets_look(struct tls *t)
 {
 	int64_t now_s = (int64_t)time(NULL);
 	struct tls_ticket_key *k = t->tickets;
+	bool shared = *t->ticket_path != '\0';
 
-	if ((read_keys(t) || k[0].made_s) && !is_old(&k[0], now_s))
+	if (((shared && read_keys(t)) || k[0].made_s) && !is_old(&k[0], now_s))
 		return;
 	if (is_old(&k[0], now_s - ROTATE_S))
 		memset(&k[0], 0, sizeof(k[0]));
@@ -96,7 +97,8 @@ tls_tickets_look(struct tls *t)
 	credential_random(k[0].aes, sizeof(k[0].aes));
 	credential_random(k[0].mac, sizeof(k[0].mac));
 	k[0].made_s = now_s;
-	write_keys(t);
+	if (shared)
+		write_keys(t);
 }
 
 static int
