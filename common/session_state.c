@@ -384,6 +384,7 @@ session_state_new(struct loop *loop, const struct session_state_options *options
 	ss->log_key = xasprintf("roost:mqtt:log:%s", options->worker);
 	ss->life = options->life;
 	ss->queue_max = options->queue_max;
+	ss->value_max = redis.value_max;
 	ss->waiting_end = &ss->waiting;
 	if (redis_new(loop, &redis, &redis_events, ss, &ss->redis) != 0) {
 		session_state_free(&ss);

@@ -52,7 +52,7 @@
 #define SESSION_STATE_PAGE 64			/* entries asked for at a time by loads and lists */
 #define SESSION_STATE_TTL_MARGIN_S 3600		/* keys of a session that is away end by themselves so long after it expired */
 #define SESSION_STATE_WORKER_MAX 64		/* bytes of a worker's name */
-#define SESSION_STATE_VALUE_EXTRA (1u << 20)	/* a value in Redis may be so much longer than message_max */
+#define SESSION_STATE_VALUE_EXTRA (1u << 20)	/* a value in Redis may be so much longer than message_max; more is passed over */
 #define SESSION_STATE_CHECK_MS 1000		/* an idle worker looks whether its log is still there */
 
 struct session_state;
@@ -151,7 +151,8 @@ void session_state_flush(struct session_state *ss);
 /* Makes client id's session this worker's, connected, with this expiry; clean: without what it held. A will that waited at its
  * previous owner is forgotten. CONNACK may leave after `claimed` (and the load, if there is something). */
 int session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s, int64_t now_ms, uint64_t token);
-/* All of a session that is claimed. Messages that cannot be read are removed and counted. */
+/* All of a session that is claimed. Messages that cannot be read, or are larger than message_max by more than
+ * SESSION_STATE_VALUE_EXTRA, are removed and counted; of lists they are passed over. */
 int session_state_load(struct session_state *ss, struct bytes id, uint64_t token);
 /* kind: OWNED to FORWARD; worker: whose (RETAINED: everybody's). OWNED forgets sessions that are gone or have another owner. */
 int session_state_list(struct session_state *ss, enum session_state_kind kind, const char *worker, uint64_t token);

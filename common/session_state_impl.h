@@ -44,6 +44,7 @@ struct session_state {
 	char *log_key;
 	uint64_t life;
 	size_t queue_max;
+	size_t value_max;	/* bytes of a value that is asked for; Redis leaves out longer ones */
 	bool up;
 	bool begun;		/* in this life, once */
 	bool full;		/* ERR_FULL was said */
@@ -63,6 +64,13 @@ struct session_state {
 
 /* session_state.c */
 void session_send_batch(struct session_state *ss);	/* what is open; flush to have it leave now */
+
+/* session_state_entry.c */
+/* The frame holds a message of that type; its views are into the frame. */
+bool session_frame(struct bytes frame, enum msg_type type, union msg_any *ret);
+/* What an entry of those kinds that have a key and a value says. msg holds what item points to. */
+bool session_entry(enum session_state_kind kind, struct bytes key, struct bytes value, struct session_state_item *item,
+    union msg_any msg[2]);
 
 /* session_state_read.c */
 void session_reads_free(struct session_state *ss);	/* no callbacks */

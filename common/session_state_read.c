@@ -181,27 +181,40 @@ session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint3
 
 static void on_page(void *arg, int err, const struct redis_view *reply);
 
+/* Its values are messages, as large as they were allowed to be when they were written. */
+static bool
+may_be_large(enum session_state_kind kind)
+{
+	return kind == SESSION_STATE_QUEUED || kind == SESSION_STATE_RETAINED ||
+	       kind == SESSION_STATE_WILL;
+}
+
 static int
 ask(struct part *p)
 {
-	struct redis *r = p->read->ss->redis;
+	struct session_state *ss = p->read->ss;
+	struct redis *r = ss->redis;
 	const char *command = kinds[p->kind].command;
 
-	if (command == NULL)
+	if (command == NULL) {
 		redis_script(r, SCRIPT_OWNED);
-	else
+	} else if (may_be_large(p->kind)) {
+		redis_script(r, SCRIPT_PAGE);
+		redis_arg_uint(r, ss->value_max);
+		redis_arg_str(r, command);
+	} else {
 		redis_command(r, command);
+	}
 	redis_arg(r, bytes_of(p->key, p->key_len));
 	if (p->kind == SESSION_STATE_QUEUED) {
 		char from[32];
 
 		snprintf(from, sizeof(from), "(%llu", (unsigned long long)p->cursor);
 		redis_arg_str(r, from);
-		redis_arg_str(r, "+");
 	} else {
 		redis_arg_uint(r, p->cursor);
 	}
-	if (command != NULL)
+	if (command != NULL && !may_be_large(p->kind))
 		redis_arg_str(r, "COUNT");
 	redis_arg_uint(r, SESSION_STATE_PAGE);
 	return redis_send(r, REDIS_ONCE, on_page, p);
@@ -231,6 +244,22 @@ unreadable(const struct part *p, struct bytes what)
 	    LB("entry", bytes_of(what.data, what.len > 64 ? 64 : what.len)));
 }
 
+/* What Redis has left out says how long it is. */
+static void
+unusable(const struct part *p, struct bytes what, struct bytes value)
+{
+	if (!may_be_large(p->kind) || value.len == 0 || value.data[0] != SESSION_LEFT_OUT[0]) {
+		unreadable(p, what);
+		return;
+	}
+	metric_add(M_SESSION_STATE_TOO_LARGE, 1);
+	log_warn("session_state.too_large", LB("key", bytes_of(p->key, p->key_len)),
+	    LB("entry", bytes_of(what.data, what.len > 64 ? 64 : what.len)),
+	    LB("bytes", bytes_of(value.data + 1, value.len - 1)),
+	    LU("most", p->read->ss->value_max),
+	    LS("why", "it was written under a larger mqtt.packet_max"));
+}
+
 static void
 tell(const struct part *p, struct session_state_item *item)
 {
@@ -240,156 +269,16 @@ tell(const struct part *p, struct session_state_item *item)
 	ss->events->item(ss->arg, p->read->token, item);
 }
 
-/* --- what the entries are made of --- */
-
-static bool
-decode(struct bytes frame, enum msg_type type, union msg_any *ret)
-{
-	enum msg_type is;
-
-	return codec_decode(frame, &is, ret) == 0 && is == type;
-}
-
-/* "a:b" at the first colon. */
-static bool
-split(struct bytes text, struct redis_view *ret_a, struct bytes *ret_b)
-{
-	const uint8_t *colon = text.len > 0 ? memchr(text.data, ':', text.len) : NULL;
-	size_t at;
-
-	if (colon == NULL)
-		return false;
-	at = (size_t)(colon - text.data);
-	*ret_a = (struct redis_view){ .kind = REDIS_TEXT, .text = bytes_of(text.data, at) };
-	*ret_b = bytes_of(colon + 1, text.len - at - 1);
-	return true;
-}
-
-static struct redis_view
-text_view(struct bytes text)
-{
-	return (struct redis_view){ .kind = REDIS_TEXT, .text = text };
-}
-
-static bool
-take_subscription(struct bytes value, struct session_state_item *item)
-{
-	struct redis_view v = text_view(value);
-	uint64_t packed;
-
-	if (!redis_uint(&v, (uint64_t)UINT32_MAX << 8 | 0xff, &packed))
-		return false;
-	item->options = (uint8_t)(packed & 0xff);
-	item->subscription_id = (uint32_t)(packed >> 8);
-	return true;
-}
-
-static bool
-take_incoming(struct bytes key, struct bytes value, struct session_state_item *item)
-{
-	struct redis_view id = text_view(key), v = text_view(value);
-	uint64_t partition;
-
-	item->key = (struct bytes){ 0 };
-	if (!redis_uint(&id, UINT16_MAX, &item->n))
-		return false;
-	if (bytes_equal_str(value, "-1")) {
-		item->partition = -1;
-		return true;
-	}
-	if (!redis_uint(&v, INT32_MAX, &partition))
-		return false;
-	item->partition = (int32_t)partition;
-	return true;
-}
-
-/* msg holds what item points to. */
-static bool
-take_retained(struct bytes value, struct session_state_item *item, union msg_any *msg)
-{
-	struct redis_view seq;
-	struct bytes frame;
-
-	if (!split(value, &seq, &frame) || !redis_uint(&seq, UINT64_MAX, &item->n) ||
-	    !decode(frame, MSG_MQTT_MESSAGE, msg))
-		return false;
-	item->message = &msg->mqtt_message;
-	return true;
-}
-
-static bool
-take_will(struct bytes value, struct session_state_item *item, union msg_any msg[2])
-{
-	if (!decode(value, MSG_MQTT_WILL, &msg[0]) ||
-	    !decode(msg[0].mqtt_will.message, MSG_MQTT_MESSAGE, &msg[1]))
-		return false;
-	item->will = &msg[0].mqtt_will;
-	item->message = &msg[1].mqtt_message;
-	item->life = item->will->life;
-	item->since_ms = item->will->since;
-	return true;
-}
-
-static bool
-take_forward(struct bytes value, struct session_state_item *item)
-{
-	struct redis_view life, seq;
-	struct bytes rest;
-
-	if (!split(value, &life, &rest))
-		return false;
-	seq = text_view(rest);
-	return redis_uint(&life, UINT64_MAX, &item->life) && redis_uint(&seq, UINT64_MAX, &item->n);
-}
-
-static bool
-take_time(struct bytes value, struct session_state_item *item)
-{
-	struct redis_view v = text_view(value);
-	uint64_t ms;
-
-	if (!redis_uint(&v, INT64_MAX, &ms))
-		return false;
-	item->since_ms = (int64_t)ms;
-	return true;
-}
-
 static void
 tell_pair(const struct part *p, struct bytes key, struct bytes value)
 {
 	struct session_state_item item = { .key = key };
 	union msg_any msg[2];
-	bool ok = false;
 
-	switch (p->kind) {
-	case SESSION_STATE_SUBSCRIPTION:
-		ok = take_subscription(value, &item);
-		break;
-	case SESSION_STATE_INCOMING:
-		ok = take_incoming(key, value, &item);
-		break;
-	case SESSION_STATE_RETAINED:
-		ok = take_retained(value, &item, &msg[0]);
-		break;
-	case SESSION_STATE_WILL:
-		ok = take_will(value, &item, msg);
-		break;
-	case SESSION_STATE_FORWARD:
-		ok = take_forward(value, &item);
-		break;
-	case SESSION_STATE_ORIGIN:
-		ok = take_time(value, &item);
-		break;
-	case SESSION_STATE_RELEASED:
-	case SESSION_STATE_QUEUED:
-	case SESSION_STATE_OWNED:
-	case SESSION_STATE_KINDS:
-		break;
-	}
-	if (ok)
+	if (session_entry(p->kind, key, value, &item, msg))
 		tell(p, &item);
 	else
-		unreadable(p, key);
+		unusable(p, key, value);
 }
 
 /* --- the shapes of pages: each returns false if the reply is none --- */
@@ -447,11 +336,11 @@ take_owned(struct part *p, const struct redis_view *reply)
 }
 
 static void
-remove_queued(struct part *p, struct bytes entry)
+remove_queued(struct part *p, struct bytes entry, struct bytes message)
 {
 	struct redis *r = p->read->ss->redis;
 
-	unreadable(p, entry);
+	unusable(p, entry, message);
 	redis_command(r, "XDEL");
 	redis_arg(r, bytes_of(p->key, p->key_len));
 	redis_arg(r, entry);
@@ -487,14 +376,15 @@ take_range(struct part *p, const struct redis_view *reply, bool *ret_more)
 
 		if (dash == NULL)
 			return false;
-		n = text_view(bytes_of(id.text.data, (size_t)(dash - id.text.data)));
+		n = (struct redis_view){ .kind = REDIS_TEXT,
+			.text = bytes_of(id.text.data, (size_t)(dash - id.text.data)) };
 		/* It always goes on, whatever the server says. */
 		if (!redis_uint(&n, UINT64_MAX, &item.n) || item.n <= p->cursor)
 			return false;
 		p->cursor = item.n;
-		if (!decode(field(&fields, "m"), MSG_MQTT_MESSAGE, &message) ||
-		    !decode(field(&fields, "h"), MSG_MQTT_DELIVERY, &delivery)) {
-			remove_queued(p, id.text);
+		if (!session_frame(field(&fields, "m"), MSG_MQTT_MESSAGE, &message) ||
+		    !session_frame(field(&fields, "h"), MSG_MQTT_DELIVERY, &delivery)) {
+			remove_queued(p, id.text, field(&fields, "m"));
 			continue;
 		}
 		item.message = &message.mqtt_message;

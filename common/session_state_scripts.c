@@ -176,6 +176,20 @@ static const char owned_script[] =
 	"out[#out + 1] = id for i = 2, 5 do out[#out + 1] = h[i] or '0' end "
 	"else redis.call('SREM', owned, id) end end "
 	"return out";
+
+/* Redis says nothing that is longer than what its connection takes. */
+static const char page_script[] =
+	"local most, command, key, from = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4] "
+	"local function bound(values) "
+	"for i = 2, #values, 2 do if #values[i] > most then values[i] = '" SESSION_LEFT_OUT "' .. #values[i] end end end "
+	"local page "
+	"if command == 'XRANGE' then "
+	"page = redis.call(command, key, from, '+', 'COUNT', ARGV[5]) "
+	"for _, entry in ipairs(page) do bound(entry[2]) end "
+	"else "
+	"page = redis.call(command, key, from, 'COUNT', ARGV[5]) "
+	"bound(page[2]) end "
+	"return page";
 /* clang-format on */
 
 const char *const session_scripts[SCRIPT_COUNT] = {
@@ -183,4 +197,5 @@ const char *const session_scripts[SCRIPT_COUNT] = {
 	[SCRIPT_BATCH] = batch_script,
 	[SCRIPT_CLAIM] = claim_script,
 	[SCRIPT_OWNED] = owned_script,
+	[SCRIPT_PAGE] = page_script,
 };

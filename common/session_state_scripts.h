@@ -7,8 +7,11 @@ enum session_script {
 	SCRIPT_BATCH,	/* worker, life, number, count, numbers whose results are known, writes -> results */
 	SCRIPT_CLAIM,	/* worker, life, id, clean, expiry, now in ms -> see session_state_read.c */
 	SCRIPT_OWNED,	/* worker, cursor, page -> [cursor, id, epoch, life, expiry, away, id, ...] */
+	SCRIPT_PAGE,	/* most, HSCAN or XRANGE, key, from, page -> as the command; a longer value: SESSION_LEFT_OUT and its length */
 	SCRIPT_COUNT
 };
+
+#define SESSION_LEFT_OUT "!"	/* no frame and no number begins so */
 
 /* What SCRIPT_BEGIN found. */
 enum session_begin { BEGIN_NEW, BEGIN_SAME, BEGIN_LOST, BEGIN_FENCED };

@@ -2,11 +2,13 @@
 #include "session_state.h"
 
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../unit.h"
 #include "clock.h"
 #include "err.h"
+#include "mem.h"
 #include "metrics.h"
 #include "support_session_state.h"
 
@@ -442,6 +444,53 @@ START_TEST(test_what_cannot_be_read_is_passed_over)
 }
 END_TEST
 
+/* Under an mqtt.packet_max that was larger then. */
+START_TEST(test_what_is_too_large_by_now_is_passed_over)
+{
+	const size_t sizes[] = { 2u << 20, 1u << 20 };
+	struct msg_mqtt_will will = { 0 };
+	struct buf text = { 0 };
+	char *payload = xmalloc(sizes[0] + 1);
+	uint64_t epoch, before;
+
+	begin();
+	before = metric_get(M_SESSION_STATE_TOO_LARGE);
+	epoch = client_claim(&a, "x", true, 60, 0);
+	for (uint64_t i = 0; i < COUNT_OF(sizes); i++) {
+		char topic[] = { 't', (char)('0' + i), 0 };
+
+		memset(payload, 'p', sizes[i]);
+		payload[sizes[i]] = 0;
+		buf_clear(&text);
+		buf_add(&text, message_of(topic, payload).data, message_of(topic, payload).len);
+		will.message = buf_bytes(&text);
+		client_unit(&a);
+		session_state_message(a.ss, buf_bytes(&text));
+		session_state_enqueue(a.ss, s("x"), epoch, 1 + i, &qos1);
+		client_flush(&a);
+		client_unit(&a);
+		session_state_retain(a.ss, s(topic), buf_bytes(&text));
+		session_state_will(a.ss, s(topic), 0, &will);
+		client_flush(&a);
+	}
+	client_load(&a, "x");
+	ck_assert_uint_eq(a.item_count, 1);
+	ck_assert_ptr_nonnull(client_told(&a, SESSION_STATE_QUEUED, NULL, 2));
+	client_list(&a, SESSION_STATE_RETAINED, "");
+	ck_assert(a.item_count == 1 && client_told(&a, SESSION_STATE_RETAINED, "t1", 0));
+	client_list(&a, SESSION_STATE_WILL, A);
+	ck_assert(a.item_count == 1 && client_told(&a, SESSION_STATE_WILL, "t1", 0));
+	ck_assert_uint_eq(metric_get(M_SESSION_STATE_TOO_LARGE) - before, 3);
+	ck_assert_int_eq(a.downs, 0);
+	/* As with what cannot be read, messages of sessions are gone, the rest is there should it be allowed again. */
+	ck_assert_int_eq((int)REDIS(&redis, "XLEN", "roost:mqtt:queue:x"), 1);
+	ck_assert_int_eq((int)REDIS(&redis, "HLEN", "roost:mqtt:retained"), 2);
+	free(payload);
+	buf_fini(&text);
+	finish();
+}
+END_TEST
+
 START_TEST(test_a_key_of_another_type_costs_one_write)
 {
 	uint64_t epoch;
@@ -507,5 +556,5 @@ END_TEST
 UNIT_MAIN("session_state", test_claims, test_what_was_written_is_loaded, test_lists,
     test_retained_messages_are_numbered, test_an_older_epoch_is_refused,
     test_a_newer_life_fences_the_older, test_time_to_live, test_time_to_live_of_what_there_is,
-    test_what_cannot_be_read_is_passed_over, test_a_key_of_another_type_costs_one_write,
-    test_any_bytes_are_an_id)
+    test_what_cannot_be_read_is_passed_over, test_what_is_too_large_by_now_is_passed_over,
+    test_a_key_of_another_type_costs_one_write, test_any_bytes_are_an_id)
