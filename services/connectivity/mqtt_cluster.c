@@ -167,85 +167,6 @@ mqtt_cluster_forward(
 	return elsewhere;
 }
 
-/* Subscribers here, of a filter or a group, came or went. */
-static void
-on_changed(
-    void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t members)
-{
-	struct mqtt_cluster *k = arg;
-	struct msg_forward f = { .kind = members ? MQTT_PEER_WANTS : MQTT_PEER_WANTS_NOT,
-		.number = members };
-
-	buf_clear(&k->scratch);
-	mqtt_router_key(&k->scratch, node, group);
-	f.key = buf_bytes(&k->scratch);
-	for (unsigned i = 0; i < k->peers.count; i++) {
-		if (i == k->peers.self)
-			continue;
-		/* One that is dead learns it when it begins, one that cannot load its sessions may be slow: SUBACK
-		 * does not wait for them. */
-		if (k->peers.peer[i].up && mqtt_copy_is_up(k->copy))
-			cluster_push(k, i, &f);
-		else
-			mqtt_peers_push(&k->peers, i, &f, 0);
-	}
-}
-
-struct telling {
-	struct mqtt_cluster *cluster;
-	unsigned peer;
-};
-
-static void
-tell_one(void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t members)
-{
-	const struct telling *to = arg;
-	struct mqtt_cluster *k = to->cluster;
-
-	buf_clear(&k->scratch);
-	mqtt_router_key(&k->scratch, node, group);
-	mqtt_peers_push(&k->peers, to->peer,
-	    &(struct msg_forward){
-		.kind = MQTT_PEER_WANTS, .key = buf_bytes(&k->scratch), .number = members },
-	    0);
-}
-
-static void
-say_known(struct mqtt_cluster *k, unsigned peer)
-{
-	mqtt_peers_push(&k->peers, peer,
-	    &(struct msg_forward){ .kind = MQTT_PEER_KNOWN, .number = k->peers.peer[peer].life },
-	    0);
-}
-
-static void
-tell_all(struct mqtt_cluster *k, unsigned peer)
-{
-	struct mqtt_router *r = &k->broker->router;
-	struct telling to = { .cluster = k, .peer = peer };
-
-	r->changed = tell_one;
-	r->changed_arg = &to;
-	mqtt_router_tell_all(r);
-	r->changed = on_changed;
-	r->changed_arg = k;
-	k->untold |= 1ull << peer;
-	mqtt_copy_mark(k->copy);
-}
-
-/* All sessions are loaded, and what they want has been said; so have those been that had been claimed elsewhere. Until then what
- * our life before wanted holds there. */
-static void
-say_all_known(struct mqtt_cluster *k)
-{
-	if (!k->untold || !mqtt_copy_has_loaded(k->copy) || mqtt_copy_is_marked(k->copy))
-		return;
-	for (unsigned i = 0; i < k->peers.count; i++)
-		if (k->untold >> i & 1)
-			say_known(k, i);
-	k->untold = 0;
-}
-
 /* What comes for our sessions may be taken. */
 static void
 open_up(struct mqtt_cluster *k)
@@ -262,7 +183,7 @@ on_begun(void *arg, unsigned peer)
 	log_info("mqtt.peer_begun", LU("worker", peer));
 	k->idle &= ~(1ull << peer);
 	mqtt_interest_doubt(&k->interest, peer);
-	tell_all(k, peer);
+	cluster_tell_all(k, peer);
 }
 
 static int
@@ -543,6 +464,7 @@ mqtt_cluster_new(struct worker *w, struct mqtt_broker *broker)
 		.written = on_written,
 		.ready = cluster_is_ready,
 		.claimed = cluster_on_claimed,
+		.arrives = cluster_on_arrives,
 		.loaded = cluster_on_loaded,
 		.passed = cluster_on_passed,
 		.refused = cluster_on_refused,
@@ -572,7 +494,7 @@ mqtt_cluster_start(struct mqtt_cluster *k, struct mqtt_copy *copy)
 	    ((k->peers.count < 64 ? 1ull << k->peers.count : 0) - 1) & ~(1ull << k->peers.self);
 	if (bus_bind(k->w->bus, k->w->name, &k->in) != 0)
 		return ERR_CONFIG;
-	k->broker->router.changed = on_changed;
+	k->broker->router.changed = cluster_on_changed;
 	k->broker->router.changed_arg = k;
 	for (unsigned i = 0; i < k->peers.count; i++) {
 		if (i == k->peers.self)
@@ -598,6 +520,7 @@ mqtt_cluster_free(struct mqtt_cluster **p_k)
 	mqtt_peers_fini(&k->peers);
 	mqtt_interest_fini(&k->interest);
 	cluster_origin_fini(k);
+	buf_fini(&k->held);
 	buf_fini(&k->frame);
 	buf_fini(&k->scratch);
 	free(k);
@@ -619,7 +542,7 @@ mqtt_cluster_turn(struct mqtt_cluster *k)
 
 	if (!k)
 		return;
-	say_all_known(k);
+	cluster_say_all_known(k);
 	open_up(k);
 	now_us = loop_now_us(k->w->loop);
 	next = mqtt_peers_turn(&k->peers, now_us);

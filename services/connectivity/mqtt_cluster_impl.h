@@ -87,6 +87,8 @@ struct mqtt_cluster {
 	uint64_t untold;  /* bits: peers to which KNOWN is to be said */
 	uint64_t idle;	  /* bits: peers that own nothing, of whom nothing was heard */
 	uint64_t missed;  /* bits: peers whose absence was logged */
+	bool holds;	  /* a session is being loaded: what is not wanted any more may be wanted again by it ... */
+	struct buf held;  /* ... keys of that, each with its length, 2 bytes, before it */
 	uint32_t turn; /* of shared subscriptions */
 	struct cluster_arrival *arrivals;
 	struct cluster_custody *custody; /* oldest first */
@@ -111,6 +113,14 @@ struct mqtt_cluster {
 /* mqtt_cluster.c */
 bool cluster_worker(const struct mqtt_cluster *k, struct bytes name, unsigned *ret_worker);
 void cluster_push(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);	/* what is done now waits for it */
+
+/* mqtt_cluster_wants.c: what subscribers here want */
+void cluster_on_changed(void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t members); /* of the router */
+void cluster_tell_all(struct mqtt_cluster *k, unsigned peer);
+/* If all sessions are loaded. */
+void cluster_say_all_known(struct mqtt_cluster *k);
+void cluster_on_arrives(void *arg);
+void cluster_hold_is_over(struct mqtt_cluster *k);
 
 /* mqtt_cluster_move.c: sessions that come and go */
 void cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);

@@ -273,6 +273,7 @@ cluster_on_loaded(void *arg, struct mqtt_session *s)
 	struct mqtt_cluster *k = arg;
 	struct cluster_arrival *a = arrival_of(k, mqtt_session_id(s));
 
+	cluster_hold_is_over(k);
 	if (!a)
 		return;
 	s->arriving = true;

@@ -28,6 +28,8 @@ struct mqtt_copy_hooks {
 	void (*written)(void *arg, uint64_t number);
 	/* No more is taken from clients: not all peers are known. */
 	bool (*ready)(void *arg);
+	/* All of a session is there, and goes into the broker: loaded follows. */
+	void (*arrives)(void *arg);
 	/* A client's session was another worker's until now; and it is loaded (s). */
 	void (*claimed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
 	void (*loaded)(void *arg, struct mqtt_session *s);

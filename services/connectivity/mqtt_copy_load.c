@@ -232,6 +232,8 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 			     ? (int64_t)expiry_s
 			     : k->broker->config.session_expiry_max_s) *
 			 1000000;
+	if (k->options.hooks)
+		k->options.hooks->arrives(k->options.hooks->arg);
 	mqtt_broker_arrived(k->broker, copy_id(c));
 	s = mqtt_load_session(k->broker, copy_id(c), expiry_s, expires_us,
 	    c->load->top > c->load->sent ? c->load->top : c->load->sent);

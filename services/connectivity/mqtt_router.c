@@ -495,6 +495,18 @@ mqtt_router_group(const struct mqtt_router *r, struct bytes key)
 	return node && name.len ? group_find(node, name) : NULL;
 }
 
+uint32_t
+mqtt_router_members(const struct mqtt_router *r, struct bytes key)
+{
+	struct bytes name = take_share(&key);
+	const struct mqtt_node *node = mqtt_tree_find(&r->tree, key);
+	const struct mqtt_group *group = node && name.len ? group_find(node, name) : NULL;
+
+	if (name.len)
+		return group ? group->count : 0;
+	return node && node->value ? 1 : 0;
+}
+
 static void
 filter_put(struct buf *out, const struct mqtt_node *node)
 {

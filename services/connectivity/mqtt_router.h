@@ -114,6 +114,8 @@ size_t mqtt_router_bytes(const struct mqtt_router *r);
 void mqtt_router_tell_all(struct mqtt_router *r);
 /* The filter as it was subscribed to, with $share/{name}/ if it is a group's. */
 void mqtt_router_key(struct buf *out, const struct mqtt_node *node, const struct mqtt_group *group);
+/* What changed would say of this key. */
+uint32_t mqtt_router_members(const struct mqtt_router *r, struct bytes key);
 /* NULL if there is none of this key. */
 struct mqtt_group *mqtt_router_group(const struct mqtt_router *r, struct bytes key);
 /* Whose turn it was comes last. */

@@ -535,7 +535,7 @@ ROUNDS(workers_die, 30, .workers = 2, .subscribers = 1, .kill_ms = 200, .still_p
 ROUNDS(subscribers_hurry, 10, .workers = 2, .subscribers = 1, .subscriber_ms = 10, .lasts_ms = 500,
     .redis_us = 20000, .pace_us = 600, .still_percent = 1)
 ROUNDS(subscribers_scurry, 10, .workers = 2, .subscribers = 1, .subscriber_ms = 6, .lasts_ms = 300,
-    .redis_us = 5000, .pace_us = 600)
+    .redis_us = 5000, .pace_us = 600, .first = 31)
 ROUNDS(all_hurry_between_three, 10, .workers = 3, .subscribers = 2, .publisher_ms = 20,
     .subscriber_ms = 10, .lasts_ms = 500, .redis_us = 20000, .pace_us = 600, .still_percent = 1)
 ROUNDS(all_hurry_and_die, 10, .workers = 3, .subscribers = 2, .publisher_ms = 50,

@@ -351,47 +351,47 @@ START_TEST(test_lists)
 END_TEST
 
 /* Golden frames: tests/vectors/<name>.hex, never edited; a frame that an older release sent must still decode. */
+static const struct {
+	const char *file;
+	enum msg_type type;
+} vectors[] = {
+	{ "tests/vectors/attribute-1.hex", MSG_ATTRIBUTE },
+	{ "tests/vectors/batch-1.hex", MSG_STREAM_BATCH },
+	{ "tests/vectors/change-1.hex", MSG_CHANGE },
+	{ "tests/vectors/changed-1.hex", MSG_CHANGED },
+	{ "tests/vectors/commit-1.hex", MSG_COMMIT },
+	{ "tests/vectors/credential-1.hex", MSG_CREDENTIAL },
+	{ "tests/vectors/credential-2.hex", MSG_CREDENTIAL },
+	{ "tests/vectors/device-1.hex", MSG_DEVICE },
+	{ "tests/vectors/forward-wants.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-wants_not.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-known.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-message.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-shared.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-retain.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-release.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-takeover.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-direct.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-direct-2.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-placed.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-arrived.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-late.hex", MSG_FORWARD },
+	{ "tests/vectors/forwarded-1.hex", MSG_FORWARDED },
+	{ "tests/vectors/hello-1.hex", MSG_HELLO },
+	{ "tests/vectors/hello-2.hex", MSG_HELLO },
+	{ "tests/vectors/mqtt_message-1.hex", MSG_MQTT_MESSAGE },
+	{ "tests/vectors/mqtt_delivery-1.hex", MSG_MQTT_DELIVERY },
+	{ "tests/vectors/mqtt_will-1.hex", MSG_MQTT_WILL },
+	{ "tests/vectors/profile-1.hex", MSG_PROFILE },
+	{ "tests/vectors/subscribe-1.hex", MSG_SUBSCRIBE },
+	{ "tests/vectors/subscribe-2.hex", MSG_SUBSCRIBE },
+	{ "tests/vectors/subscribe-3.hex", MSG_SUBSCRIBE },
+	{ "tests/vectors/lag-1.hex", MSG_LAG },
+	{ "tests/vectors/welcome-1.hex", MSG_WELCOME },
+};
+
 START_TEST(test_golden_frames)
 {
-	static const struct {
-		const char *file;
-		enum msg_type type;
-	} vectors[] = {
-		{ "tests/vectors/attribute-1.hex", MSG_ATTRIBUTE },
-		{ "tests/vectors/batch-1.hex", MSG_STREAM_BATCH },
-		{ "tests/vectors/change-1.hex", MSG_CHANGE },
-		{ "tests/vectors/changed-1.hex", MSG_CHANGED },
-		{ "tests/vectors/commit-1.hex", MSG_COMMIT },
-		{ "tests/vectors/credential-1.hex", MSG_CREDENTIAL },
-		{ "tests/vectors/credential-2.hex", MSG_CREDENTIAL },
-		{ "tests/vectors/device-1.hex", MSG_DEVICE },
-		{ "tests/vectors/forward-wants.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-wants_not.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-known.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-message.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-shared.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-retain.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-release.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-takeover.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-direct.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-direct-2.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-placed.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-arrived.hex", MSG_FORWARD },
-		{ "tests/vectors/forward-late.hex", MSG_FORWARD },
-		{ "tests/vectors/forwarded-1.hex", MSG_FORWARDED },
-		{ "tests/vectors/hello-1.hex", MSG_HELLO },
-		{ "tests/vectors/hello-2.hex", MSG_HELLO },
-		{ "tests/vectors/mqtt_message-1.hex", MSG_MQTT_MESSAGE },
-		{ "tests/vectors/mqtt_delivery-1.hex", MSG_MQTT_DELIVERY },
-		{ "tests/vectors/mqtt_will-1.hex", MSG_MQTT_WILL },
-		{ "tests/vectors/profile-1.hex", MSG_PROFILE },
-		{ "tests/vectors/subscribe-1.hex", MSG_SUBSCRIBE },
-		{ "tests/vectors/subscribe-2.hex", MSG_SUBSCRIBE },
-		{ "tests/vectors/subscribe-3.hex", MSG_SUBSCRIBE },
-		{ "tests/vectors/lag-1.hex", MSG_LAG },
-		{ "tests/vectors/welcome-1.hex", MSG_WELCOME },
-	};
-
 	for (size_t i = 0; i < COUNT_OF(vectors); i++) {
 		uint8_t frame[512];
 		size_t n = 0;
