@@ -208,6 +208,8 @@ settings_check(const struct settings *s, struct buf *err)
 	if ((rc = check_listeners(s, SET_MQTT_LISTEN, err)) != 0 ||
 	    (rc = check_listeners(s, SET_MQTT_WS_LISTEN, err)) != 0 ||
 	    (rc = check_listeners(s, SET_COAP_LISTEN, err)) != 0 ||
+	    (rc = check_listeners(s, SET_HTTP_LISTEN, err)) != 0 ||
+	    (rc = check_proxy(s, SET_HTTP_PROXY_PROTOCOL, SET_HTTP_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_PROXY_PROTOCOL, SET_MQTT_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_WS_PROXY_PROTOCOL, SET_MQTT_WS_LISTEN, err)) != 0 ||
 	    (rc = check_tls(s, err)) != 0 ||

@@ -19,7 +19,7 @@
 #define LISTENERS_OF_ALL (-1)
 
 struct listener {
-	const char *kind;		/* "mqtt", "mqtt-ws", "coap" */
+	const char *kind;		/* "mqtt", "mqtt-ws", "coap", "http" */
 	int worker;			/* whose it is: number of the worker, or LISTENERS_OF_ALL */
 	char address[ADDRESS_TEXT_MAX]; /* as bound: port 0 is resolved */
 	int fd;

@@ -7,6 +7,7 @@
 #include "context.h"
 #include "err.h"
 #include "exit_codes.h"
+#include "http_service.h"
 #include "ingest.h"
 #include "listener.h"
 #include "log.h"
@@ -27,7 +28,8 @@ struct connectivity {
 	struct mqtt_copy *copy;
 	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
 	struct listener *mqtt_listener;
-	struct coap_server *coap; /* NULL: it listens nowhere */
+	struct coap_server *coap;  /* NULL: it listens nowhere */
+	struct http_service *http; /* NULL: it listens nowhere */
 	struct transport_doors doors;
 	bool told_to_go;
 };
@@ -47,12 +49,19 @@ on_answer(void *arg, uint64_t token, uint32_t verdict, const struct bytes *recor
 {
 	struct connectivity *s = arg;
 
-	if (token >> INGEST_OWNER_SHIFT == INGEST_OF_COAP) {
+	switch ((enum ingest_owner)(token >> INGEST_OWNER_SHIFT)) {
+	case INGEST_OF_HTTP:
+		http_service_answer(s->http, token, verdict);
+		break;
+	case INGEST_OF_COAP:
 		coap_server_answer(s->coap, token & INGEST_TOKEN_MASK, verdict);
-		return;
+		break;
+	case INGEST_OF_MQTT:
+	case INGEST_OF_ATTRIBUTES:
+		mqtt_now(s, loop_now_us(s->loop));
+		mqtt_broker_answer(&s->mqtt, token, verdict, record);
+		break;
 	}
-	mqtt_now(s, loop_now_us(s->loop));
-	mqtt_broker_answer(&s->mqtt, token, verdict, record);
 }
 
 static void
@@ -62,6 +71,7 @@ on_room(void *arg)
 
 	mqtt_now(s, loop_now_us(s->loop));
 	mqtt_broker_room(&s->mqtt);
+	http_service_room(s->http);
 }
 
 static int
@@ -351,6 +361,7 @@ connectivity_start(struct worker *w)
 		return ERR_CONFIG;
 	s->coap = coap_server_new(w, s->auth, s->ingest);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
+	s->http = http_service_new(w, &s->doors, s->auth, s->ingest);
 	for (size_t i = 0; i < w->listener_count; i++)
 		log_info("connectivity.listen", LS("kind", w->listeners[i].kind),
 		    LS("address", w->listeners[i].address));
@@ -366,6 +377,7 @@ connectivity_stop(struct worker *w)
 		return;
 	coap_server_free(&s->coap);
 	mqtt_broker_fini(&s->mqtt);
+	http_service_free(&s->http);
 	mqtt_copy_free(&s->copy);
 	mqtt_cluster_free(&s->cluster);
 	listener_free(&s->mqtt_listener);
@@ -384,6 +396,7 @@ connectivity_turn(struct worker *w)
 
 	/* Connections first: input that waited for room may fill the batches that ingest then sends. */
 	listener_turn(s->mqtt_listener);
+	http_service_turn(s->http);
 	ingest_turn(s->ingest);
 	coap_server_turn(s->coap);
 	if (mqtt_broker_turn(&s->mqtt))
@@ -392,6 +405,7 @@ connectivity_turn(struct worker *w)
 		mqtt_broker_shutdown(&s->mqtt);
 		s->told_to_go = true;
 		listener_turn(s->mqtt_listener);
+		http_service_shutdown(s->http);
 	}
 	mqtt_cluster_turn(s->cluster);
 	/* Last, so that what this turn changed leaves with it. */
@@ -406,6 +420,7 @@ connectivity_tick(struct worker *w)
 	mqtt_now(s, loop_now_us(w->loop));
 	mqtt_broker_tick(&s->mqtt);
 	coap_server_tick(s->coap);
+	http_service_tick(s->http);
 	mqtt_cluster_tick(s->cluster);
 	mqtt_copy_tick(s->copy);
 	if (s->doors.tls)
@@ -429,6 +444,7 @@ connectivity_drain(struct worker *w)
 	listener_stop_accepting(s->mqtt_listener);
 	coap_server_drain(s->coap);
 	mqtt_broker_drain(&s->mqtt);
+	http_service_drain(s->http);
 }
 
 static bool
@@ -437,7 +453,8 @@ connectivity_drained(struct worker *w)
 	struct connectivity *s = w->state;
 
 	/* What cannot be written now is what a death would leave, too: it is not waited for without end. */
-	return s->told_to_go && listener_is_empty(s->mqtt_listener) && mqtt_copy_is_idle(s->copy);
+	return s->told_to_go && listener_is_empty(s->mqtt_listener) &&
+	       http_service_is_empty(s->http) && mqtt_copy_is_idle(s->copy);
 }
 
 static void

@@ -62,6 +62,7 @@ static const struct kind {
 	{ "mqtt-ws", TRANSPORT_MQTT, SET_MQTT_WS_PROXY_PROTOCOL, false, true },
 	{ "mqtts", TRANSPORT_MQTT, SET_MQTTS_PROXY_PROTOCOL, true, false },
 	{ "mqtt-wss", TRANSPORT_MQTT, SET_MQTT_WSS_PROXY_PROTOCOL, true, true },
+	{ "http", TRANSPORT_HTTP, SET_HTTP_PROXY_PROTOCOL, false, false },
 };
 
 static const struct kind *

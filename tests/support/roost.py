@@ -138,6 +138,7 @@ class Roost:
             "notify.file": self.notify_file,
             "mqtt.listen": "127.0.0.1:0",
             "coap.listen": "",
+            "http.listen": "127.0.0.1:0",
             "storage.segment_mib": "16",
             "history.flush": "200ms",
         }
