@@ -278,7 +278,7 @@ fake_wire_take(unsigned from, unsigned to)
 	}
 }
 
-#include "fake_redis.h"
+#include "fake_session_state.h"
 
 static uint64_t
 fake_change(void *arg, const struct mqtt_change *c)
