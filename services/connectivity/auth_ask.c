@@ -287,7 +287,7 @@ auth_ask(struct auth *a, struct auth_entry *e)
 static void
 on_credential(struct auth *a, const struct msg_credential *c)
 {
-	struct auth_entry *e = auth_cache_find(&a->cache, c->kind, c->lookup);
+	struct auth_entry *e = auth_cache_find(&a->cache, (enum credential_kind)c->kind, c->lookup);
 	struct msg_device d;
 	bool has_device;
 

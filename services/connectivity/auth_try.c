@@ -55,6 +55,9 @@ show_token(struct auth_try *t, struct bytes token)
 {
 	char lookup[CREDENTIAL_NAME_LEN];
 
+	/* Where nobody needs one it is a name. Else it is wrong, and so treated. */
+	if (token.len == 0 || (token.len < TOKEN_MIN && t->may_be_anyone))
+		return;
 	credential_token_lookup(token, lookup);
 	show(t, CREDENTIAL_TOKEN, bytes_of_str(lookup), true, token);
 }
@@ -78,7 +81,7 @@ show_all(struct auth_try *t, const struct auth_request *q)
 		show_token(t, q->token);
 	else if (q->password.len)
 		show(t, CREDENTIAL_PASSWORD, q->username, true, q->password);
-	else if (q->username.len >= TOKEN_MIN)
+	else
 		show_token(t, q->username);
 }
 
@@ -112,9 +115,9 @@ auth_try_begin(struct auth *a, const struct auth_request *q, bool anyone)
 	t->in_check = true;
 	if (q->peer)
 		t->peer = *q->peer;
-	/* Who shows what it thinks a secret is to be told if it is none. */
-	t->may_be_anyone = anyone && !q->token.len && !(q->username.len && q->password.len) &&
-			   !is_like_a_token(q->username);
+	/* Who shows what it thinks a secret is to be told if it is none; but a token may also be the name of a device. */
+	t->may_be_anyone = anyone && !(q->username.len && q->password.len) &&
+			   !is_like_a_token(q->username) && !is_like_a_token(q->token);
 	show_all(t, q);
 	return t;
 }
