@@ -149,7 +149,13 @@ on_down(void *arg)
 		ds->events->down(ds->arg);
 }
 
-static const struct redis_events redis_events = { .connected = on_connected, .down = on_down };
+static const struct redis_use use = {
+	.scripts = scripts,
+	.script_count = COUNT_OF(scripts),
+	.value_max = VALUE_MAX,
+	.queue_max = QUEUE_MAX,
+	.events = { .connected = on_connected, .down = on_down },
+};
 
 /* --- the rest of the interface --- */
 
@@ -159,21 +165,13 @@ device_state_new(struct loop *loop, const char *url, const char *data_dir, const
     struct device_state **ret_state)
 {
 	struct device_state *ds = xcalloc(1, sizeof(*ds));
-	struct redis_options options = {
-		.url = url,
-		.data_dir = data_dir,
-		.scripts = scripts,
-		.script_count = COUNT_OF(scripts),
-		.value_max = VALUE_MAX,
-		.queue_max = QUEUE_MAX,
-	};
 
 	ds->events = events;
 	ds->arg = arg;
 	ds->shards = shards;
 	ds->cursors = xcalloc(shards, sizeof(ds->cursors[0]));
 	ds->cursor_key = xasprintf("roost:cursor:%s", name);
-	if (redis_new(loop, &options, &redis_events, ds, &ds->redis) != 0) {
+	if (redis_open(loop, url, data_dir, &use, ds, &ds->redis) != 0) {
 		device_state_free(&ds);
 		return ERR_CONFIG;
 	}

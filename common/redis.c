@@ -514,6 +514,22 @@ redis_new(struct loop *loop, const struct redis_options *options, const struct r
 	return 0;
 }
 
+int
+redis_open(struct loop *loop, const char *url, const char *data_dir, const struct redis_use *use,
+    void *arg, struct redis **ret_redis)
+{
+	const struct redis_options options = {
+		.url = url,
+		.data_dir = data_dir,
+		.scripts = use->scripts,
+		.script_count = use->script_count,
+		.value_max = use->value_max,
+		.queue_max = use->queue_max,
+	};
+
+	return redis_new(loop, &options, &use->events, arg, ret_redis);
+}
+
 void
 redis_free(struct redis **p_r)
 {

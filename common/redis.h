@@ -71,6 +71,15 @@ typedef void (*redis_fn)(void *arg, int err, const struct redis_view *reply);
 /* ERR_CONFIG: no such url (logged). Connects from the loop's next turn on. */
 int redis_new(struct loop *loop, const struct redis_options *options, const struct redis_events *events,
     void *arg, struct redis **ret_redis);
+/* For who wants always the same: the url is all that differs. */
+struct redis_use {
+	const char *const *scripts;
+	size_t script_count;
+	size_t value_max, queue_max;
+	struct redis_events events;
+};
+int redis_open(struct loop *loop, const char *url, const char *data_dir, const struct redis_use *use, void *arg,
+    struct redis **ret_redis);
 /* No callbacks any more, whatever waits. */
 void redis_free(struct redis **r);
 

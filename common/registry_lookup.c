@@ -52,23 +52,21 @@ on_down(void *arg)
 	(void)arg;
 }
 
-static const struct redis_events redis_events = { .connected = on_connected, .down = on_down };
+static const struct redis_use use = {
+	.scripts = scripts,
+	.script_count = COUNT_OF(scripts),
+	.value_max = VALUE_MAX,
+	.queue_max = QUEUE_MAX,
+	.events = { .connected = on_connected, .down = on_down },
+};
 
 int
 registry_lookup_new(
     struct loop *loop, const char *url, const char *data_dir, struct registry_lookup **ret_lookup)
 {
 	struct registry_lookup *l = xcalloc(1, sizeof(*l));
-	struct redis_options options = {
-		.url = url,
-		.data_dir = data_dir,
-		.scripts = scripts,
-		.script_count = COUNT_OF(scripts),
-		.value_max = VALUE_MAX,
-		.queue_max = QUEUE_MAX,
-	};
 
-	if (redis_new(loop, &options, &redis_events, l, &l->redis) != 0) {
+	if (redis_open(loop, url, data_dir, &use, l, &l->redis) != 0) {
 		free(l);
 		return ERR_CONFIG;
 	}

@@ -209,7 +209,13 @@ on_down(void *arg)
 		s->events->down(s->arg);
 }
 
-static const struct redis_events redis_events = { .connected = on_connected, .down = on_down };
+static const struct redis_use use = {
+	.scripts = scripts,
+	.script_count = COUNT_OF(scripts),
+	.value_max = VALUE_MAX,
+	.queue_max = QUEUE_MAX,
+	.events = { .connected = on_connected, .down = on_down },
+};
 
 int
 registry_state_new(struct loop *loop, const char *url, const char *data_dir, const char *db,
@@ -217,20 +223,12 @@ registry_state_new(struct loop *loop, const char *url, const char *data_dir, con
     struct registry_state **ret_state)
 {
 	struct registry_state *s = xcalloc(1, sizeof(*s));
-	struct redis_options options = {
-		.url = url,
-		.data_dir = data_dir,
-		.scripts = scripts,
-		.script_count = COUNT_OF(scripts),
-		.value_max = VALUE_MAX,
-		.queue_max = QUEUE_MAX,
-	};
 
 	s->events = events;
 	s->arg = arg;
 	s->db = xstrdup(db);
 	snprintf(s->life, sizeof(s->life), "%" PRIu64, life);
-	if (redis_new(loop, &options, &redis_events, s, &s->redis) != 0) {
+	if (redis_open(loop, url, data_dir, &use, s, &s->redis) != 0) {
 		registry_state_free(&s);
 		return ERR_CONFIG;
 	}
