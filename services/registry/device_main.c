@@ -177,24 +177,24 @@ add_credential(struct cli *cli, const char *id, struct secret *s)
 	buf_fini(&body);
 }
 
+/* The device as the options describe it, its attributes, and the credential they ask for (a token if `fallback`). is_new: there is none
+ * yet; else o is what there is. */
 static void
-command_add(struct cli *cli)
+write_device(struct cli *cli, struct registry_object *o, bool is_new, bool fallback)
 {
-	struct registry_object o = { MSG_DEVICE,
-		{ .device = { .id = bytes_of_str(cli->names[1]) } } },
-			       have;
 	struct buf tags = { 0 }, speaks_for = { 0 }, roles = { 0 }, body = { 0 };
+	struct registry_object have;
 	struct secret s;
 	bool has_secret;
 
-	describe(cli, &o.any.device, &tags, &speaks_for, &roles);
-	check(cli, &o);
+	describe(cli, &o->any.device, &tags, &speaks_for, &roles);
+	check(cli, o);
 	check_attributes(cli);
-	has_secret = secret_from_options(cli, &s, false, !cli->no_credential);
-	if (cli_get_device(cli, cli->names[1], &body, &have))
+	has_secret = secret_from_options(cli, &s, false, fallback);
+	if (is_new && cli_get_device(cli, cli->names[1], &body, &have))
 		cli_fail(cli, EXIT_REFUSED, cli->names[1],
 		    "it is registered already; `roost device show` tells");
-	cli_change(cli, cli->names[1], &o, true, 0);
+	cli_change(cli, cli->names[1], o, is_new, is_new ? 0 : registry_version(o));
 	set_attributes(cli);
 	if (has_secret)
 		add_credential(cli, cli->names[1], &s);
@@ -205,6 +205,15 @@ command_add(struct cli *cli)
 	buf_fini(&speaks_for);
 	buf_fini(&roles);
 	buf_fini(&body);
+}
+
+static void
+command_add(struct cli *cli)
+{
+	struct registry_object o = { MSG_DEVICE,
+		{ .device = { .id = bytes_of_str(cli->names[1]) } } };
+
+	write_device(cli, &o, true, !cli->no_credential);
 }
 
 static struct registry_object
@@ -221,25 +230,10 @@ wanted(struct cli *cli, struct buf *body)
 static void
 command_set(struct cli *cli)
 {
-	struct buf tags = { 0 }, speaks_for = { 0 }, roles = { 0 }, body = { 0 };
+	struct buf body = { 0 };
 	struct registry_object o = wanted(cli, &body);
-	struct secret s;
-	bool has_secret;
 
-	describe(cli, &o.any.device, &tags, &speaks_for, &roles);
-	check(cli, &o);
-	check_attributes(cli);
-	has_secret = secret_from_options(cli, &s, false, false);
-	cli_change(cli, cli->names[1], &o, false, registry_version(&o));
-	set_attributes(cli);
-	if (has_secret)
-		add_credential(cli, cli->names[1], &s);
-	else
-		say_id(cli, cli->names[1]);
-	secret_wipe(&s);
-	buf_fini(&tags);
-	buf_fini(&speaks_for);
-	buf_fini(&roles);
+	write_device(cli, &o, false, false);
 	buf_fini(&body);
 }
 
