@@ -266,6 +266,7 @@ mqtt_config_of(const struct settings *st)
 		.wills_bytes_max = (size_t)settings_int(st, SET_MQTT_WILLS_MIB) * MIB,
 		.queue_max = (size_t)settings_int(st, SET_MQTT_QUEUE_MAX),
 		.queue_bytes_max = (size_t)settings_int(st, SET_MQTT_QUEUE_KIB) * 1024,
+		.received_bytes_max = (size_t)settings_int(st, SET_MQTT_RECEIVED_MIB) * MIB,
 		.aliases_max = (uint16_t)settings_int(st, SET_MQTT_TOPIC_ALIASES),
 		.keep_alive_max_s = (uint16_t)settings_int(st, SET_MQTT_KEEP_ALIVE_MAX),
 		.response_information = settings_str(st, SET_MQTT_RESPONSE_INFORMATION),

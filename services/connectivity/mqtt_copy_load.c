@@ -239,7 +239,7 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 	    c->load->top > c->load->sent ? c->load->top : c->load->sent);
 	load_deliveries(k, c, s);
 	for (size_t i = 0; i < c->load->received_count; i++)
-		mqtt_load_received(s, c->load->received[i], -1);
+		mqtt_load_received(k->broker, s, c->load->received[i], -1);
 	load_subs(k, c, s);
 	w = copy_will_take(k, copy_id(c));
 	if (w) {

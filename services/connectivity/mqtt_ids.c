@@ -1,7 +1,6 @@
 /* mqtt_ids.c - a set of packet ids, each with a small value; pure */
 #include "mqtt_ids.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 #include "err.h"
@@ -63,7 +62,7 @@ mqtt_ids_add(struct mqtt_ids *s, uint16_t id)
 	struct mqtt_id_entry *e;
 
 	ASSERT(id != 0);
-	if (s->count >= s->size / 2)
+	if (mqtt_ids_grows(s))
 		resize(s, s->size ? 2 * s->size : TABLE_MIN);
 	e = put(s, id);
 	*e = (struct mqtt_id_entry){ .id = id };

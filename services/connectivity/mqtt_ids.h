@@ -6,6 +6,7 @@
 #define ROOST_MQTT_IDS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct mqtt_id_entry {
@@ -26,6 +27,18 @@ struct mqtt_id_entry *mqtt_ids_find(const struct mqtt_ids *s, uint16_t id);
 /* It is not there yet; id is not 0. Good until the next change. */
 struct mqtt_id_entry *mqtt_ids_add(struct mqtt_ids *s, uint16_t id);
 void mqtt_ids_remove(struct mqtt_ids *s, uint16_t id);
+/* What its table takes. */
+static inline size_t
+mqtt_ids_bytes(const struct mqtt_ids *s)
+{
+	return s->size * sizeof(s->table[0]);
+}
+/* The next one added makes it twice as large. */
+static inline bool
+mqtt_ids_grows(const struct mqtt_ids *s)
+{
+	return s->count >= s->size / 2;
+}
 /* Goes through all: start with *at 0; NULL at the end. Nothing may change meanwhile. */
 struct mqtt_id_entry *mqtt_ids_next(const struct mqtt_ids *s, uint32_t *at);
 

@@ -108,7 +108,7 @@ part(struct mqtt_conn *c, enum mqtt_end how)
 	struct mqtt_broker *b = c->broker;
 	struct mqtt_session *s = c->session;
 
-	mqtt_received_detach(s);
+	mqtt_received_detach(b, s);
 	mqtt_deliver_detach(s);
 	c->session = NULL;
 	s->conn = NULL;

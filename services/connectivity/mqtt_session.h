@@ -225,6 +225,7 @@ struct mqtt_config {
 	size_t wills_bytes_max;		/* of all clients */
 	size_t queue_max;		/* messages queued for one session */
 	size_t queue_bytes_max;
+	size_t received_bytes_max;	/* packet ids of QoS 2 messages without PUBREL, of all sessions */
 	uint16_t aliases_max;		/* topic aliases of a connection, each way */
 	uint16_t keep_alive_max_s;	/* 0: as the client wants */
 	const char *response_information;	/* "": none */
@@ -320,6 +321,7 @@ struct mqtt_broker {
 	size_t held_bytes;
 	struct mqtt_parked *parked;	/* connections that have some */
 	size_t queued_bytes;		/* of all sessions */
+	size_t received_bytes;		/* of the sessions' sets of packet ids */
 	size_t queued_count;		/* messages, queued or in flight, that are kept */
 	struct buf scratch;		/* reason strings, SUBACK codes */
 	struct buf props;		/* properties that are passed on */

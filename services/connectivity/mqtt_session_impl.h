@@ -78,7 +78,7 @@ bool mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p);
 void mqtt_received_add(struct mqtt_conn *c, uint16_t packet_id, unsigned flags, int32_t partition);
 void mqtt_received_committed(struct mqtt_conn *c, uint16_t packet_id);
 void mqtt_received_refused(struct mqtt_conn *c, uint16_t packet_id);
-void mqtt_received_detach(struct mqtt_session *s);	/* its connection is gone */
+void mqtt_received_detach(struct mqtt_broker *b, struct mqtt_session *s);	/* its connection is gone */
 void mqtt_received_clear(struct mqtt_broker *b, struct mqtt_session *s);	/* the session ends */
 
 /* mqtt_session_route.c */

@@ -13,6 +13,49 @@
 #include "log.h"
 #include "metrics.h"
 
+/* Sets of packet ids may have changed: before is what s's took. */
+static void
+count(struct mqtt_broker *b, const struct mqtt_session *s, size_t before)
+{
+	b->received_bytes = b->received_bytes - before + mqtt_ids_bytes(&s->received);
+	metric_set(M_MQTT_RECEIVED_BYTES, b->received_bytes);
+}
+
+static struct mqtt_id_entry *
+add(struct mqtt_broker *b, struct mqtt_session *s, uint16_t packet_id)
+{
+	size_t before = mqtt_ids_bytes(&s->received);
+	struct mqtt_id_entry *e = mqtt_ids_add(&s->received, packet_id);
+
+	count(b, s, before);
+	return e;
+}
+
+static void
+take_out(struct mqtt_broker *b, struct mqtt_session *s, uint16_t packet_id)
+{
+	size_t before = mqtt_ids_bytes(&s->received);
+
+	mqtt_ids_remove(&s->received, packet_id);
+	count(b, s, before);
+}
+
+/* NULL, or why no other packet id can be remembered. Whoever has few may always have another: it is not they who take the room. */
+static const char *
+full(const struct mqtt_conn *c)
+{
+	const struct mqtt_broker *b = c->broker;
+	const struct mqtt_ids *received = &c->session->received;
+
+	if (received->count >= MQTT_RECEIVED_MAX && received->count >= b->config.receive_maximum)
+		return "too many QoS 2 messages without PUBREL";
+	if (received->count && mqtt_ids_grows(received) &&
+	    b->received_bytes + mqtt_ids_bytes(received) > b->config.received_bytes_max)
+		return "QoS 2 messages of all clients without PUBREL take what they may "
+		       "(mqtt.received_mib)";
+	return NULL;
+}
+
 bool
 mqtt_received_early(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
@@ -32,14 +75,12 @@ mqtt_received_again(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct mqtt_ids *received = &c->session->received;
 	struct mqtt_id_entry *e = mqtt_ids_find(received, p->packet_id);
+	const char *why = e ? NULL : full(c);
 
-	if (!e) {
-		if (received->count < MQTT_RECEIVED_MAX ||
-		    received->count < c->broker->config.receive_maximum)
-			return false;
-		mqtt_conn_fail(c, MQTT_QUOTA_EXCEEDED, "too many QoS 2 messages without PUBREL");
-		return true;
-	}
+	if (why)
+		mqtt_conn_fail(c, MQTT_QUOTA_EXCEEDED, why);
+	if (!e)
+		return why != NULL;
 	metric_add(M_MQTT_REPEATED, 1);
 	/* Its ring is bounded though these do not count against the receive maximum. */
 	if (c->ring_tail - c->ring_head >= MQTT_RING_MAX - UINT16_MAX) {
@@ -63,7 +104,7 @@ void
 mqtt_received_add(struct mqtt_conn *c, uint16_t packet_id, unsigned flags, int32_t partition)
 {
 	struct mqtt_session *s = c->session;
-	struct mqtt_id_entry *e = mqtt_ids_add(&s->received, packet_id);
+	struct mqtt_id_entry *e = add(c->broker, s, packet_id);
 
 	e->flags = (uint16_t)flags;
 	e->value = (uint32_t)partition;
@@ -76,7 +117,7 @@ mqtt_received_add(struct mqtt_conn *c, uint16_t packet_id, unsigned flags, int32
 static void
 forget(struct mqtt_broker *b, struct mqtt_session *s, uint16_t packet_id)
 {
-	mqtt_ids_remove(&s->received, packet_id);
+	take_out(b, s, packet_id);
 	mqtt_change(b, &(struct mqtt_change){
 			   .kind = MQTT_CHANGE_FORGOTTEN, .session = s, .packet_id = packet_id });
 }
@@ -98,7 +139,7 @@ mqtt_received_refused(struct mqtt_conn *c, uint16_t packet_id)
 
 /* What was not committed is the client's to send again. */
 void
-mqtt_received_detach(struct mqtt_session *s)
+mqtt_received_detach(struct mqtt_broker *b, struct mqtt_session *s)
 {
 	struct mqtt_id_entry *e;
 	uint32_t at = 0;
@@ -109,7 +150,7 @@ mqtt_received_detach(struct mqtt_session *s)
 		if (!(e->flags & MQTT_RECEIVED_WAITS))
 			continue;
 		/* Another one may take its place: look there again. */
-		mqtt_ids_remove(&s->received, e->id);
+		take_out(b, s, e->id);
 		at--;
 	}
 }
@@ -118,6 +159,7 @@ void
 mqtt_received_clear(struct mqtt_broker *b, struct mqtt_session *s)
 {
 	const struct mqtt_id_entry *e;
+	size_t before = mqtt_ids_bytes(&s->received);
 	uint32_t at = 0;
 
 	/* Without room storage's table forgets them by age. */
@@ -126,6 +168,20 @@ mqtt_received_clear(struct mqtt_broker *b, struct mqtt_session *s)
 			(void)b->ops.release(
 			    b->ops.arg, mqtt_session_id(s), e->id, (int32_t)e->value, 0);
 	mqtt_ids_fini(&s->received);
+	count(b, s, before);
+}
+
+void
+mqtt_load_received(
+    struct mqtt_broker *b, struct mqtt_session *s, uint16_t packet_id, int32_t partition)
+{
+	struct mqtt_id_entry *e;
+
+	if (packet_id == 0 || mqtt_ids_find(&s->received, packet_id))
+		return;
+	e = add(b, s, packet_id);
+	e->value = (uint32_t)partition;
+	e->flags = partition >= 0 ? MQTT_RECEIVED_READING : MQTT_RECEIVED_LOADED;
 }
 
 /* Not remembered here. It may be a reading whose worker died between PUBREC and PUBREL: then storage has it. */

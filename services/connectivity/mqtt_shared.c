@@ -341,15 +341,3 @@ mqtt_load_delivery(
 	mqtt_delivery_append(d->state == MQTT_QUEUED ? &s->queue : &s->in_flight, d);
 	return 0;
 }
-
-void
-mqtt_load_received(struct mqtt_session *s, uint16_t packet_id, int32_t partition)
-{
-	struct mqtt_id_entry *e;
-
-	if (packet_id == 0 || mqtt_ids_find(&s->received, packet_id))
-		return;
-	e = mqtt_ids_add(&s->received, packet_id);
-	e->value = (uint32_t)partition;
-	e->flags = partition >= 0 ? MQTT_RECEIVED_READING : MQTT_RECEIVED_LOADED;
-}

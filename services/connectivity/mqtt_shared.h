@@ -99,7 +99,7 @@ struct mqtt_loaded_delivery {
 /* In the order of n. ERR_MALFORMED: it is not. */
 int mqtt_load_delivery(struct mqtt_broker *b, struct mqtt_session *s, const struct mqtt_loaded_delivery *d);
 /* partition: -1: not a reading. */
-void mqtt_load_received(struct mqtt_session *s, uint16_t packet_id, int32_t partition);
+void mqtt_load_received(struct mqtt_broker *b, struct mqtt_session *s, uint16_t packet_id, int32_t partition);
 
 /* --- the broker's own: what waits for writes --- */
 

@@ -94,6 +94,7 @@ static const struct mqtt_config config = {
 	.outbound_bytes_max = 10000,
 	.queue_max = 20,
 	.queue_bytes_max = 4000,
+	.received_bytes_max = 256,
 	.aliases_max = 10,
 };
 
@@ -158,6 +159,8 @@ check(const struct mqtt_broker *b, struct client *clients)
 		conn_buf_give(c->io.set, &c->io.out);
 	}
 	ASSERT(b->queued_bytes <= config.offline_bytes_max);
+	/* A few of each session are always taken. */
+	ASSERT(b->received_bytes <= config.received_bytes_max + b->session_count * 128);
 	ASSERT(b->session_count <= config.sessions_max);
 }
 

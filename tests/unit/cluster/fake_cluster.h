@@ -335,6 +335,7 @@ static const struct mqtt_config fake_config = {
 	.offline_bytes_max = 16 << 20,
 	.queue_max = 10000,
 	.queue_bytes_max = 8 << 20,
+	.received_bytes_max = 1 << 20,
 	.aliases_max = 10,
 };
 

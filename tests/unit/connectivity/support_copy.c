@@ -343,7 +343,7 @@ load(struct mqtt_broker *b, const struct kept_session *k)
 		ck_assert_int_eq(mqtt_load_delivery(b, s, &l), 0);
 	}
 	for (size_t i = 0; i < k->received_count; i++)
-		mqtt_load_received(s, k->received[i], k->partitions[i]);
+		mqtt_load_received(b, s, k->received[i], k->partitions[i]);
 }
 
 static bool

@@ -91,6 +91,7 @@ const struct mqtt_config config = {
 	.wills_bytes_max = 100000,
 	.queue_max = 100,
 	.queue_bytes_max = 2000,
+	.received_bytes_max = 1 << 20,
 	.aliases_max = 16,
 };
 

@@ -3,6 +3,7 @@
 
 #include "err.h"
 #include "mem.h"
+#include "mqtt_session_impl.h"
 #include "support_mqtt.h"
 #include "support_session.h"
 
@@ -242,6 +243,49 @@ START_TEST(what_is_remembered_is_bounded)
 }
 END_TEST
 
+/* In all, mqtt.received_mib: whoever has few is not made to pay for those who have many. */
+START_TEST(what_all_have_is_bounded)
+{
+	struct mqtt_conn *many = connected(4, 0, "many"), *few = connected(5, 0, "few");
+	unsigned id = 0;
+
+	b.config.received_bytes_max = 2000;
+	while (many->state == MQTT_UP && id < 1000) {
+		put_publish(&in, 4, 4, ++id, "a", "x");
+		feed(many);
+	}
+	ck_assert_uint_eq(id, 65);
+	ck_assert_uint_eq(b.received_bytes, 1024);
+	gone(many);
+	ck_assert_uint_eq(b.received_bytes, 1024);
+	for (id = 1; id <= 8; id++)
+		put_publish(&in, 5, 4, id, "a", "x");
+	feed(few);
+	ck_assert_int_eq(few->state, MQTT_UP);
+	/* Those of a session that is kept go with their PUBRELs. */
+	many = connected(4, 0, "many");
+	for (id = 1; id <= 64; id++)
+		put_ack(MQTT_PUBREL, id);
+	feed(many);
+	ck_assert_uint_eq(b.received_bytes, 128);
+	for (id = 1; id <= 8; id++)
+		put_ack(MQTT_PUBREL, id);
+	feed(few);
+	ck_assert_int_eq(few->state, MQTT_UP);
+	ignore_out(few);
+	b.config.received_bytes_max = 200;
+	for (id = 1; id <= 9; id++)
+		put_publish(&in, 5, 4, id, "a", "x");
+	feed(few);
+	ck_assert_int_eq(few->state, MQTT_ENDED);
+	ck_assert_uint_eq(few->io.out->data[few->io.out->len - 1], ')');
+	gone(few);
+	gone(many);
+	mqtt_store_clear(&b);
+	ck_assert_uint_eq(b.received_bytes, 0);
+}
+END_TEST
+
 /* MQTT-4.3.3-1 to 4.3.3-7 */
 START_TEST(to_a_subscriber)
 {
@@ -453,6 +497,7 @@ main(void)
 		a_release_of_an_earlier_life,
 		receive_maximum_counts_until_pubrel,
 		what_is_remembered_is_bounded,
+		what_all_have_is_bounded,
 		to_a_subscriber,
 		answers_of_another_qos,
 		sent_again_on_the_next_connection,

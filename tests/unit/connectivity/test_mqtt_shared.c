@@ -329,9 +329,9 @@ START_TEST(what_is_loaded_is_checked)
 	d.qos = 1;
 	d.message = NULL;
 	ck_assert_int_eq(mqtt_load_delivery(&b, s, &d), ERR_MALFORMED);
-	mqtt_load_received(s, 0, -1);
-	mqtt_load_received(s, 1, -1);
-	mqtt_load_received(s, 1, 4);
+	mqtt_load_received(&b, s, 0, -1);
+	mqtt_load_received(&b, s, 1, -1);
+	mqtt_load_received(&b, s, 1, 4);
 	ck_assert_uint_eq(s->received.count, 1);
 	ck_assert_uint_eq(s->n, 5);
 	mqtt_message_unref(&m);
