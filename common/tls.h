@@ -42,7 +42,7 @@ int64_t tls_crl_expires_s(const struct tls *t);
 /* Reads files that have changed, when it is time; reload: now, and all. Logged. */
 void tls_look(struct tls *t, int64_t now_us, bool reload);
 
-/* Length of the key; ERR_NOT_FOUND; ERR_AGAIN: it is being looked up, tls_conn_again() when it may be there. */
+/* Length of the key; ERR_NOT_FOUND; ERR_AGAIN: it is being looked up, and the handshake waits. */
 typedef int (*tls_psk_fn)(void *arg, struct bytes identity, uint8_t *key, size_t max);
 void tls_set_psk(struct tls *t, tls_psk_fn fn, void *arg);
 
@@ -52,6 +52,10 @@ struct tls_conn *tls_conn_new(struct tls *t, enum tls_speaks speaks);
 void tls_conn_free(struct tls_conn **c);
 /* in: at most TLS_INPUT_MAX; plain: TLS_PLAIN_MAX of room. Returns how much plain text came of it. */
 size_t tls_conn_input(struct tls_conn *c, struct bytes in, uint8_t *plain);
+/* It waits for a pre-shared key. Nothing else is to be given to it. */
+bool tls_conn_waits(const struct tls_conn *c);
+/* The key may be there now: goes on, or waits on. As tls_conn_input(). */
+size_t tls_conn_again(struct tls_conn *c, uint8_t *plain);
 /* The handshake is over. Each step of one costs a processor some 0.2 ms. */
 bool tls_conn_is_open(const struct tls_conn *c);
 /* No input follows. */

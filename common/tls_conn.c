@@ -206,6 +206,26 @@ fail_by_error(struct tls_conn *c)
 
 /* --- input --- */
 
+/* A name as the registry has them; tickets, which come by in the same place, are none. */
+static bool
+is_identity(struct bytes name)
+{
+	return name.len > 0 && name.len <= TLS_IDENTITY_MAX && utf8_valid(name) &&
+	       !utf8_has_control(name);
+}
+
+/* Its key is being looked up. */
+static bool
+is_wanted(struct tls_conn *c, struct bytes name)
+{
+	uint8_t key[TLS_PSK_MAX];
+	bool wanted =
+	    is_identity(name) && c->tls->psk(c->tls->psk_arg, name, key, sizeof(key)) == ERR_AGAIN;
+
+	credential_wipe(key, sizeof(key));
+	return wanted;
+}
+
 static void
 opened(struct tls_conn *c)
 {
@@ -218,6 +238,26 @@ opened(struct tls_conn *c)
 	metric_set(M_TLS_CONNECTIONS, metric_get(M_TLS_CONNECTIONS) + 1);
 }
 
+/* Of TLS 1.2 the identity comes in clear, and alone at the front of ClientKeyExchange (RFC 5489, 2; RFC 8446 has it in the hello). So
+ * its key can be looked up before libssl, which cannot wait then, asks for it. */
+static bool
+lacks_key(struct tls_conn *c)
+{
+	struct bytes in = c->source;
+	const SSL_CIPHER *cipher;
+	size_t name;
+
+	if (!c->tls->psk || SSL_get_state(c->ssl) != TLS_ST_SW_SRVR_DONE ||
+	    in.len < HEADER_LEN + 6 || in.data[HEADER_LEN] != SSL3_MT_CLIENT_KEY_EXCHANGE)
+		return false;
+	cipher = SSL_get_pending_cipher(c->ssl);
+	if (!cipher || SSL_CIPHER_get_auth_nid(cipher) != NID_auth_psk)
+		return false;
+	in = bytes_of(in.data + HEADER_LEN + 6, in.len - HEADER_LEN - 6);
+	name = (size_t)in.data[-2] << 8 | in.data[-1];
+	return name <= in.len && is_wanted(c, bytes_of(in.data, name));
+}
+
 /* All of source is whole records; returns how much plain text they hold. */
 static size_t
 take(struct tls_conn *c, uint8_t *plain)
@@ -228,6 +268,10 @@ take(struct tls_conn *c, uint8_t *plain)
 	if (!c->ssl)
 		begin(c);
 	ERR_clear_error();
+	if (!c->open && lacks_key(c)) {
+		c->waits = true;
+		return 0;
+	}
 	if (!c->open && (rc = SSL_do_handshake(c->ssl)) == 1)
 		opened(c);
 	else
@@ -237,6 +281,9 @@ take(struct tls_conn *c, uint8_t *plain)
 	switch (SSL_get_error(c->ssl, rc)) {
 	case SSL_ERROR_NONE:
 	case SSL_ERROR_WANT_READ:
+		return len;
+	case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+		c->waits = true;
 		return len;
 	case SSL_ERROR_ZERO_RETURN: /* close_notify: a clean end, also when it comes instead of a handshake */
 		c->ended = true;
@@ -286,13 +333,38 @@ complete(struct tls_conn *c, struct bytes in, bool *ret_whole)
 	return took;
 }
 
+static void
+keep(struct tls_conn *c, struct bytes rest)
+{
+	if (!c->ended && rest.len)
+		buf_add(&c->held, rest.data, rest.len);
+}
+
+/* Whole records at the front of in, and then what is left of them if they have to wait. */
+static size_t
+take_whole(struct tls_conn *c, struct bytes in, uint8_t *plain, size_t *ret_took)
+{
+	size_t whole = 0, n, len;
+
+	while (!c->ended && (n = record_len(c, bytes_of(in.data + whole, in.len - whole))) != 0 &&
+	       n <= in.len - whole)
+		whole += n;
+	*ret_took = whole;
+	if (!whole || c->ended)
+		return 0;
+	c->source = bytes_of(in.data, whole);
+	len = take(c, plain);
+	*ret_took = whole - c->source.len;
+	return len;
+}
+
 size_t
 tls_conn_input(struct tls_conn *c, struct bytes in, uint8_t *plain)
 {
-	size_t len = 0, whole = 0, n;
+	size_t len = 0, n;
 	bool completed = false;
 
-	ASSERT(in.len <= TLS_INPUT_MAX);
+	ASSERT(in.len <= TLS_INPUT_MAX && !c->waits);
 	if (c->ended)
 		return 0;
 	if (c->held.len) {
@@ -300,20 +372,46 @@ tls_conn_input(struct tls_conn *c, struct bytes in, uint8_t *plain)
 		in = bytes_of(in.data + n, in.len - n);
 	}
 	if (completed) {
-		c->source = buf_bytes(&c->held);
-		len = take(c, plain);
-		buf_fini(&c->held);
+		struct buf first = c->held;
+
+		c->held = (struct buf){ .max = 0 };
+		len = take_whole(c, buf_bytes(&first), plain, &n);
+		keep(c, bytes_of(first.data + n, first.len - n));
+		buf_fini(&first);
 	}
-	while (!c->ended && (n = record_len(c, bytes_of(in.data + whole, in.len - whole))) != 0 &&
-	       n <= in.len - whole)
-		whole += n;
-	if (whole && !c->ended) {
-		c->source = bytes_of(in.data, whole);
-		len += take(c, plain + len);
-	}
+	n = 0;
+	if (!c->waits)
+		len += take_whole(c, in, plain + len, &n);
 	c->source = bytes_of(NULL, 0);
-	if (!c->ended && whole < in.len)
-		buf_add(&c->held, in.data + whole, in.len - whole);
+	keep(c, bytes_of(in.data + n, in.len - n));
+	return len;
+}
+
+bool
+tls_conn_waits(const struct tls_conn *c)
+{
+	return c->waits;
+}
+
+size_t
+tls_conn_again(struct tls_conn *c, uint8_t *plain)
+{
+	struct buf all = c->held;
+	size_t len, n;
+
+	if (!c->waits)
+		return 0;
+	c->waits = false;
+	c->held = (struct buf){ .max = 0 };
+	/* A hello that was read has to go on even if nothing came behind it. */
+	c->source = bytes_of(NULL, 0);
+	len = SSL_want_client_hello_cb(c->ssl) ? take(c, plain) : 0;
+	n = 0;
+	if (!c->waits && !c->ended)
+		len += take_whole(c, buf_bytes(&all), plain + len, &n);
+	c->source = bytes_of(NULL, 0);
+	keep(c, bytes_of(all.data + n, all.len - n));
+	buf_fini(&all);
 	return len;
 }
 
@@ -420,7 +518,31 @@ tls_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const u
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* In TLS 1.3 tickets come by here, too: what is no text is none of ours. An identity that nobody has is given a key that nobody
+/* Pre-shared keys that are offered (RFC 8446, 4.2.11): list length, then length, identity, 32 bits of age, ... */
+int
+tls_on_hello(SSL *ssl, int *alert, void *arg)
+{
+	struct tls_conn *c = tls_conn_of(ssl);
+	const unsigned char *at;
+	size_t len, end, n;
+
+	(void)alert;
+	(void)arg;
+	if (!c->tls->psk || SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &at, &len) != 1 ||
+	    len < 2)
+		return SSL_CLIENT_HELLO_SUCCESS;
+	end = 2 + ((size_t)at[0] << 8 | at[1]);
+	for (size_t i = 2; i + 2 <= end && end <= len; i += 2 + n + 4) {
+		n = (size_t)at[i] << 8 | at[i + 1];
+		if (n + 4 > end - i - 2)
+			break;
+		if (is_wanted(c, bytes_of(at + i + 2, n)))
+			return SSL_CLIENT_HELLO_RETRY;
+	}
+	return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* In TLS 1.3 tickets come by here, too. An identity that nobody has is given a key that nobody
  * has, so that it looks like a wrong key. */
 unsigned
 tls_on_psk(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
@@ -430,8 +552,7 @@ tls_on_psk(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
 	uint8_t found[TLS_PSK_MAX];
 	int len;
 
-	if (!c->tls->psk || name.len == 0 || name.len > TLS_IDENTITY_MAX || !utf8_valid(name) ||
-	    utf8_has_control(name))
+	if (!c->tls->psk || !is_identity(name))
 		return 0;
 	len = c->tls->psk(c->tls->psk_arg, name, found, sizeof(found) < max ? sizeof(found) : max);
 	if (len <= 0) {

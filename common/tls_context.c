@@ -442,6 +442,7 @@ new_context(struct tls *t, const struct trust *trust)
 		(void)SSL_CTX_add_client_CA(ctx, sk_X509_value(trust->cas, i));
 	(void)SSL_CTX_set_tlsext_servername_callback(ctx, tls_on_name);
 	SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, NULL);
+	SSL_CTX_set_client_hello_cb(ctx, tls_on_hello, NULL);
 	SSL_CTX_set_psk_server_callback(ctx, tls_on_psk);
 	return ctx;
 }

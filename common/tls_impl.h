@@ -40,13 +40,14 @@ struct tls_conn {
 	SSL *ssl; /* NULL until the first whole record is there */
 	struct tls *tls;
 	struct bytes source; /* what libssl may read in this call */
-	struct buf held;     /* an incomplete record */
+	struct buf held;     /* an incomplete record; or what came while it waits */
 	struct buf sealed;
 	size_t sealed_at;
 	const char *fault;
 	char *psk_identity;
 	X509 *issuer; /* of the peer's certificate, in a session that was resumed */
 	enum tls_speaks speaks;
+	bool waits; /* for a pre-shared key; held is what comes behind */
 	bool open;
 	bool ended;
 	bool said_close;
@@ -69,6 +70,7 @@ struct tls *tls_of(const SSL *ssl);
 int tls_on_name(SSL *ssl, int *alert, void *arg);
 int tls_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
     void *arg);
+int tls_on_hello(SSL *ssl, int *alert, void *arg);
 unsigned tls_on_psk(SSL *ssl, const char *identity, unsigned char *key, unsigned max);
 
 #endif

@@ -528,7 +528,7 @@ finish(struct listener *l, struct conn *c)
 	count_unsent(l, c);
 	close(c->fd);
 	if (c->transport)
-		transport_dequeue(&l->handshakes, c->transport);
+		transport_dequeue(c->transport);
 	transport_free(&c->transport);
 	listener_forget_address(l, c);
 	l->conn_count--;

@@ -31,6 +31,7 @@ struct listener {
 	bool reading; /* the epoll set is watched */
 	struct loop_timer accept_timer;
 	struct transport_queue handshakes; /* that wait for their turn */
+	struct transport_queue keyless;	   /* that wait for a pre-shared key */
 	int64_t handshaken_us;		   /* spent with others in this one */
 	uint8_t *shared; /* SMALL_REST + LISTENER_READ_BYTES */
 	uint8_t *sealed; /* TLS_INPUT_MAX, where there is TLS */

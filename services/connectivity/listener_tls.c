@@ -12,15 +12,26 @@
 #include "metrics.h"
 
 #define HANDSHAKES_US 2000 /* of a turn; one that has begun is ended */
+#define KEYLESS_LOOKS 64   /* whether a key has come, of a turn */
 
 ssize_t
 listener_tls_read(struct listener *l, struct conn *c, uint8_t *to, size_t *ret_len)
 {
 	size_t most = listener_read_max(l);
-	ssize_t n = recv(c->fd, l->sealed, most < TLS_INPUT_MAX ? most : TLS_INPUT_MAX, 0);
+	ssize_t n = 1;
 
 	_Static_assert(TLS_PLAIN_MAX <= LISTENER_READ_BYTES, "what comes of it fits");
-	*ret_len = n > 0 ? transport_unseal(c->transport, l->sealed, (size_t)n, to, &c->peer) : 0;
+	if (transport_waits(c->transport)) {
+		*ret_len = transport_again(c->transport, to);
+	} else {
+		n = recv(c->fd, l->sealed, most < TLS_INPUT_MAX ? most : TLS_INPUT_MAX, 0);
+		*ret_len =
+		    n > 0 ? transport_unseal(c->transport, l->sealed, (size_t)n, to, &c->peer) : 0;
+	}
+	if (transport_waits(c->transport)) {
+		transport_enqueue(&l->keyless, c->transport, c);
+		conn_pause(c, CONN_PAUSED_TLS);
+	}
 	return n;
 }
 
@@ -77,18 +88,29 @@ listener_handshake(struct listener *l, struct conn *c)
 	}
 }
 
+/* Takes the first of q out of it, and goes on with it; it may be in it again. */
+static void
+go_on(struct listener *l, const struct transport_queue *q)
+{
+	struct conn *c = transport_first(q);
+
+	transport_dequeue(c->transport);
+	conn_resume(c, CONN_PAUSED_TLS);
+	if (c->closing == CONN_OPEN)
+		step(l, c);
+}
+
 void
 listener_handshakes(struct listener *l)
 {
-	struct conn *c;
+	size_t keyless = l->keyless.count;
 
-	while (l->handshaken_us < HANDSHAKES_US && (c = transport_first(&l->handshakes))) {
-		transport_dequeue(&l->handshakes, c->transport);
-		conn_resume(c, CONN_PAUSED_TLS);
-		if (c->closing == CONN_OPEN)
-			step(l, c);
-	}
+	while (l->handshakes.count && l->handshaken_us < HANDSHAKES_US)
+		go_on(l, &l->handshakes);
+	/* A turn that brought the answer to one has woken us. */
+	for (size_t n = keyless < KEYLESS_LOOKS ? keyless : KEYLESS_LOOKS; n; n--)
+		go_on(l, &l->keyless);
 	l->handshaken_us = 0;
-	if (l->handshakes.count)
+	if (l->handshakes.count || l->keyless.count < keyless)
 		loop_wake(l->loop);
 }

@@ -127,8 +127,25 @@ identify(void *arg, const struct auth_request *q, auth_done_fn done, struct mqtt
     struct auth_answer *ret)
 {
 	struct connectivity *s = arg;
+	struct auth_request with_tls = *q;
+	enum auth_verdict verdict;
+	struct tls_facts facts;
 
-	return auth_check(s->auth, q, done, c, ret);
+	transport_facts(c->io.transport, &facts);
+	with_tls.tls = c->io.transport && transport_is_tls(c->io.transport);
+	with_tls.certificate = facts.certificate;
+	with_tls.ca = facts.ca;
+	with_tls.subject = facts.subject;
+	with_tls.psk_identity = facts.psk_identity;
+	verdict = auth_check(s->auth, &with_tls, done, c, ret);
+	tls_facts_fini(&facts);
+	return verdict;
+}
+
+static int
+psk(void *arg, struct bytes identity, uint8_t *key, size_t max)
+{
+	return auth_psk(arg, identity, key, max);
 }
 
 static void
@@ -360,6 +377,8 @@ connectivity_start(struct worker *w)
 	s->ingest = ingest_new(w, on_answer, on_room, s);
 	if (transport_doors_init(&s->doors, w) != 0)
 		return ERR_CONFIG;
+	if (s->doors.tls)
+		tls_set_psk(s->doors.tls, psk, s->auth);
 	s->coap = coap_server_new(w, s->auth, s->ingest);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
 	s->http = http_service_new(w, &s->doors, s->auth, s->ingest);

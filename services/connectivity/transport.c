@@ -17,7 +17,8 @@ struct transport {
 	bool ended;
 	bool closing; /* all is said: TLS says so, too */
 	bool said_close;
-	struct conn *waits; /* for its turn of the handshake; NULL: it does not */
+	struct conn *conn; /* in queue */
+	struct transport_queue *queue;
 	struct transport *next, *before;
 };
 
@@ -251,6 +252,20 @@ transport_unseal(
 }
 
 bool
+transport_waits(const struct transport *t)
+{
+	return t->tls && tls_conn_waits(t->tls);
+}
+
+size_t
+transport_again(struct transport *t, uint8_t *plain)
+{
+	size_t len = tls_conn_again(t->tls, plain);
+
+	return t->ws && len ? websocket_input(t->ws, plain, len) : len;
+}
+
+bool
 transport_is_tls(const struct transport *t)
 {
 	return t->tls != NULL;
@@ -415,7 +430,8 @@ transport_sealed_sent(struct transport *t, size_t n)
 void
 transport_enqueue(struct transport_queue *q, struct transport *t, struct conn *c)
 {
-	t->waits = c;
+	t->conn = c;
+	t->queue = q;
 	t->before = q->last;
 	t->next = NULL;
 	if (q->last)
@@ -427,9 +443,11 @@ transport_enqueue(struct transport_queue *q, struct transport *t, struct conn *c
 }
 
 void
-transport_dequeue(struct transport_queue *q, struct transport *t)
+transport_dequeue(struct transport *t)
 {
-	if (!t->waits)
+	struct transport_queue *q = t->queue;
+
+	if (!q)
 		return;
 	if (t->before)
 		t->before->next = t->next;
@@ -439,12 +457,12 @@ transport_dequeue(struct transport_queue *q, struct transport *t)
 		t->next->before = t->before;
 	else
 		q->last = t->before;
-	t->waits = NULL;
+	t->queue = NULL;
 	q->count--;
 }
 
 struct conn *
 transport_first(const struct transport_queue *q)
 {
-	return q->first ? q->first->waits : NULL;
+	return q->first ? q->first->conn : NULL;
 }

@@ -50,6 +50,9 @@ void transport_free(struct transport **t);
 size_t transport_input(struct transport *t, uint8_t *data, size_t len, struct peer *peer);
 /* The same where there is TLS: of at most TLS_INPUT_MAX bytes into plain, which has room for TLS_PLAIN_MAX. */
 size_t transport_unseal(struct transport *t, const uint8_t *data, size_t len, uint8_t *plain, struct peer *peer);
+/* Its handshake waits for a pre-shared key; transport_again() instead of more input, when that may be there. */
+bool transport_waits(const struct transport *t);
+size_t transport_again(struct transport *t, uint8_t *plain);
 /* There is TLS, so that transport_unseal() and transport_seal() are the ones to call. */
 bool transport_is_tls(const struct transport *t);
 /* Its TLS handshake is not over. */
@@ -89,7 +92,7 @@ struct transport_queue {
 };
 struct conn;
 void transport_enqueue(struct transport_queue *q, struct transport *t, struct conn *c);
-void transport_dequeue(struct transport_queue *q, struct transport *t);
+void transport_dequeue(struct transport *t); /* from where it is, if anywhere */
 /* NULL: none waits. */
 struct conn *transport_first(const struct transport_queue *q);
 

@@ -196,6 +196,45 @@ def test_devices_show_certificates():
         assert t.publish(*t.client_options("gh-1")).returncode == 0
 
 
+def test_certificates_and_pre_shared_keys_let_devices_in():
+    with Tls({"auth.anonymous": "false", "tls.client_certificate": "optional"}, devices=True, crl=True) as t:
+        def register(*arguments, stdin=None):
+            out = roost.run([roost.ROOST, "device"] + list(arguments) + ["--set", "data_dir=" + t.r.data_dir], 20, input=stdin)
+            assert out.returncode == 0, (arguments, out.stderr)
+            return out.stdout
+
+        def publish(device, *options):
+            return roost.run(["mosquitto_pub", "-h", "localhost", "-p", str(t.port), "-q", "1", "-i", "whatever",
+                              "-t", "roost/%s/telemetry" % device, "-m", '{"a":1}'] + list(options), 20).returncode
+
+        def shows(name):
+            return ["--cafile", t.pki.ca] + t.client_options(name)
+
+        def knows(identity, key):
+            return ["--psk-identity", identity, "--psk", key]
+
+        for name in ("one", "two", "unknown"):
+            t.pki.device(name)
+        key = "00112233445566778899aabbccddeeff"
+        register("add", "gh-1", "--certificate", t.pki.path("one.crt"))
+        register("add", "gh-2", "--ca", t.pki.ca, "--subject", "CN=two")
+        register("add", "gh-3", "--psk", "Gewächshaus", "--psk-file", "-", stdin=key + "\n")
+        assert publish("gh-1", *shows("one")) == 0
+        assert publish("gh-2", *shows("two")) == 0
+        assert publish("gh-3", *knows("Gewächshaus", key)) == 0  # at the first time: its handshake waits for the key
+        assert publish("gh-2", *shows("one")) != 0  # it is gh-1
+        assert publish("gh-3", *shows("unknown")) != 0
+        assert publish("gh-3", "--cafile", t.pki.ca) != 0
+        assert publish("gh-3", *knows("Gewächshaus", key[:-1] + "0")) != 0
+        assert publish("gh-3", *knows("nobody", key)) != 0
+        with t.connect("one") as s:
+            assert connack(s) == b"\x20\x02\0\0"
+            register("block", "gh-1")
+            assert s.recv(1) == b""
+        register("remove", "gh-3")
+        t.r.wait_for(lambda: publish("gh-3", *knows("Gewächshaus", key)) != 0, 5, "the end of the key")
+
+
 def test_certificates_change_while_clients_stay():
     with Tls() as t:
         two = t.pki.server("two", "DNS:two.example,DNS:*.wild.example")

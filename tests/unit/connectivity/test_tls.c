@@ -24,6 +24,8 @@ static struct {
 	BIO *to_client, *from_client; /* sealed */
 	struct tls_conn *conn;
 	uint8_t plain[TLS_PLAIN_MAX];
+	int later; /* how often a key is not there yet */
+	int waits;
 	size_t cut; /* bytes given to the server at a time */
 } x;
 
@@ -141,6 +143,12 @@ pump(void)
 		ck_assert_uint_le(got + m, sizeof(x.plain));
 		memcpy(x.plain + got, plain, m);
 		got += m;
+		while (tls_conn_waits(x.conn)) {
+			x.waits++;
+			m = tls_conn_again(x.conn, plain);
+			memcpy(x.plain + got, plain, m);
+			got += m;
+		}
 	}
 	while (tls_conn_sealed(x.conn).len) {
 		struct bytes b = tls_conn_sealed(x.conn);
@@ -531,6 +539,8 @@ static int
 psk_of(void *arg, struct bytes identity, uint8_t *key, size_t max)
 {
 	(void)arg;
+	if (x.later && x.later-- > 0)
+		return ERR_AGAIN;
 	if (max < 16 || !bytes_equal_str(identity, "gh-1"))
 		return ERR_NOT_FOUND;
 	memset(key, 'k', 16);
@@ -588,6 +598,31 @@ START_TEST(test_pre_shared_keys)
 }
 END_TEST
 
+/* A key that has to be looked up: the handshake waits, with all that has come behind. */
+START_TEST(test_a_pre_shared_key_that_comes_later)
+{
+	static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	static const size_t cuts[] = { 1, 7, SIZE_MAX };
+	size_t n;
+
+	ck_assert_int_eq(start(), 0);
+	tls_set_psk(x.tls, psk_of, NULL);
+	for (size_t v = 0; v < COUNT_OF(versions); v++) {
+		for (size_t k = 0; k < COUNT_OF(cuts); k++) {
+			x.cut = cuts[k];
+			x.later = 3;
+			x.waits = 0;
+			ck_assert(psk_handshake("gh-1", versions[v]));
+			ck_assert_int_eq(x.waits, 3);
+			ck_assert(SSL_write_ex(x.client, "reading", 7, &n) == 1);
+			ck_assert_uint_eq(pump(), 7);
+			x.later = 3;
+			ck_assert(!psk_handshake("nobody", versions[v]));
+		}
+	}
+}
+END_TEST
+
 static const struct {
 	const char *label;
 	const char *offered; /* length, name, ... */
@@ -630,4 +665,5 @@ END_TEST
 UNIT_MAIN_IN("tls", setup, teardown, test_what_is_wrong_is_said,
     test_handshake_and_data_cut_anywhere, test_what_is_no_tls, test_a_changed_byte_ends_it,
     test_facts_of_who_showed_a_certificate, test_revoked_is_refused_also_with_a_ticket,
-    test_tickets_are_shared_and_change, test_pre_shared_keys, test_protocols_are_not_confused)
+    test_tickets_are_shared_and_change, test_pre_shared_keys,
+    test_a_pre_shared_key_that_comes_later, test_protocols_are_not_confused)
