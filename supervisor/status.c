@@ -116,6 +116,37 @@ lags_json(const struct supervisor *sup)
 }
 
 static json_t *
+mqtt_json(const struct supervisor *sup)
+{
+	static const struct {
+		const char *key;
+		enum metric_id metric;
+	} counts[] = {
+		{ "connections", M_MQTT_CONNECTIONS },
+		{ "sessions", M_MQTT_SESSIONS },
+		{ "subscriptions", M_MQTT_SUBSCRIPTIONS },
+		{ "retained", M_MQTT_RETAINED },
+		{ "waiting", M_MQTT_QUEUED },
+		{ "waiting_bytes", M_MQTT_QUEUED_BYTES },
+	};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < sup->plan.count; i++) {
+		const struct child *c = &sup->children[i];
+		json_t *o;
+
+		if (strcmp(c->plan->service, "connectivity") != 0)
+			continue;
+		o = json_pack("{s:s}", "name", c->plan->name);
+		for (size_t k = 0; k < COUNT_OF(counts); k++)
+			json_object_set_new(o, counts[k].key,
+			    json_integer((json_int_t)c->metrics[counts[k].metric]));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
 supervisor_json(const struct supervisor *sup)
 {
 	static const char *const phases[] = { "starting", "running", "draining" };
@@ -145,9 +176,9 @@ status_json(const struct supervisor *sup)
 		healthy = healthy && sup->children[i].state == CHILD_UP;
 		json_array_append_new(processes, child_json(sup, &sup->children[i]));
 	}
-	return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o}", "ok", 1, "healthy", healthy ? 1 : 0,
+	return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "healthy", healthy ? 1 : 0,
 	    "supervisor", supervisor_json(sup), "listeners", listeners, "processes", processes,
-	    "followers", lags_json(sup));
+	    "mqtt", mqtt_json(sup), "followers", lags_json(sup));
 }
 
 /* --- metrics --- */

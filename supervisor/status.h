@@ -3,7 +3,9 @@
  * status_json: {"ok", "healthy": every child is UP, "supervisor": {"version", "pid", "uptime_ms", "memory_bytes", "data_dir",
  * "phase"}, "listeners": [{"kind", "address"}], "processes": [{"name", "service", "state", "held", "pid", "life", "uptime_ms",
  * "restarts", "failures", "last_death": null or {"text", "at"}, "next_try_ms", "readings_per_s", "readings", "memory_bytes"}],
- * "followers": [{"group", "shard", "lag_bytes", "lag_ms", "members"}]}. memory_bytes is PSS. */
+ * "mqtt": [{"name", "connections", "sessions", "subscriptions", "retained", "waiting", "waiting_bytes": messages of sessions, queued
+ * or not acknowledged}], of each worker, as it said last; "followers": [{"group", "shard", "lag_bytes", "lag_ms", "members"}]}.
+ * memory_bytes is PSS. */
 #ifndef ROOST_STATUS_H
 #define ROOST_STATUS_H
 

@@ -73,6 +73,17 @@ add_process(const json_t *p, struct buf *out)
 }
 
 static void
+add_mqtt(const json_t *m, struct buf *out)
+{
+	char bytes[24];
+
+	buf_addf(out, "%-18.18s %11.0f %8.0f %13.0f %8.0f %8.0f %10s\n", str_of(m, "name"),
+	    number_of(m, "connections"), number_of(m, "sessions"), number_of(m, "subscriptions"),
+	    number_of(m, "retained"), number_of(m, "waiting"),
+	    bytes_text(number_of(m, "waiting_bytes"), bytes));
+}
+
+static void
 add_follower(const json_t *f, struct buf *out)
 {
 	char bytes[24], span[24];
@@ -101,6 +112,10 @@ status_table(const json_t *status, struct buf *out)
 	buf_addf(out, "\n%-18s %-8s %8s %8s %8s %11s %10s  %s\n", "PROCESS", "STATE", "PID", "UP",
 	    "RESTARTS", "READINGS/s", "MEMORY", "LAST DEATH");
 	json_array_foreach(json_object_get(status, "processes"), i, one) add_process(one, out);
+	if (json_array_size(json_object_get(status, "mqtt")) > 0)
+		buf_addf(out, "\n%-18s %11s %8s %13s %8s %8s %10s\n", "MQTT", "CONNECTIONS",
+		    "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "WAITING", "BYTES");
+	json_array_foreach(json_object_get(status, "mqtt"), i, one) add_mqtt(one, out);
 	if (json_array_size(json_object_get(status, "followers")) == 0)
 		return;
 	buf_addf(

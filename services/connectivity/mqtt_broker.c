@@ -103,6 +103,7 @@ mqtt_broker_tick(struct mqtt_broker *b)
 	metric_set(M_MQTT_RETAINED, b->retained.count);
 	metric_set(M_MQTT_RETAINED_BYTES, b->retained.bytes + b->retained.tree.bytes);
 	metric_set(M_MQTT_QUEUED_BYTES, b->queued_bytes);
+	metric_set(M_MQTT_QUEUED, b->queued_count);
 	metric_set(M_MQTT_HELD_BYTES, b->held_bytes);
 	metric_set(M_MQTT_WILL_BYTES, b->will_bytes);
 }

@@ -261,6 +261,7 @@ def test_a_client_that_is_back_soon_costs_redis_nothing():
         r.stop()
         r.start()
         r.wait_for(away_since, 10, "the session loaded")
+        r.wait_for(lambda: [m["sessions"] for m in r.status()["mqtt"]] == [1], 5, "its session in roost status")
         assert asked - 60000 < away_since() <= asked, (away_since(), asked)
 
 

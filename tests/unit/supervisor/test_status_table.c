@@ -19,6 +19,8 @@ static const char whole[] =
     "0,"
     "\"memory_bytes\":0},"
     "{\"name\":\"limiter-0\",\"state\":\"BACKOFF\",\"next_try_ms\":2500}],"
+    "\"mqtt\":[{\"name\":\"connectivity-0\",\"connections\":3,\"sessions\":5,\"subscriptions\":8,"
+    "\"retained\":2,\"waiting\":13,\"waiting_bytes\":3072}],"
     "\"followers\":[{\"group\":\"rules\",\"shard\":0,\"lag_bytes\":4096,\"lag_ms\":12,\"members\":"
     "1}]}";
 
@@ -35,6 +37,9 @@ static const char table[] =
     "configuration changes\n"
     "limiter-0          BACKOFF         -        -        0           0          -  -; next try in "
     "2s\n"
+    "\n"
+    "MQTT               CONNECTIONS SESSIONS SUBSCRIPTIONS RETAINED  WAITING      BYTES\n"
+    "connectivity-0               3        5             8        2       13    3.0 KiB\n"
     "\n"
     "FOLLOWER           SHARD       BEHIND        AGE  MEMBERS\n"
     "rules                  0      4.0 KiB       12ms        1\n";
