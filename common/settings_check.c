@@ -123,7 +123,8 @@ check_client_certificates(const struct settings *s, struct buf *err)
 static int
 check_tls(const struct settings *s, struct buf *err)
 {
-	static const enum setting_id listen[] = { SET_MQTTS_LISTEN, SET_MQTT_WSS_LISTEN };
+	static const enum setting_id listen[] = { SET_MQTTS_LISTEN, SET_MQTT_WSS_LISTEN,
+		SET_HTTPS_LISTEN };
 	size_t certificates = settings_list_count(s, SET_TLS_CERTIFICATE);
 	size_t keys = settings_list_count(s, SET_TLS_KEY);
 	int rc;
@@ -210,6 +211,7 @@ settings_check(const struct settings *s, struct buf *err)
 	    (rc = check_listeners(s, SET_COAP_LISTEN, err)) != 0 ||
 	    (rc = check_listeners(s, SET_HTTP_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_HTTP_PROXY_PROTOCOL, SET_HTTP_LISTEN, err)) != 0 ||
+	    (rc = check_proxy(s, SET_HTTPS_PROXY_PROTOCOL, SET_HTTPS_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_PROXY_PROTOCOL, SET_MQTT_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_WS_PROXY_PROTOCOL, SET_MQTT_WS_LISTEN, err)) != 0 ||
 	    (rc = check_tls(s, err)) != 0 ||

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "transport.h"
 #include "version.h"
 
 #define SECOND_US 1000000
@@ -484,6 +485,7 @@ identify(struct http_conn *c, struct http_request *r, const struct http_head *h,
 	struct http_server *s = c->server;
 	struct http_credentials k;
 	struct auth_answer answer = { 0 };
+	struct tls_facts facts;
 	enum auth_verdict verdict;
 	struct bytes own;
 	uint64_t credential;
@@ -505,14 +507,21 @@ identify(struct http_conn *c, struct http_request *r, const struct http_head *h,
 		return true;
 	}
 	c->credential = credential;
+	transport_facts(c->io.transport, &facts);
 	verdict = s->ops.check(s->ops.arg,
 	    &(struct auth_request){ .protocol = AUTH_HTTP,
 		.peer = &c->io.peer,
 		.loopback = c->loopback,
+		.tls = c->io.transport && transport_is_tls(c->io.transport),
+		.certificate = facts.certificate,
+		.ca = facts.ca,
+		.subject = facts.subject,
+		.psk_identity = facts.psk_identity,
 		.username = k.username,
 		.password = k.password,
 		.token = k.token },
 	    on_checked, c, &answer);
+	tls_facts_fini(&facts);
 	if (verdict == AUTH_GRANTED) {
 		take_grant(c, &answer);
 		return true;

@@ -64,6 +64,7 @@ static const struct kind {
 	{ "mqtts", TRANSPORT_MQTT, SET_MQTTS_PROXY_PROTOCOL, true, false },
 	{ "mqtt-wss", TRANSPORT_MQTT, SET_MQTT_WSS_PROXY_PROTOCOL, true, true },
 	{ "http", TRANSPORT_HTTP, SET_HTTP_PROXY_PROTOCOL, false, false },
+	{ "https", TRANSPORT_HTTP, SET_HTTPS_PROXY_PROTOCOL, true, false },
 };
 
 static const struct kind *

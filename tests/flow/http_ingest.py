@@ -11,6 +11,7 @@ import threading
 import time
 
 import roost
+from pki import Pki
 from roost import Roost
 
 LOAD = os.path.join(roost.B, "test/support/http_load")
@@ -182,6 +183,43 @@ def test_influxdb_client():
             assert e.code == 400 and "/" in str(e), e
         client.close()
         r.wait_for(lambda: values(r, "pi-1", "cpu.idle") == [0.5] and values(r, "pi-1", "mem") == [7.0], 10, "the points")
+
+
+def test_credentials_and_tls():
+    r = Roost({"auth.anonymous": "false", "https.listen": "127.0.0.1:0"})
+    pki = Pki(os.path.join(r.folder, "pki"))
+    r.settings.update(pki.server())
+    r.settings["mqtts.listen"] = "127.0.0.1:0"
+    with r:
+        token = json.loads(r.cli("device", "add", "gh-1", "--json").stdout)["token"]
+        with open(os.path.join(r.folder, "password"), "w", encoding="utf-8") as f:
+            f.write("secret:of two\n")
+        done = r.cli("device", "add", "gh-2", "--no-credential", "--user", "two", "--password-file", f.name)
+        assert done.returncode == 0, done
+        bearer = ("-H", "Authorization: Bearer " + token)
+        kind = ("-H", "Content-Type: application/json")
+        assert Curl(r, "/v1/telemetry", *kind, *bearer, data='{"t":1}').status == 200
+        assert Curl(r, "/api/v1/%s/telemetry" % token, data='{"t":2}').status == 200
+        assert Curl(r, "/v1/telemetry", *kind, "-u", "two:secret:of two", data='{"t":3}').status == 200
+        assert Curl(r, "/write?u=two&p=secret%3Aof+two", data="x t=4").status == 204
+        assert Curl(r, "/api/v2/write", "-H", "Authorization: Token " + token, data="x t=5").status == 204
+        Curl(r, "/v1/telemetry", *kind, *bearer, data='{"device":"gh-2","t":9}').problem(403)
+        for wrong in ((), ("-H", "Authorization: Bearer x" + token[1:]), ("-u", "two:wrong")):
+            got = Curl(r, "/v1/telemetry", *kind, *wrong, data='{"t":9}')
+            got.problem(401)
+            assert got.fields["www-authenticate"], got.fields
+        out = roost.run(["curl", "-sS", "--cacert", pki.ca, "-d", '{"t":6}', *kind, *bearer,
+                         "https://localhost:%d/v1/telemetry" % r.port_of("https")])
+        assert out.stdout == '{"stored":1}\n', out
+        r.wait_for(lambda: values(r, "gh-1", "t") == [1.0, 2.0, 5.0, 6.0] and values(r, "gh-2", "t") == [3.0, 4.0], 10, "all of it")
+        with socket.create_connection(("127.0.0.1", r.port_of("http"))) as c:
+            def answer():
+                c.sendall(("POST /v1/telemetry HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Length: 7\r\n\r\n"
+                           '{"t":1}' % token).encode())
+                return c.recv(4096)[9:12]
+            assert answer() == b"200"
+            assert r.cli("device", "block", "gh-1").returncode == 0
+            r.wait_for(lambda: answer() in (b"401", b"403"), 5, "the end of what was granted before")
 
 
 def test_many_connections_stay():
