@@ -88,6 +88,7 @@ http_server_now(struct http_server *s, int64_t now_us, int64_t wall_us)
 {
 	s->now_us = now_us;
 	s->wall_us = wall_us;
+	telemetry_latest(s->telemetry, wall_us);
 }
 
 const char *
