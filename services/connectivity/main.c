@@ -194,6 +194,14 @@ direct(void *arg, const struct mqtt_session *to, struct mqtt_arrival *a, const s
 }
 
 static bool
+share(void *arg, const struct mqtt_arrival *a, struct bytes group)
+{
+	struct connectivity *s = arg;
+
+	return mqtt_cluster_share(s->cluster, a, group);
+}
+
+static bool
 is_new(void *arg, const struct mqtt_session *to, uint64_t route)
 {
 	struct connectivity *s = arg;
@@ -366,6 +374,7 @@ connectivity_start(struct worker *w)
 	if (s->cluster) {
 		s->mqtt.ops.forward = forward;
 		s->mqtt.ops.direct = direct;
+		s->mqtt.ops.share = share;
 		s->mqtt.ops.is_new = is_new;
 	}
 	if (copy_new(s, w) != 0 || mqtt_cluster_start(s->cluster, s->copy) != 0)

@@ -58,74 +58,21 @@ cluster_push(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f)
 	metric_add(M_MQTT_FORWARDED, 1);
 }
 
-static struct bytes
-encoded(struct mqtt_cluster *k, const struct mqtt_message *m, bool retain)
+struct bytes
+cluster_encoded(struct mqtt_cluster *k, const struct mqtt_message *m, bool retain)
 {
 	buf_clear(&k->frame);
 	copy_message_put(&k->frame, m, retain, copy_wall_ms(), k->broker->now_us);
 	return buf_bytes(&k->frame);
 }
 
-static void
-pass_on(struct mqtt_cluster *k, unsigned peer, struct msg_forward *f, unsigned qos)
+void
+cluster_pass_on(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f, unsigned qos)
 {
 	if (qos > 0)
 		cluster_push(k, peer, f);
 	else
 		mqtt_peers_aside(&k->peers, peer, f);
-}
-
-/* Whose turn it is: a worker by how many members it has; our own number if it is here. */
-static unsigned
-choose(struct mqtt_cluster *k, const struct mqtt_interest_group *g, uint32_t here)
-{
-	uint32_t total = here, at;
-
-	for (unsigned i = 0; g && i < k->peers.count; i++)
-		total += g->members[i];
-	if (total == 0)
-		return k->peers.self;
-	at = k->turn++ % total;
-	for (unsigned i = 0; g && i < k->peers.count; i++) {
-		if (at < g->members[i])
-			return i;
-		at -= g->members[i];
-	}
-	return k->peers.self;
-}
-
-static void
-pass_to_group(
-    struct mqtt_cluster *k, struct msg_forward f, struct bytes key, unsigned peer, unsigned qos)
-{
-	f.kind = MQTT_PEER_SHARED;
-	f.key = key;
-	f.packet_id = 0;
-	f.epoch = 0;
-	pass_on(k, peer, &f, qos);
-}
-
-/* Groups with members here: those served elsewhere, as bits. */
-static uint64_t
-forward_groups(struct mqtt_cluster *k, const struct msg_forward *f, unsigned qos,
-    struct mqtt_group *const *groups, size_t count)
-{
-	uint64_t elsewhere = 0;
-
-	for (size_t i = 0; i < count && i < MQTT_GROUPS_ELSEWHERE; i++) {
-		const struct mqtt_interest_group *g;
-		unsigned worker;
-
-		buf_clear(&k->scratch);
-		mqtt_router_key(&k->scratch, groups[i]->node, groups[i]);
-		g = mqtt_interest_find(&k->interest, buf_bytes(&k->scratch));
-		worker = g ? choose(k, g, groups[i]->count) : k->peers.self;
-		if (worker == k->peers.self)
-			continue;
-		elsewhere |= 1ull << i;
-		pass_to_group(k, *f, buf_bytes(&k->scratch), worker, qos);
-	}
-	return elsewhere;
 }
 
 uint64_t
@@ -139,7 +86,7 @@ mqtt_cluster_forward(
 
 	if (!workers && !k->interest.group_count)
 		return 0;
-	f.message = encoded(k, &a->view, a->retain);
+	f.message = cluster_encoded(k, &a->view, a->retain);
 	if (a->packet_id) {
 		f.key = a->client;
 		f.packet_id = a->packet_id;
@@ -148,22 +95,8 @@ mqtt_cluster_forward(
 	}
 	for (unsigned i = 0; i < k->peers.count; i++)
 		if (workers >> i & 1)
-			pass_on(k, i, &f, a->view.qos);
-	if (count)
-		elsewhere |= forward_groups(k, &f, a->view.qos, groups, count);
-	for (size_t i = 0; i < k->interest.group_count; i++) {
-		const struct mqtt_interest_group *g = k->interest.groups[i];
-		struct bytes key = bytes_of(g->key, g->key_len);
-		unsigned worker;
-
-		if (mqtt_router_group(&k->broker->router, key))
-			continue;
-		worker = choose(k, g, 0);
-		if (worker == k->peers.self)
-			continue;
-		elsewhere |= MQTT_ELSEWHERE;
-		pass_to_group(k, f, key, worker, a->view.qos);
-	}
+			cluster_pass_on(k, i, &f, a->view.qos);
+	elsewhere |= cluster_forward_groups(k, &f, a->view.qos, groups, count);
 	return elsewhere;
 }
 
@@ -196,47 +129,37 @@ send(void *arg, unsigned peer, enum msg_type type, const void *msg)
 
 /* --- in --- */
 
-static bool
-message_of(const struct msg_forward *f, struct mqtt_message *ret_view, bool *ret_retain,
-    struct mqtt_message **ret_message, int64_t now_us)
+bool
+cluster_message_of(
+    const struct mqtt_cluster *k, const struct msg_forward *f, struct mqtt_arrival *a)
 {
 	union msg_any any;
 	enum msg_type type;
 
 	if (codec_decode(f->message, &type, &any) != 0 || type != MSG_MQTT_MESSAGE)
 		return false;
-	*ret_message = copy_message_get(&any.mqtt_message, copy_wall_ms(), now_us);
-	*ret_view = **ret_message;
-	*ret_retain = any.mqtt_message.retain;
+	a->kept = copy_message_get(&any.mqtt_message, copy_wall_ms(), k->broker->now_us);
+	a->view = *a->kept;
+	a->retain = any.mqtt_message.retain;
 	return true;
 }
 
 static void
 on_message(struct mqtt_cluster *k, const struct msg_forward *f)
 {
-	struct mqtt_arrival a = { .route = f->number, .epoch = f->epoch };
-	struct mqtt_group *g;
+	struct mqtt_arrival a = { .route = f->number ? f->number : UINT64_MAX,
+		.client = f->key,
+		.packet_id = (uint16_t)f->packet_id,
+		.repeat = f->repeat,
+		.epoch = f->epoch };
 
-	if (f->kind == MQTT_PEER_MESSAGE && f->packet_id && cluster_origin_is_over(k, f)) {
+	if (f->packet_id && cluster_origin_is_over(k, f)) {
 		metric_add(M_MQTT_REPEATED, 1);
 		return;
 	}
-	if (!message_of(f, &a.view, &a.retain, &a.kept, k->broker->now_us))
+	if (!cluster_message_of(k, f, &a))
 		return;
-	if (!a.route)
-		a.route = UINT64_MAX;
-	if (f->kind == MQTT_PEER_SHARED) {
-		g = mqtt_router_group(&k->broker->router, f->key);
-		k->broker->route = a.route;
-		if (!g || !mqtt_route_shared(k->broker, g, &a))
-			metric_add(M_MQTT_DROPPED, 1);
-		k->broker->route = 0;
-	} else {
-		a.client = f->key;
-		a.packet_id = (uint16_t)f->packet_id;
-		a.repeat = f->repeat;
-		(void)mqtt_route(k->broker, &a);
-	}
+	(void)mqtt_route(k->broker, &a);
 	mqtt_arrival_fini(&a);
 }
 
@@ -277,7 +200,7 @@ on_retained(void *arg, struct mqtt_message *m, uint64_t seq)
 	struct msg_forward f = { .kind = MQTT_PEER_RETAIN, .number = seq };
 
 	retain_numbered(k, m, seq);
-	f.message = encoded(k, m, true);
+	f.message = cluster_encoded(k, m, true);
 	for (unsigned i = 0; i < k->peers.count; i++)
 		if (i != k->peers.self)
 			mqtt_peers_push(&k->peers, i, &f, 0);
@@ -286,13 +209,12 @@ on_retained(void *arg, struct mqtt_message *m, uint64_t seq)
 static void
 on_retain(struct mqtt_cluster *k, const struct msg_forward *f)
 {
-	struct mqtt_message view, *m;
-	bool retain;
+	struct mqtt_arrival a = { .retain = true };
 
-	if (!message_of(f, &view, &retain, &m, k->broker->now_us))
+	if (!cluster_message_of(k, f, &a))
 		return;
-	retain_numbered(k, m, f->number);
-	mqtt_message_unref(&m);
+	retain_numbered(k, a.kept, f->number);
+	mqtt_arrival_fini(&a);
 }
 
 static uint64_t
@@ -316,9 +238,14 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 		log_info("mqtt.peer_known", LU("worker", peer), LU("wanted", k->interest.count));
 		return 0;
 	case MQTT_PEER_MESSAGE:
-	case MQTT_PEER_SHARED:
 		on_message(k, f);
 		break;
+	case MQTT_PEER_SHARED:
+		cluster_on_shared(k, peer, f);
+		break;
+	case MQTT_PEER_NOBODY:
+		cluster_on_nobody(k, peer, f);
+		return 0;
 	case MQTT_PEER_RETAIN:
 		on_retain(k, f);
 		return 0;

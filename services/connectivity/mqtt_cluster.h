@@ -27,6 +27,7 @@ int mqtt_cluster_start(struct mqtt_cluster *cluster, struct mqtt_copy *copy);
 /* mqtt_ops; arg is the cluster. */
 uint64_t mqtt_cluster_forward(void *arg, const struct mqtt_arrival *a, struct mqtt_group *const *groups, size_t count);
 void mqtt_cluster_direct(void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
+bool mqtt_cluster_share(void *arg, const struct mqtt_arrival *a, struct bytes group);
 bool mqtt_cluster_is_new(void *arg, const struct mqtt_session *s, uint64_t route);
 
 void mqtt_cluster_on_forward(struct mqtt_cluster *cluster, struct bus_msg *m);

@@ -11,6 +11,7 @@
  *	write refused					-			waits; DIRECT to where it went, if that is known
  *	write done					-			gone; if it is another's: PLACED to that worker
  *	PLACED						gone				gone
+ *	the session has ended				gone; PLACED			gone; PLACED
  *	a second without that				DIRECT to all			-
  *	it takes too long				gone, and counted as lost	-
  *
@@ -128,6 +129,13 @@ cluster_custody_begin(struct mqtt_cluster *k, const struct msg_forward *f, uint6
 		pass_on(k, c, peer);
 }
 
+void
+cluster_custody_hold(struct mqtt_cluster *k, const struct msg_forward *f, uint64_t number)
+{
+	if (number)
+		add(k, f, number)->queued = mqtt_copy_number(k->copy);
+}
+
 /* Of those that were queued here nothing was written: what was queued as n, and what was taken for a repeat of something. */
 bool
 cluster_custody_refused(struct mqtt_cluster *k, struct bytes client, uint64_t n, uint64_t number)
@@ -183,6 +191,22 @@ cluster_custody_gone(struct mqtt_cluster *k, struct bytes client, unsigned peer)
 			at = &c->next;
 		else
 			drop(k, at);
+	}
+}
+
+void
+cluster_custody_over(struct mqtt_cluster *k, struct bytes client)
+{
+	for (struct cluster_custody **at = &k->custody; *at;) {
+		struct cluster_custody *c = *at;
+
+		if (!is_for(c, client)) {
+			at = &c->next;
+			continue;
+		}
+		if (!c->number)
+			say_placed(k, c->item->msg.custody);
+		drop(k, at);
 	}
 }
 

@@ -20,6 +20,7 @@ struct cluster_arrival {
 	uint64_t epoch;			/* of our claim, or of whose it is since */
 	uint8_t gone_to;		/* worker + 1 that claimed it since */
 	bool loaded;
+	bool anew;			/* nothing of the one before is wanted */
 	uint64_t *seen;			/* ring */
 	uint32_t seen_count;
 	uint16_t id_len;
@@ -42,7 +43,7 @@ enum cluster_place {
 	CLUSTER_HERE,
 	CLUSTER_SOON,	/* whoever claimed it will say so; that may be us, and it is not loaded */
 	CLUSTER_ELSEWHERE,
-	CLUSTER_OVER,	/* it was here, and ended */
+	CLUSTER_OVER,	/* it has ended */
 	CLUSTER_UNKNOWN,
 };
 
@@ -113,6 +114,17 @@ struct mqtt_cluster {
 /* mqtt_cluster.c */
 bool cluster_worker(const struct mqtt_cluster *k, struct bytes name, unsigned *ret_worker);
 void cluster_push(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);	/* what is done now waits for it */
+void cluster_pass_on(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f, unsigned qos); /* the same, at QoS 0 without */
+struct bytes cluster_encoded(struct mqtt_cluster *k, const struct mqtt_message *m, bool retain);	/* good until the next call */
+/* view, kept and retain. */
+bool cluster_message_of(const struct mqtt_cluster *k, const struct msg_forward *f, struct mqtt_arrival *a);
+
+/* mqtt_cluster_shared.c: one member of all workers' */
+/* Of the groups, which have members here, those that are served elsewhere, as bits; and those without. */
+uint64_t cluster_forward_groups(struct mqtt_cluster *k, const struct msg_forward *f, unsigned qos, struct mqtt_group *const *groups,
+    size_t count);
+void cluster_on_shared(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);
+void cluster_on_nobody(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);
 
 /* mqtt_cluster_wants.c: what subscribers here want */
 void cluster_on_changed(void *arg, const struct mqtt_node *node, const struct mqtt_group *group, uint32_t members); /* of the router */
@@ -123,9 +135,9 @@ void cluster_on_arrives(void *arg);
 void cluster_hold_is_over(struct mqtt_cluster *k);
 
 /* mqtt_cluster_move.c: sessions that come and go */
-void cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
+void cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch, bool anew);
 void cluster_on_loaded(void *arg, struct mqtt_session *s);
-void cluster_on_passed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
+void cluster_on_passed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch, bool anew);
 void cluster_on_refused(void *arg, struct bytes client, uint64_t n, uint64_t number);
 void cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);
 void cluster_on_arrived(struct mqtt_cluster *k, unsigned peer, const struct msg_forward *f);
@@ -140,10 +152,13 @@ void cluster_move_fini(struct mqtt_cluster *k);
 /* mqtt_cluster_custody.c: messages for sessions that are not where they were thought to be */
 /* What is done under this number is done when it is placed. */
 void cluster_custody_begin(struct mqtt_cluster *k, const struct msg_forward *direct, uint64_t number);
+/* What is done under this number is done when what has been done now is written. */
+void cluster_custody_hold(struct mqtt_cluster *k, const struct msg_forward *f, uint64_t number);
 /* false: there is none that was queued as n. */
 bool cluster_custody_refused(struct mqtt_cluster *k, struct bytes client, uint64_t n, uint64_t number);
 void cluster_custody_loaded(struct mqtt_cluster *k, struct mqtt_session *s);
 void cluster_custody_gone(struct mqtt_cluster *k, struct bytes client, unsigned peer);
+void cluster_custody_over(struct mqtt_cluster *k, struct bytes client);	/* the session has ended */
 void cluster_custody_written(struct mqtt_cluster *k, uint64_t number);
 void cluster_on_direct(struct mqtt_cluster *k, const struct msg_forward *f);
 void cluster_on_placed(struct mqtt_cluster *k, const struct msg_forward *f);

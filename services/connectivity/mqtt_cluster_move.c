@@ -33,6 +33,8 @@ cluster_place_of(struct mqtt_cluster *k, struct bytes client, unsigned *ret_peer
 	const struct mqtt_session *s = mqtt_store_find(k->broker, client);
 	const struct cluster_arrival *a = arrival_of(k, client);
 
+	if (a && a->anew && !a->gone_to && (!s || !s->moved_to))
+		return CLUSTER_OVER;
 	if (s && !s->moved_to)
 		return mqtt_copy_is_fenced(k->copy, client) ? CLUSTER_SOON : CLUSTER_HERE;
 	if (s ? s->moved_to == k->peers.self + 1 : a && !a->gone_to && !a->loaded)
@@ -162,24 +164,26 @@ arrive(struct mqtt_cluster *k, struct bytes client, uint64_t epoch)
 }
 
 static void
-say_takeover(struct mqtt_cluster *k, unsigned peer, struct bytes client, uint64_t epoch)
+say_takeover(struct mqtt_cluster *k, unsigned peer, struct bytes client, uint64_t epoch, bool anew)
 {
 	mqtt_peers_push(&k->peers, peer,
-	    &(struct msg_forward){ .kind = MQTT_PEER_TAKEOVER, .key = client, .number = epoch }, 0);
+	    &(struct msg_forward){
+		.kind = MQTT_PEER_TAKEOVER, .key = client, .number = epoch, .repeat = anew },
+	    0);
 }
 
 void
-cluster_on_passed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch)
+cluster_on_passed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch, bool anew)
 {
 	struct mqtt_cluster *k = arg;
 	unsigned worker;
 
 	if (cluster_worker(k, owner, &worker))
-		say_takeover(k, worker, client, epoch);
+		say_takeover(k, worker, client, epoch, anew);
 }
 
 void
-cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch)
+cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t epoch, bool anew)
 {
 	struct mqtt_cluster *k = arg;
 	struct mqtt_session *s = mqtt_store_find(k->broker, client);
@@ -195,12 +199,15 @@ cluster_on_claimed(void *arg, struct bytes client, struct bytes owner, uint64_t 
 	a->owner = worker;
 	a->gone_to = 0;
 	a->loaded = false;
+	a->anew = anew;
+	if (anew)
+		cluster_custody_over(k, client);
 	/* What we had for it before may not have been written; of what was, it is loaded that it had it. */
 	free(a->seen);
 	a->seen = NULL;
 	a->seen_count = 0;
 	metric_add(M_MQTT_TAKEOVERS, 1);
-	say_takeover(k, worker, client, epoch);
+	say_takeover(k, worker, client, epoch, anew);
 }
 
 void
@@ -233,19 +240,14 @@ cluster_deliver(struct mqtt_cluster *k, struct mqtt_session *s, const struct msg
 void
 cluster_on_late(struct mqtt_cluster *k, const struct msg_forward *f)
 {
-	union msg_any any;
-	enum msg_type type;
 	struct mqtt_arrival a = { .route = f->number,
 		.client = f->key,
 		.packet_id = (uint16_t)f->packet_id,
 		.epoch = f->epoch,
 		.repeat = true };
 
-	if (codec_decode(f->message, &type, &any) != 0 || type != MSG_MQTT_MESSAGE)
+	if (!cluster_message_of(k, f, &a))
 		return;
-	a.kept = copy_message_get(&any.mqtt_message, copy_wall_ms(), k->broker->now_us);
-	a.view = *a.kept;
-	a.retain = any.mqtt_message.retain;
 	mqtt_route_arriving(k->broker, &a);
 	mqtt_arrival_fini(&a);
 }
@@ -333,13 +335,20 @@ cluster_on_takeover(struct mqtt_cluster *k, unsigned peer, const struct msg_forw
 	/* If not, it was being claimed, or loaded, by us. */
 	if (a || !s)
 		arrive(k, f->key, f->number)->gone_to = (uint8_t)(peer + 1);
-	if (s && s->moved_to) {
+	if (f->repeat)
+		cluster_custody_over(k, f->key);
+	else
+		cluster_custody_gone(k, f->key, peer);
+	if (s && s->moved_to)
 		s->moved_to = (uint8_t)(peer + 1);
-	} else if (s) {
-		mqtt_copy_moved(k->copy, f->key);
+	if (!s || s->moved_to)
+		return;
+	mqtt_copy_moved(k->copy, f->key);
+	/* What its shared subscriptions had for it is another member's. */
+	if (f->repeat)
+		mqtt_broker_fenced(k->broker, f->key);
+	else
 		mqtt_broker_moved(k->broker, s, peer);
-	}
-	cluster_custody_gone(k, f->key, peer);
 }
 
 /* --- in time --- */

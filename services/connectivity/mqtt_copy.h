@@ -30,11 +30,11 @@ struct mqtt_copy_hooks {
 	bool (*ready)(void *arg);
 	/* All of a session is there, and goes into the broker: loaded follows. */
 	void (*arrives)(void *arg);
-	/* A client's session was another worker's until now; and it is loaded (s). */
-	void (*claimed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
+	/* A client's session was another worker's until now, anew: and has ended; and it is loaded (s). */
+	void (*claimed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch, bool anew);
 	void (*loaded)(void *arg, struct mqtt_session *s);
 	/* It was, and the claim was ours, but yet another one has claimed it since: who had it before has not heard of that. */
-	void (*passed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch);
+	void (*passed)(void *arg, struct bytes client, struct bytes owner, uint64_t epoch, bool anew);
 	/* Delivery n, of the write of that number, was not written, for the session is another worker's. */
 	void (*refused)(void *arg, struct bytes client, uint64_t n, uint64_t number);
 	/* The packet id of a QoS 2 PUBLISH is free again. */

@@ -255,9 +255,11 @@ copy_on_claimed(void *arg, uint64_t token, int err, const struct session_state_c
 			mqtt_broker_fenced(k->broker, copy_id(c));
 		c->over = over;
 		if (hooks && late)
-			hooks->passed(hooks->arg, copy_id(c), claim->owner, claim->epoch);
+			hooks->passed(
+			    hooks->arg, copy_id(c), claim->owner, claim->epoch, !claim->present);
 		else if (hooks)
-			hooks->claimed(hooks->arg, copy_id(c), claim->owner, claim->epoch);
+			hooks->claimed(
+			    hooks->arg, copy_id(c), claim->owner, claim->epoch, !claim->present);
 	}
 	c->asked = false;
 	if (err)

@@ -83,6 +83,8 @@ mqtt_group_leave(struct mqtt_sub *sub)
 			at = at->next;
 		at->next = g->next;
 	}
+	if (g->refs > 1)
+		mqtt_router_key(&g->key, g->node, g);
 	g->node = NULL;
 	mqtt_group_unref(&g);
 }
@@ -107,6 +109,8 @@ mqtt_group_unref(struct mqtt_group **p_g)
 	struct mqtt_group *g = *p_g;
 
 	*p_g = NULL;
-	if (g && --g->refs == 0)
-		free(g);
+	if (!g || --g->refs > 0)
+		return;
+	buf_fini(&g->key);
+	free(g);
 }

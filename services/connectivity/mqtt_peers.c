@@ -176,6 +176,17 @@ mqtt_peers_waits_for(const struct mqtt_peers *p)
 	return least;
 }
 
+uint64_t
+mqtt_peers_number_of(const struct mqtt_peers *p, unsigned peer, uint64_t seq)
+{
+	const struct mqtt_peer_waits *w = &p->peer[peer].out;
+
+	for (uint32_t at = w->head; at != w->tail; at++)
+		if (w->ring[at & (w->size - 1)].seq == seq)
+			return w->ring[at & (w->size - 1)].number;
+	return 0;
+}
+
 /* --- what comes --- */
 
 static void

@@ -29,11 +29,12 @@ enum mqtt_peer_kind {
 	MQTT_PEER_SHARED,	/* key: to one member of this group */
 	MQTT_PEER_RETAIN,	/* number: of the change; an empty payload removes */
 	MQTT_PEER_RELEASE,	/* key, packet_id, epoch: as in MESSAGE, which will not be sent again; number: the last route of then; repeat: its client has moved */
-	MQTT_PEER_TAKEOVER,	/* key: client that is here now, number: its epoch */
+	MQTT_PEER_TAKEOVER,	/* key: client that is here now, number: its epoch; repeat: its session there has ended */
 	MQTT_PEER_DIRECT,	/* key: client; message, delivery: what is for it; number: its route; custody: whose it is */
 	MQTT_PEER_ARRIVED,	/* a session is here that worker `number` had, which may be dead */
 	MQTT_PEER_LATE,		/* MESSAGE that such a worker has not taken: for sessions that arrived from it */
 	MQTT_PEER_PLACED,	/* number: custody; what was DIRECT is in the session's queue */
+	MQTT_PEER_NOBODY,	/* number: seq of a SHARED of the life `epoch`: there are no members */
 };
 
 struct mqtt_peer_item {
@@ -115,6 +116,8 @@ void mqtt_peers_aside(struct mqtt_peers *p, unsigned peer, const struct msg_forw
 bool mqtt_peers_is_full(const struct mqtt_peers *p);
 /* No number from this one on is done as far as peers are concerned; UINT64_MAX: all are. */
 uint64_t mqtt_peers_waits_for(const struct mqtt_peers *p);
+/* The number that this item was pushed with; 0: none, or it is not there. */
+uint64_t mqtt_peers_number_of(const struct mqtt_peers *p, unsigned peer, uint64_t seq);
 /* The writes up to this number are done. */
 void mqtt_peers_written(struct mqtt_peers *p, uint64_t number);
 

@@ -48,6 +48,7 @@ struct mqtt_group {
 	struct mqtt_sub **members_end;
 	uint32_t count;
 	uint32_t refs;
+	struct buf key;			/* of one without members: as mqtt_router_key() had it */
 	uint16_t name_len;
 	char name[];
 };

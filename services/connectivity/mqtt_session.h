@@ -261,6 +261,8 @@ struct mqtt_ops {
 	 * groups that match here (the first 63) those whose bit is set in the result are served there; MQTT_ELSEWHERE: somebody
 	 * is. */
 	uint64_t (*forward)(void *arg, const struct mqtt_arrival *a, struct mqtt_group *const *groups, size_t count);
+	/* To a member of this shared subscription elsewhere, for there is none here any more. false: nor there. */
+	bool (*share)(void *arg, const struct mqtt_arrival *a, struct bytes group);
 	/* What is for a session that has moved. */
 	void (*direct)(void *arg, const struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
 	/* Of a session that arrives, or a QoS 2 message whose origin is known. False: the session has had it. */

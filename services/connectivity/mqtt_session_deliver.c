@@ -542,13 +542,16 @@ pass_on(struct mqtt_broker *b, const struct mqtt_session *s, struct mqtt_deliver
 {
 	struct mqtt_arrival a;
 
-	if (s->moved_to || !d->group || !d->group->members || !d->message ||
-	    (d->state != MQTT_QUEUED && d->qos == 2) || mqtt_message_expired(d->message, b->now_us))
+	if (s->moved_to || !d->group || !d->message || (d->state != MQTT_QUEUED && d->qos == 2) ||
+	    mqtt_message_expired(d->message, b->now_us))
 		return;
 	a = (struct mqtt_arrival){
 		.view = *d->message, .retain = d->retain, .kept = mqtt_message_ref(d->message)
 	};
-	mqtt_route_shared(b, d->group, &a);
+	if (d->group->members)
+		mqtt_route_shared(b, d->group, &a);
+	else if (b->ops.share)
+		(void)b->ops.share(b->ops.arg, &a, buf_bytes(&d->group->key));
 	mqtt_arrival_fini(&a);
 }
 

@@ -307,6 +307,12 @@ fake_direct(
 }
 
 static bool
+fake_share(void *arg, const struct mqtt_arrival *a, struct bytes group)
+{
+	return mqtt_cluster_share(((struct fake_worker *)arg)->cluster, a, group);
+}
+
+static bool
 fake_is_new(void *arg, const struct mqtt_session *s, uint64_t route)
 {
 	return mqtt_cluster_is_new(((struct fake_worker *)arg)->cluster, s, route);
@@ -349,6 +355,7 @@ fake_start(unsigned i)
 		.claim = fake_claim,
 		.forward = fake_forward,
 		.direct = fake_direct,
+		.share = fake_share,
 		.is_new = fake_is_new,
 		.arg = f,
 	};

@@ -435,6 +435,7 @@ struct trouble {
 	uint32_t lasts_ms; /* all of this; 0: a second */
 	uint32_t redis_us; /* how long Redis takes, one way; 0: as usual */
 	uint32_t pace_us;  /* a publisher has a message to send about so often; 0: all at once */
+	bool shared; /* subscribers are a group: the first stays, the others end when they move */
 	uint32_t still_percent;
 	uint64_t first; /* seed; 0: 1 */
 };
@@ -468,7 +469,8 @@ one_round(const struct trouble *t, uint64_t seed)
 	p[0] = client_new("p0", 0, NULL, 0);
 	p[1] = client_new("p1", 1, NULL, 0);
 	for (unsigned i = 0; i < t->subscribers; i++)
-		s[i] = client_new(i ? "s1" : "s0", i % t->workers, "t/#", 2);
+		s[i] = client_new(
+		    i ? "s1" : "s0", i % t->workers, t->shared ? "$share/g/t/#" : "t/#", 2);
 	RUN_UNTIL(20, all_up());
 	due(&p_at, t->publisher_ms);
 	due(&s_at, t->subscriber_ms);
@@ -483,8 +485,13 @@ one_round(const struct trouble *t, uint64_t seed)
 			p[fake_random(2)]->sent++;
 		if (due(&p_at, t->publisher_ms))
 			move(p[fake_random(2)], fake_random(t->workers));
-		if (due(&s_at, t->subscriber_ms))
-			move(s[fake_random(t->subscribers)], fake_random(t->workers));
+		if (due(&s_at, t->subscriber_ms)) {
+			struct client *c = s[fake_random(t->subscribers)];
+
+			c->clean = t->shared && c != s[0];
+			if (!t->shared || c->clean)
+				move(c, fake_random(t->workers));
+		}
 		if (due(&kill_at, t->kill_ms)) {
 			unsigned i = fake_random(t->workers);
 
@@ -497,7 +504,10 @@ one_round(const struct trouble *t, uint64_t seed)
 	RUN_UNTIL(60, all_up() && all_acked());
 	run(12 * FAKE_SECOND);
 	ck_assert_uint_eq(acked, published);
-	for (unsigned i = 0; i < t->subscribers; i++)
+	/* One of them has had it; at QoS 2 it was lost if that one has ended, or came to another one too if its worker has died. */
+	for (unsigned n = 1; t->shared && n <= published; n++)
+		s[0]->got[n] = s[0]->got[n] || s[1]->got[n] || (n % 2 && !t->kill_ms);
+	for (unsigned i = 0; i < (t->shared ? 1 : t->subscribers); i++)
 		check_got(s[i], seed);
 	end();
 }
@@ -541,13 +551,19 @@ ROUNDS(all_hurry_between_three, 10, .workers = 3, .subscribers = 2, .publisher_m
 ROUNDS(all_hurry_and_die, 10, .workers = 3, .subscribers = 2, .publisher_ms = 50,
     .subscriber_ms = 50, .kill_ms = 200, .redis_us = 5000, .pace_us = 2000, .still_percent = 1)
 
+/* Messages are QoS 1, or no member ends. */
+ROUNDS(members_leave, 10, .workers = 2, .subscribers = 2, .subscriber_ms = 20, .shared = true,
+    .lasts_ms = 500, .pace_us = 600)
+ROUNDS(members_die, 10, .workers = 2, .subscribers = 2, .kill_ms = 200, .shared = true,
+    .pace_us = 2000, .still_percent = 1)
+
 int
 main(void)
 {
 	const char *only = getenv("ONLY");
 	const TTest *const tests[] = { nothing_happens, publishers_move, subscribers_move, all_move,
 		all_move_between_three, workers_die, subscribers_hurry, subscribers_scurry,
-		all_hurry_between_three, all_hurry_and_die };
+		all_hurry_between_three, all_hurry_and_die, members_leave, members_die };
 
 	if (only)
 		return unit_run("mqtt_cluster", NULL, NULL, &tests[atoi(only)], 1);
