@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "access.h"
 #include "clock.h"
 #include "coap_server.h"
 #include "context.h"
@@ -23,6 +24,7 @@ struct connectivity {
 	struct loop *loop;
 	struct ingest *ingest;
 	struct auth *auth;
+	struct access *access;
 	struct context *context;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
@@ -154,6 +156,15 @@ unidentify(void *arg, const struct mqtt_conn *c)
 	struct connectivity *s = arg;
 
 	auth_forget(s->auth, c);
+}
+
+static bool
+may(void *arg, const struct mqtt_actor *who, enum mqtt_right right, struct bytes what)
+{
+	const struct connectivity *s = arg;
+
+	return access_may(s->access, who->grant, who->client, who->username,
+	    right == MQTT_MAY_PUBLISH ? ACL_PUBLISH : ACL_SUBSCRIBE, what);
 }
 
 static void
@@ -341,6 +352,7 @@ connectivity_start(struct worker *w)
 		.claim = claim,
 		.identify = identify,
 		.unidentify = unidentify,
+		.may = may,
 		.arg = s,
 	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
@@ -365,7 +377,8 @@ connectivity_start(struct worker *w)
 
 	w->state = s;
 	s->loop = w->loop;
-	if (auth_new(w->loop, w->settings, &s->auth) != 0)
+	if (auth_new(w->loop, w->settings, &s->auth) != 0 ||
+	    access_new(w->settings, &s->access) != 0)
 		return ERR_CONFIG;
 	mqtt_broker_init(&s->mqtt, &config, &ops);
 	auth_listen(s->auth, on_regranted, s);
@@ -414,6 +427,7 @@ connectivity_stop(struct worker *w)
 	ingest_free(&s->ingest);
 	context_free(&s->context);
 	auth_free(&s->auth);
+	access_free(&s->access);
 	free(s);
 	w->state = NULL;
 }
@@ -463,6 +477,10 @@ connectivity_reload(struct worker *w)
 
 	if (s->doors.tls)
 		tls_look(s->doors.tls, loop_now_us(w->loop), true);
+	if (access_reload(s->access)) {
+		mqtt_now(s, loop_now_us(w->loop));
+		mqtt_broker_reruled(&s->mqtt);
+	}
 }
 
 static void

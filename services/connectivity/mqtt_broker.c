@@ -125,7 +125,21 @@ mqtt_broker_regranted(struct mqtt_broker *b)
 			mqtt_conn_end(c, MQTT_END_ABRUPT);
 		} else if (c->grant->changed) {
 			mqtt_source_forget(&c->source);
+			mqtt_rights_look(c);
 		}
+	}
+}
+
+void
+mqtt_broker_reruled(struct mqtt_broker *b)
+{
+	for (size_t i = 0; i < b->slot_count; i++) {
+		struct mqtt_conn *c = b->slots[i];
+
+		if (!c || c->state != MQTT_UP)
+			continue;
+		mqtt_source_forget(&c->source);
+		mqtt_rights_look(c);
 	}
 }
 

@@ -99,6 +99,7 @@ struct mqtt_will {
 	uint32_t delay_s;
 	bool retain;
 	struct auth_grant *grant;	/* of its client; NULL: it comes from the copy, and any_device is what is known */
+	char *client;			/* its client's id, if the grant is of a credential; else NULL */
 	bool any_device;
 };
 
@@ -139,6 +140,7 @@ struct mqtt_conn {
 	bool replaying : 1;			/* of `parked` */
 	bool greeting : 1;			/* UP, but its CONNACK waits until its will is written: nothing else is sent */
 	bool resumed : 1;			/* that says that there was a session */
+	bool doubted : 1;			/* what waits for its session may be what it may not be sent any more */
 	bool claimed : 1;			/* the answer to its claim is there: */
 	uint8_t claim_reason;		/* MQTT_SUCCESS, or why not */
 };
@@ -243,6 +245,13 @@ struct mqtt_passed {
 	uint64_t sockets, connects;
 };
 
+/* Whose doing something is. */
+struct mqtt_actor {
+	const struct auth_grant *grant;
+	struct bytes client;
+	struct bytes username;		/* as it gave it, or what it calls itself; empty: none */
+};
+
 /* What a connection needs of the others. */
 struct mqtt_arrival;
 struct mqtt_how;
@@ -271,8 +280,8 @@ struct mqtt_ops {
 	enum auth_verdict (*identify)(void *arg, const struct auth_request *q, auth_done_fn done, struct mqtt_conn *c,
 	    struct auth_answer *ret);
 	void (*unidentify)(void *arg, const struct mqtt_conn *c);
-	/* May this identity (of whoever published or subscribes) still do that? NULL: everything. */
-	bool (*may)(void *arg, struct bytes identity, enum mqtt_right right, struct bytes topic);
+	/* May it do that now? what: a topic, or of SUBSCRIBE a filter without $share/group/. NULL: everything. */
+	bool (*may)(void *arg, const struct mqtt_actor *who, enum mqtt_right right, struct bytes what);
 	void *arg;
 };
 
@@ -376,6 +385,8 @@ bool mqtt_broker_turn(struct mqtt_broker *b);
 void mqtt_broker_tick(struct mqtt_broker *b);
 /* Grants were cut or changed: auth_listen_fn. */
 void mqtt_broker_regranted(struct mqtt_broker *b);
+/* ops.may answers otherwise than before, for whoever it is. */
+void mqtt_broker_reruled(struct mqtt_broker *b);
 /* Takes no more input; what was taken is still answered. */
 void mqtt_broker_drain(struct mqtt_broker *b);
 /* Says why (5.0) and closes every connection. */

@@ -272,6 +272,8 @@ accept(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id)
 	b->passed.packets_out++;
 	log_debug("mqtt.connect", LB("client", id), LU("version", c->version),
 	    LU("session", ack.session_present));
+	if (ack.session_present)
+		mqtt_rights_look(c);
 	greet(c, out, from, ack.session_present);
 }
 
@@ -375,12 +377,13 @@ identify(struct mqtt_conn *c, const struct mqtt_connect *q)
 static bool
 is_still_allowed(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id)
 {
+	const struct mqtt_actor who = { .grant = c->grant, .client = id, .username = q->username };
 	const char *why = NULL;
 
 	if (c->grant->cut)
 		why = "what let this client in is not valid any more";
 	else if (q->has_will && c->grant->kind)
-		why = mqtt_will_fault(q->will_topic, c->grant, q->username.len ? q->username : id);
+		why = mqtt_will_fault(c->broker, q->will_topic, &who);
 	if (why)
 		refuse(c, MQTT_NOT_AUTHORIZED, why);
 	return !why;

@@ -167,13 +167,6 @@ mqtt_out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t
 			       b->set.unsent + b->set.put < b->config.outbound_bytes_max);
 }
 
-bool
-mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s, struct bytes topic)
-{
-	return !b->ops.may || !s->conn ||
-	       b->ops.may(b->ops.arg, mqtt_conn_identity(s->conn), MQTT_MAY_RECEIVE, topic);
-}
-
 /* It is sent when its number is written. */
 static void
 stall(struct mqtt_broker *b, struct mqtt_session *s)
@@ -243,7 +236,7 @@ send_again(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 	}
 	if (c->out_unacked >= c->out_receive_max)
 		return NOT_NOW;
-	if (!mqtt_may_receive(b, s, d->message->topic)) {
+	if (!mqtt_may_receive(s, d->message->topic)) {
 		drop(b, s, M_MQTT_NOT_ALLOWED);
 		return NEVER;
 	}
@@ -278,7 +271,7 @@ send_first(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_delivery *
 		drop(b, s, M_MQTT_EXPIRED);
 		return NEVER;
 	}
-	if (!mqtt_may_receive(b, s, d->message->topic)) {
+	if (!mqtt_may_receive(s, d->message->topic)) {
 		drop(b, s, M_MQTT_NOT_ALLOWED);
 		return NEVER;
 	}
@@ -362,6 +355,8 @@ mqtt_pump(struct mqtt_broker *b, struct mqtt_session *s)
 	pump_queue(b, s);
 	if (s->owed)
 		mqtt_retained_pump(b, s);
+	if (!s->queue.head && !s->owed)
+		s->conn->doubted = false;
 }
 
 /* --- queueing --- */
@@ -484,7 +479,7 @@ mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival 
 	}
 	if ((s->arriving || b->origin) && b->ops.is_new && !b->ops.is_new(b->ops.arg, s, b->route))
 		return true;
-	if (!mqtt_may_receive(b, s, a->view.topic))
+	if (!mqtt_may_receive(s, a->view.topic))
 		return true;
 	if (how->qos == 0) {
 		if (s->conn && !s->conn->greeting && !send_direct(b, s, a, how))

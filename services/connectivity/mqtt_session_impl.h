@@ -148,8 +148,6 @@ mqtt_encoded_size(struct mqtt_broker *b, struct mqtt_arrival *a, const struct mq
 
 /* One message to one session: now, or queued. false: its queue is full. */
 bool mqtt_deliver(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_arrival *a, const struct mqtt_how *how);
-/* What it may be sent now; who is away is asked when it is back. */
-bool mqtt_may_receive(const struct mqtt_broker *b, const struct mqtt_session *s, struct bytes topic);
 /* For a packet of that size; else the connection is to be marked as hungry. */
 bool mqtt_out_has_room(const struct mqtt_broker *b, const struct mqtt_conn *c, size_t size);
 /* Sends what may be sent. */
@@ -176,9 +174,28 @@ size_t mqtt_take_pubacks(struct mqtt_conn *c, struct bytes in);
 void mqtt_on_ack(struct mqtt_conn *c, enum mqtt_type type, const struct mqtt_ack *a);	/* PUBACK, PUBREC, PUBCOMP */
 void mqtt_put_pubrel(struct mqtt_conn *c, const struct mqtt_delivery *d);	/* when it may be */
 
+/* mqtt_session_rights.c */
+bool mqtt_may(const struct mqtt_conn *c, enum mqtt_right right, struct bytes what);
+/* The filter of a subscription, shared or not. */
+bool mqtt_may_subscribe(const struct mqtt_conn *c, struct bytes filter);
+/* What its session has was allowed once: subscriptions that are not any more end, and what waits for it is looked at before it
+ * is sent. */
+void mqtt_rights_look(struct mqtt_conn *c);
+/* It may publish readings of the device that the topic names. */
+bool mqtt_may_speak(const struct mqtt_broker *b, const struct auth_grant *grant, struct bytes own, struct bytes device);
+
+/* What matches a subscription may be sent, for that was allowed; only what waited may be of earlier rights. Who is away is asked
+ * when it is back. */
+static inline bool
+mqtt_may_receive(const struct mqtt_session *s, struct bytes topic)
+{
+	return !s->conn || !s->conn->doubted || mqtt_may(s->conn, MQTT_MAY_RECEIVE, topic);
+}
+
 /* mqtt_session_will.c */
 struct mqtt_will *mqtt_will_new(struct mqtt_conn *c, const struct mqtt_connect *q);	/* NULL: it has none */
-const char *mqtt_will_fault(struct bytes topic, const struct auth_grant *grant, struct bytes own);	/* NULL: it may be published now */
+/* who: of the connection to be. NULL: it may be published now. */
+const char *mqtt_will_fault(const struct mqtt_broker *b, struct bytes topic, const struct mqtt_actor *who);
 void mqtt_will_free(struct mqtt_will **will);
 /* Takes *will over. from: for no_local, may be NULL. */
 void mqtt_will_publish(struct mqtt_broker *b, struct mqtt_will **will, const struct mqtt_session *from);

@@ -322,11 +322,6 @@ on_message(struct mqtt_conn *c, const struct mqtt_publish *p, const struct mqtt_
 		refuse(c, p, MQTT_NOT_AUTHORIZED, "$SYS topics are the server's");
 		return MQTT_TAKEN;
 	}
-	if (b->ops.may &&
-	    !b->ops.may(b->ops.arg, mqtt_conn_identity(c), MQTT_MAY_PUBLISH, p->topic)) {
-		refuse(c, p, MQTT_NOT_AUTHORIZED, "this client may not publish to that topic");
-		return MQTT_TAKEN;
-	}
 	if (b->away_since_us && p->qos && (b->loading || mqtt_away_needs(c, p)))
 		return on_away(c, p);
 	metric_add(M_MQTT_RECEIVED, 1);
@@ -377,12 +372,14 @@ on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 
 	if (err == ERR_NOT_FOUND && too_deep(p->topic))
 		refuse(c, p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
-	else if (err == ERR_NOT_FOUND)
-		return on_new_message(c, p);
-	else if (err)
+	else if (err && err != ERR_NOT_FOUND)
 		refuse(
 		    c, p, err == ERR_REFUSED ? MQTT_NOT_AUTHORIZED : MQTT_BAD_TOPIC, target.reason);
-	else if (target.names_device && !auth_speaks_for(c->grant, me, target.device))
+	else if (!mqtt_sys_is_ours(p->topic) && !mqtt_may(c, MQTT_MAY_PUBLISH, p->topic))
+		refuse(c, p, MQTT_NOT_AUTHORIZED, "this client may not publish to that topic");
+	else if (err)
+		return on_new_message(c, p);
+	else if (target.names_device && !mqtt_may_speak(c->broker, c->grant, me, target.device))
 		refuse(c, p, MQTT_NOT_AUTHORIZED,
 		    "this client may not publish readings of that device");
 	else {

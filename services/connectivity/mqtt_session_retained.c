@@ -66,16 +66,12 @@ static void
 send_retained(struct mqtt_broker *b, struct mqtt_session *s, struct mqtt_message *m, unsigned qos,
     uint32_t id)
 {
-	const struct mqtt_ops *ops = &b->ops;
 	struct mqtt_arrival a = { .view = *m, .kept = mqtt_message_ref(m) };
 	const struct mqtt_how how = {
 		.qos = qos, .retain = true, .ids = &id, .id_count = id ? 1 : 0
 	};
 
-	/* What whoever published it may do now counts, not what it might then. */
-	if (!ops->may || !m->source.len ||
-	    ops->may(ops->arg, m->source, MQTT_MAY_PUBLISH, m->topic))
-		mqtt_deliver(b, s, &a, &how);
+	mqtt_deliver(b, s, &a, &how);
 	mqtt_arrival_fini(&a);
 }
 

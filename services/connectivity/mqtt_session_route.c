@@ -100,7 +100,7 @@ choose(const struct mqtt_broker *b, const struct mqtt_group *g, struct bytes top
 		if (looks++ >= LOOKS_MAX && least < LOAD_BEHIND)
 			break;
 
-		if (load < least && mqtt_may_receive(b, sub->session, topic)) {
+		if (load < least && mqtt_may_receive(sub->session, topic)) {
 			least = load;
 			best = sub;
 		}

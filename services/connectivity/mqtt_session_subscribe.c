@@ -104,6 +104,12 @@ subscribe_one(struct mqtt_conn *c, const struct mqtt_filter *f, uint32_t id)
 		return MQTT_BAD_FILTER;
 	if (mqtt_filter_says_shared(f->filter) && !mqtt_filter_shared(f->filter, &name, &filter))
 		return MQTT_BAD_FILTER;
+	if (!mqtt_may_subscribe(c, f->filter)) {
+		log_warn("mqtt.subscribe_refused", LB("client", mqtt_session_id(s)),
+		    LB("filter", f->filter));
+		metric_add(M_MQTT_SUBSCRIBE_REFUSED, 1);
+		return MQTT_NOT_AUTHORIZED;
+	}
 	sub = mqtt_router_find(&b->router, s, f->filter);
 	if (s->shared)
 		undo_add(&b->undo, sub, f->filter);

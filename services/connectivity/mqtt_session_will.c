@@ -13,14 +13,17 @@
 #define OWED_WILLS_MAX 4096
 
 const char *
-mqtt_will_fault(struct bytes topic, const struct auth_grant *grant, struct bytes own)
+mqtt_will_fault(const struct mqtt_broker *b, struct bytes topic, const struct mqtt_actor *who)
 {
+	struct bytes own = who->username.len ? who->username : who->client;
 	struct dialect_target target;
-	int err = dialect_match(topic, auth_device(grant, own), &target);
+	int err = dialect_match(topic, auth_device(who->grant, own), &target);
 
 	if (err == ERR_REFUSED)
 		return target.reason;
-	if (err == 0 && target.names_device && !auth_speaks_for(grant, own, target.device))
+	if (b->ops.may && !b->ops.may(b->ops.arg, who, MQTT_MAY_PUBLISH, topic))
+		return "this client may not publish to the topic of its will";
+	if (err == 0 && target.names_device && !mqtt_may_speak(b, who->grant, own, target.device))
 		return "this client may not publish readings of the device in its will";
 	return NULL;
 }
@@ -46,6 +49,8 @@ mqtt_will_new(struct mqtt_conn *c, const struct mqtt_connect *q)
 	will->retain = q->will_retain;
 	will->grant = auth_grant_ref(c->grant);
 	will->any_device = c->grant->any_device;
+	if (c->grant->kind)
+		will->client = xstrndup(c->session->id, c->session->id_len);
 	will->delay_s =
 	    mqtt_has(&q->will_props, MQTT_PROP_WILL_DELAY) ? q->will_props.will_delay : 0;
 	/* The interval starts when the will is published. */
@@ -68,16 +73,17 @@ mqtt_will_free(struct mqtt_will **p_will)
 		*will->total -= mqtt_message_bytes(will->message);
 	mqtt_message_unref(&will->message);
 	auth_grant_unref(&will->grant);
+	free(will->client);
 	free(will);
 }
 
 static bool
-speaks_for(const struct mqtt_will *will, struct bytes device)
+speaks_for(const struct mqtt_broker *b, const struct mqtt_will *will, struct bytes device)
 {
 	struct bytes own = will->message->source;
 
 	if (will->grant)
-		return auth_speaks_for(will->grant, own, device);
+		return mqtt_may_speak(b, will->grant, own, device);
 	return will->any_device || bytes_equal(own, device);
 }
 
@@ -97,7 +103,7 @@ is_ingested(struct mqtt_broker *b, const struct mqtt_will *will)
 
 	if (dialect_match(m.topic, me, &target) != 0)
 		return true;
-	if (target.names_device && !speaks_for(will, target.device)) {
+	if (target.names_device && !speaks_for(b, will, target.device)) {
 		metric_add(M_MQTT_REFUSED, 1);
 		return true;
 	}
@@ -127,10 +133,17 @@ static bool
 is_allowed(const struct mqtt_broker *b, const struct mqtt_will *will)
 {
 	const struct mqtt_message *m = will->message;
+	struct mqtt_actor who = { .grant = will->grant, .username = m->source };
 
-	if (mqtt_sys_is_ours(m->topic) || (will->grant && will->grant->cut))
+	if (mqtt_sys_is_ours(m->topic))
 		return false;
-	return !b->ops.may || b->ops.may(b->ops.arg, m->source, MQTT_MAY_PUBLISH, m->topic);
+	/* Of a client whose worker died only what it might at CONNECT is known. */
+	if (!will->grant)
+		return true;
+	if (will->client)
+		who.client = bytes_of_str(will->client);
+	return !will->grant->cut &&
+	       (!b->ops.may || b->ops.may(b->ops.arg, &who, MQTT_MAY_PUBLISH, m->topic));
 }
 
 void

@@ -22,7 +22,7 @@ struct mqtt_delivery;
 struct mqtt_session;
 struct mqtt_sub;
 
-enum mqtt_right { MQTT_MAY_PUBLISH, MQTT_MAY_RECEIVE };
+enum mqtt_right { MQTT_MAY_PUBLISH, MQTT_MAY_RECEIVE, MQTT_MAY_SUBSCRIBE };
 
 enum mqtt_change_kind {
 	/* Of every session; of those that are not kept (shared) only these two. */

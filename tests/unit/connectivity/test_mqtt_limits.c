@@ -468,19 +468,12 @@ END_TEST
 static const char *denied; /* identity */
 
 static bool
-may(void *arg, struct bytes identity, enum mqtt_right right, struct bytes topic)
+may(void *arg, const struct mqtt_actor *who, enum mqtt_right right, struct bytes what)
 {
 	(void)arg;
-	(void)topic;
-	return !denied || !bytes_equal_str(identity, denied) || right == MQTT_MAY_RECEIVE;
-}
-
-static bool
-may_not_receive(void *arg, struct bytes identity, enum mqtt_right right, struct bytes topic)
-{
-	(void)arg;
-	(void)topic;
-	return right != MQTT_MAY_RECEIVE || !bytes_equal_str(identity, denied);
+	(void)what;
+	return !denied || right != MQTT_MAY_PUBLISH ||
+	       !(bytes_equal_str(who->client, denied) || bytes_equal_str(who->username, denied));
 }
 
 START_TEST(rights_of_who_published)
@@ -498,15 +491,17 @@ START_TEST(rights_of_who_published)
 	put_subscribe(&in, 4, 1, "#", 0);
 	feed(s);
 	CHECK_OUT(s, "\x90\3\0\1\0\x31\4\0\1ax");
-	/* Not any more: neither what is retained, nor its will, nor what it publishes now. */
+	/* Not any more: neither its will, nor what it publishes now. */
 	denied = "p";
-	put_subscribe(&in, 4, 1, "#", 0);
-	feed(s);
-	CHECK_OUT(s, "\x90\3\0\1\0");
 	gone(w);
 	CHECK_OUT(s, "");
 	p = connected(5, 1, "p");
 	put_publish(&in, 5, 2, 1, "a", "x");
+	feed(p);
+	ck_assert_uint_eq(p->io.out->data[4], 0x87);
+	buf_clear(p->io.out);
+	/* A reading is no exception. */
+	put_publish(&in, 5, 2, 2, "roost/p/telemetry", "1");
 	feed(p);
 	ck_assert_uint_eq(p->io.out->data[4], 0x87);
 	gone(p);
@@ -515,26 +510,113 @@ START_TEST(rights_of_who_published)
 }
 END_TEST
 
-START_TEST(rights_of_who_receives)
+/* What a client may publish to is asked when the topic is new to it, and again after rights have changed. */
+START_TEST(rights_that_change)
 {
-	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s"),
-			 *o = connected(4, 1, "o");
+	struct mqtt_conn *p = connected(5, 1, "p"), *s = connected(4, 1, "s");
 
-	b.ops.may = may_not_receive;
-	denied = "s";
-	put_publish(&in, 4, 1, 0, "a", "x");
-	feed(p);
-	subscribe(o, "#", 0);
-	put_subscribe(&in, 4, 1, "#", 1);
-	feed(s);
-	CHECK_OUT(s, "\x90\3\0\1\1");
-	put_publish(&in, 4, 2, 1, "a", "y");
+	b.ops.may = may;
+	denied = NULL;
+	subscribe(s, "#", 0);
+	for (int i = 0; i < 3; i++) {
+		put_publish(&in, 5, 0, 0, "a", "x");
+		feed(p);
+		CHECK_OUT(s, "\x30\4\0\1ax");
+	}
+	denied = "p";
+	mqtt_broker_reruled(&b);
+	put_publish(&in, 5, 0, 0, "a", "x");
 	feed(p);
 	CHECK_OUT(s, "");
-	CHECK_OUT(o, "\x30\4\0\1ay");
+	denied = NULL;
+	mqtt_broker_reruled(&b);
+	put_publish(&in, 5, 0, 0, "a", "x");
+	feed(p);
+	CHECK_OUT(s, "\x30\4\0\1ax");
 	gone(p);
 	gone(s);
-	gone(o);
+}
+END_TEST
+
+static const char *secret; /* what nobody may have */
+
+static bool
+may_not_have(void *arg, const struct mqtt_actor *who, enum mqtt_right right, struct bytes what)
+{
+	(void)arg;
+	(void)who;
+	return right == MQTT_MAY_PUBLISH || !secret ||
+	       !(bytes_equal_str(what, secret) || bytes_equal_str(what, "#"));
+}
+
+START_TEST(rights_of_who_subscribes)
+{
+	struct mqtt_conn *old = connected(4, 1, "old"), *s = connected(5, 1, "s");
+
+	b.ops.may = may_not_have;
+	secret = "a";
+	put_subscribe(&in, 4, 1, "#", 1);
+	feed(old);
+	CHECK_OUT(old, "\x90\3\0\1\x80");
+	put_subscribe(&in, 5, 2, "$share/g/a", 1);
+	feed(s);
+	CHECK_OUT(s, "\x90\4\0\2\0\x87");
+	put_subscribe(&in, 5, 3, "b", 1);
+	feed(s);
+	CHECK_OUT(s, "\x90\4\0\3\0\1");
+	ck_assert_uint_eq(s->session->sub_count, 1);
+	gone(old);
+	gone(s);
+}
+END_TEST
+
+/* Live sessions lose the subscriptions that they may not have any more, and only these. */
+START_TEST(subscriptions_that_end)
+{
+	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s");
+
+	b.ops.may = may_not_have;
+	secret = NULL;
+	subscribe(s, "a", 0);
+	subscribe(s, "b", 0);
+	subscribe(s, "$share/g/a", 0);
+	secret = "a";
+	mqtt_broker_reruled(&b);
+	ck_assert_uint_eq(s->session->sub_count, 1);
+	put_publish(&in, 4, 0, 0, "a", "x");
+	put_publish(&in, 4, 0, 0, "b", "y");
+	feed(p);
+	CHECK_OUT(s, "\x30\4\0\1by");
+	gone(p);
+	gone(s);
+}
+END_TEST
+
+/* A session that comes back: what waited for it is looked at, and its subscriptions are. */
+START_TEST(a_session_of_earlier_rights)
+{
+	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 0, "s");
+
+	b.ops.may = may_not_have;
+	secret = NULL;
+	subscribe(s, "a", 1);
+	subscribe(s, "b", 1);
+	gone(s);
+	put_publish(&in, 4, 2, 1, "a", "x");
+	feed(p);
+	put_publish(&in, 4, 2, 2, "b", "y");
+	feed(p);
+	buf_clear(p->io.out);
+	secret = "a";
+	s = mqtt_conn_new(&b, true);
+	put_connect(&in, 4, 0, 60, "s");
+	feed(s);
+	ck_assert_uint_eq(s->session->sub_count, 1);
+	ck_assert_uint_eq(s->io.out->len, 4 + 8);
+	ck_assert(memcmp(s->io.out->data, "\x20\2\1\0\x32\6\0\1b", 9) == 0);
+	ck_assert(!s->doubted);
+	gone(p);
+	gone(s);
 }
 END_TEST
 
@@ -557,7 +639,10 @@ main(void)
 		response_information,
 		session_expiry_at_disconnect,
 		rights_of_who_published,
-		rights_of_who_receives,
+		rights_that_change,
+		rights_of_who_subscribes,
+		subscriptions_that_end,
+		a_session_of_earlier_rights,
 	};
 
 	return session_tests("mqtt_limits", tests, COUNT_OF(tests));
