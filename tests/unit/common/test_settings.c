@@ -1,4 +1,5 @@
 /* test_settings.c - settings from every source, and what is said about each fault */
+#include "../unit.h"
 #include "settings.h"
 
 #include <check.h>
@@ -572,8 +573,6 @@ main(void)
 {
 	Suite *suite = suite_create("settings");
 	TCase *tc = tcase_create("settings");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_bad_file, 0, (int)COUNT_OF(bad_files));
@@ -594,9 +593,5 @@ main(void)
 	tcase_add_test(tc, test_doc_is_defaults);
 	tcase_add_test(tc, test_doc_is_deployed);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_end(suite);
 }

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../unit.h"
 #include "codec.h"
 #include "err.h"
 #include "mem.h"
@@ -610,8 +611,6 @@ main(void)
 	Suite *suite = suite_create("stream");
 	TCase *tx = tcase_create("sender");
 	TCase *rx = tcase_create("receiver");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tx, nothing_before_welcome);
 	tcase_add_test(tx, hello_is_repeated_and_slows_down);
@@ -636,9 +635,5 @@ main(void)
 	tcase_add_test(rx, recovery_rebuilds_over_damage);
 	suite_add_tcase(suite, tx);
 	suite_add_tcase(suite, rx);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return unit_end(suite);
 }

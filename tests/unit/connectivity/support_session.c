@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "mem.h"
 #include "support_mqtt.h"
@@ -183,17 +184,11 @@ session_tests(const char *name, const TTest *const *tests, size_t count)
 {
 	Suite *s = suite_create(name);
 	TCase *tc = tcase_create(name);
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, getenv("THOROUGH") ? 3600 : 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "dialect.h"
 #include "err.h"
 #include "mem.h"
@@ -142,17 +143,11 @@ main(void)
 {
 	Suite *s = suite_create("dialect");
 	TCase *t = tcase_create("dialect");
-	SRunner *r;
-	int failed;
 
 	tcase_add_loop_test(t, match, 0, (int)COUNT_OF(cases));
 	tcase_add_test(t, no_topic);
 	tcase_add_test(t, nul_in_device);
 	tcase_add_loop_test(t, utf8, 0, (int)COUNT_OF(texts));
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

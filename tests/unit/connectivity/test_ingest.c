@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "ingest_batch.h"
 #include "mem.h"
@@ -373,8 +374,6 @@ main(void)
 {
 	Suite *s = suite_create("ingest");
 	TCase *t = tcase_create("ingest"), *two = tcase_create("two lanes");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
@@ -395,9 +394,5 @@ main(void)
 	tcase_add_checked_fixture(two, fixture_setup_two, fixture_teardown);
 	tcase_add_test(two, lanes_gather_together);
 	suite_add_tcase(s, two);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "ingest_batch.h"
 #include "mem.h"
@@ -218,8 +219,6 @@ main(void)
 {
 	Suite *s = suite_create("ingest_record");
 	TCase *t = tcase_create("ingest_record");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
@@ -230,9 +229,5 @@ main(void)
 	tcase_add_loop_test(t, undecodable_sizes, 0, 6);
 	tcase_add_test(t, large_records);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

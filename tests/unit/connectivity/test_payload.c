@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "codec.h"
 #include "err.h"
 #include "mem.h"
@@ -497,8 +498,6 @@ main(void)
 {
 	Suite *s = suite_create("payload");
 	TCase *t = tcase_create("payload");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, shapes, 0, (int)COUNT_OF(cases));
@@ -511,9 +510,5 @@ main(void)
 	tcase_add_test(t, msgpack);
 	tcase_add_loop_test(t, msgpack_cases, 0, (int)COUNT_OF(packed));
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

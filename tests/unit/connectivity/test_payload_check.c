@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "../unit.h"
 #include "mem.h"
 #include "payload_check.h"
 
@@ -135,17 +136,11 @@ main(void)
 {
 	Suite *s = suite_create("payload_check");
 	TCase *t = tcase_create("payload_check");
-	SRunner *r;
-	int failed;
 
 	tcase_add_loop_test(t, limits, 0, (int)COUNT_OF(cases));
 	tcase_add_test(t, nul_in_name);
 	tcase_add_test(t, kinds);
 	tcase_add_test(t, times);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

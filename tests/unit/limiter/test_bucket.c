@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../unit.h"
 #include "bucket.h"
 #include "mem.h"
 
@@ -115,8 +116,6 @@ main(void)
 {
 	Suite *s = suite_create("bucket");
 	TCase *t = tcase_create("bucket");
-	SRunner *r;
-	int failed;
 
 	tcase_add_test(t, burst_then_rate);
 	tcase_add_test(t, default_burst_is_one_second);
@@ -125,9 +124,5 @@ main(void)
 	tcase_add_loop_test(t, long_run, 0, (int)COUNT_OF(rates));
 	tcase_add_test(t, fill);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

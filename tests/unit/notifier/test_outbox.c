@@ -1,6 +1,5 @@
 /* test_outbox.c - what is owed survives, once, in order, with the cursor behind it */
 #include <check.h>
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../folder.h"
 #include "../unit.h"
 #include "err.h"
 #include "mem.h"
@@ -20,23 +20,13 @@ static char *dir;
 static void
 setup(void)
 {
-	dir = xstrdup("/tmp/roost-test-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	dir = unit_folder_new();
 }
 
 static void
 teardown(void)
 {
-	DIR *d = opendir(dir);
-	const struct dirent *e;
-
-	ASSERT(d);
-	while ((e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.')
-			ck_assert_int_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
-	closedir(d);
-	rmdir(dir);
-	free(dir);
+	unit_folder_free(&dir);
 }
 
 static struct outbox *

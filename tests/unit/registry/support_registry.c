@@ -2,10 +2,10 @@
 #include "support_registry.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../folder.h"
 #include "credential.h"
 #include "err.h"
 #include "mem.h"
@@ -87,21 +87,11 @@ version_of(struct store *s, const struct registry_object *named, bool *ret_gone)
 void
 make_dir(void)
 {
-	dir = xstrdup("/tmp/roost-test-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	dir = unit_folder_new();
 }
 
 void
 remove_dir(void)
 {
-	DIR *d = opendir(dir);
-	const struct dirent *e;
-
-	ASSERT(d);
-	while ((e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.')
-			ck_assert_int_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
-	closedir(d);
-	rmdir(dir);
-	free(dir);
+	unit_folder_free(&dir);
 }

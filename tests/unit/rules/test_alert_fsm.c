@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "alert_fsm.h"
 #include "mem.h"
 
@@ -191,9 +192,5 @@ main(int argc, char **argv)
 	tcase_add_test(tc, a_whole_life);
 	tcase_add_test(tc, ids);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "mem.h"
 #include "support_rules.h"
@@ -404,9 +405,5 @@ main(int argc, char **argv)
 	tcase_add_test(tc, what_was_not_written_is_saved_again);
 	tcase_add_test(tc, a_smaller_bound_loses_nothing_at_a_restart);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "expr.h"
 #include "mem.h"
@@ -504,9 +505,5 @@ main(int argc, char **argv)
 	tcase_add_test(tc, canonical_text);
 	tcase_add_test(tc, prefixes);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

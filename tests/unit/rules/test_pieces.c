@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "glob.h"
 #include "mem.h"
@@ -252,9 +253,5 @@ main(int argc, char **argv)
 	tcase_add_test(tc, summaries_are_cut_between_characters);
 	tcase_add_test(tc, timers);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "mem.h"
 #include "rule_test.h"
@@ -560,9 +561,5 @@ main(int argc, char **argv)
 	tcase_add_test(tc, tests_pass_and_fail);
 	tcase_add_test(tc, mistakes_in_tests);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return unit_end(s);
 }

@@ -2,7 +2,6 @@
 #include "support_history.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,29 +121,4 @@ query_int(const char *dir, const char *file, const char *sql)
 	sqlite3_finalize(stmt);
 	sqlite3_close(db);
 	return v;
-}
-
-char *
-make_dir(void)
-{
-	char *dir = xstrdup("/tmp/roost-test-XXXXXX");
-
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	return dir;
-}
-
-void
-remove_dir(char **dir)
-{
-	DIR *d = opendir(*dir);
-	struct dirent *e;
-
-	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.')
-			(void)unlinkat(dirfd(d), e->d_name, 0);
-	if (d != NULL)
-		closedir(d);
-	rmdir(*dir);
-	free(*dir);
-	*dir = NULL;
 }

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "../folder.h"
 #include "entry.h"
 #include "history_points.h"
 #include "history_store.h"
@@ -29,8 +30,5 @@ struct history_store *open_store(const char *dir);	/* of one shard */
 /* All points of a series in a day file (by SQL and decoder), sorted by time. Returns how many blocks they lie in. */
 size_t read_series(const char *dir, const char *file, const char *device, const char *metric, struct history_points *ret);
 int64_t query_int(const char *dir, const char *file, const char *sql);
-/* A fresh directory; remove_dir removes it with its files. */
-char *make_dir(void);
-void remove_dir(char **dir);
 
 #endif

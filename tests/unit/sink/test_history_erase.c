@@ -147,7 +147,7 @@ stands_in_a_file(const char *dir, const char *what)
 
 START_TEST(out_of_every_file)
 {
-	char *dir = make_dir(), path[128];
+	char *dir = unit_folder_new(), path[128];
 	struct history_store *s = open_store(dir);
 	struct stat before, after;
 
@@ -169,7 +169,7 @@ START_TEST(out_of_every_file)
 	ck_assert_uint_eq(count_points(dir, "b"), 13);
 	history_store_close(&s);
 	ck_assert(!stands_in_a_file(dir, GONE));
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
@@ -177,7 +177,7 @@ END_TEST
 START_TEST(read_again)
 {
 	for (int ended = 0; ended < 4; ended++) {
-		char *dir = make_dir(), path[128];
+		char *dir = unit_folder_new(), path[128];
 		struct history_store *s = open_store(dir);
 
 		fill(s);
@@ -224,7 +224,7 @@ START_TEST(read_again)
 		ck_assert_uint_eq(count_points(dir, GONE), 1);
 		ck_assert_uint_eq(count_points(dir, "b"), 13);
 		history_store_close(&s);
-		remove_dir(&dir);
+		unit_folder_free(&dir);
 	}
 }
 END_TEST
@@ -232,7 +232,7 @@ END_TEST
 /* Packing had ended between the pack and the file that is in it. */
 START_TEST(half_packed)
 {
-	char *dir = make_dir(), path[128], copy[160], command[400];
+	char *dir = unit_folder_new(), path[128], copy[160], command[400];
 	struct history_store *s = open_store(dir);
 	const struct reading r = {
 		.device = GONE, .metric = "t", .time = DAY0 - HISTORY_DAY_US, .value = 1
@@ -257,7 +257,7 @@ START_TEST(half_packed)
 	ck_assert_int_eq(system(command), 0);
 	give_erasure(s, false);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 

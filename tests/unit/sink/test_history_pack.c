@@ -132,7 +132,7 @@ END_TEST
 
 START_TEST(days_go_into_the_pack_of_their_month)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 
 	fill(s);
@@ -146,7 +146,7 @@ START_TEST(days_go_into_the_pack_of_their_month)
 	expect(dir, 30, 30, 3);
 	ck_assert_uint_eq(history_store_pack(s, FAR * 100, 2 * HISTORY_DAY_US), 0);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
@@ -185,7 +185,7 @@ summaries(const char *dir, const char *device, struct buf *out)
 
 START_TEST(summaries_stay_the_same)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	struct buf before = { 0 }, after = { 0 };
 
@@ -212,13 +212,13 @@ START_TEST(summaries_stay_the_same)
 	history_store_close(&s);
 	buf_fini(&before);
 	buf_fini(&after);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 START_TEST(late_points_join_and_copies_of_them_count_once)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	int64_t t = DAY0 - HISTORY_DAY_US;
 	const struct reading late[] = {
@@ -248,14 +248,14 @@ START_TEST(late_points_join_and_copies_of_them_count_once)
 		ck_assert_uint_eq(count_points(dir, "c2", "x", &masked), 1);
 	}
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 /* Killed between the pack's rename and the removal of the day files. */
 START_TEST(a_file_that_is_in_the_pack_already_counts_once)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	char *file = xasprintf("%s/2025-11-20.db", dir), *kept = xasprintf("%s/kept", dir);
 
@@ -272,14 +272,14 @@ START_TEST(a_file_that_is_in_the_pack_already_counts_once)
 	history_store_close(&s);
 	free(file);
 	free(kept);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 /* meta.sqlite lost: the journal comes again from its beginning. */
 START_TEST(a_journal_read_again_adds_nothing)
 {
-	char *dir = make_dir(), *meta = xasprintf("%s/" HISTORY_META, dir);
+	char *dir = unit_folder_new(), *meta = xasprintf("%s/" HISTORY_META, dir);
 	struct history_store *s = open_store(dir);
 
 	fill(s);
@@ -292,13 +292,13 @@ START_TEST(a_journal_read_again_adds_nothing)
 	expect(dir, 30, 30, 3);
 	history_store_close(&s);
 	free(meta);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 START_TEST(what_waits_and_what_is_large_stays)
 {
-	char *dir = make_dir(), *file = xasprintf("%s/2025-11-19.db", dir);
+	char *dir = unit_folder_new(), *file = xasprintf("%s/2025-11-19.db", dir);
 	struct history_store *s = open_store(dir);
 	const struct reading r = {
 		.device = "b", .metric = "t", .time = DAY0 - HISTORY_DAY_US + 77 * SECOND
@@ -315,13 +315,13 @@ START_TEST(what_waits_and_what_is_large_stays)
 	ck_assert_uint_eq(count_points(dir, "b", "t", &masked), 31);
 	history_store_close(&s);
 	free(file);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 START_TEST(days_leave_the_pack_when_their_time_is_over)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	int64_t *days, day = 86400 * SECOND;
 	size_t n;
@@ -343,7 +343,7 @@ START_TEST(days_leave_the_pack_when_their_time_is_over)
 	ck_assert_uint_eq(history_store_retain(s, FAR * 100 + day, 1), DAYS - 1);
 	ck_assert(!there(dir, "2025-11.pack"));
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
@@ -377,7 +377,7 @@ read_damaged(const char *dir)
 
 START_TEST(damage_is_found_and_nothing_wrong_comes_back)
 {
-	char *dir = make_dir(), *path = xasprintf("%s/2025-11.pack", dir);
+	char *dir = unit_folder_new(), *path = xasprintf("%s/2025-11.pack", dir);
 	struct history_store *s = open_store(dir);
 	uint8_t bytes[4096];
 	size_t whole = 0;
@@ -406,14 +406,14 @@ START_TEST(damage_is_found_and_nothing_wrong_comes_back)
 	}
 	close(fd);
 	free(path);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 /* Set aside, and the next one begins without it. */
 START_TEST(a_damaged_pack_is_not_built_upon)
 {
-	char *dir = make_dir(), *path = xasprintf("%s/2025-11.pack", dir);
+	char *dir = unit_folder_new(), *path = xasprintf("%s/2025-11.pack", dir);
 	struct history_store *s = open_store(dir);
 	struct history_reader *r = history_reader_new(dir);
 	struct history_points p = { 0 };
@@ -443,7 +443,7 @@ START_TEST(a_damaged_pack_is_not_built_upon)
 	free(days);
 	history_store_close(&s);
 	free(path);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 

@@ -41,7 +41,7 @@ END_TEST
 
 START_TEST(points_go_to_their_day_and_cursors_with_them)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	struct history_points p = { 0 };
 	const struct reading r[] = {
@@ -100,13 +100,13 @@ START_TEST(points_go_to_their_day_and_cursors_with_them)
 	s = open_store(dir);
 	ck_assert_uint_eq(history_store_cursor(s, 0), 100);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 START_TEST(copies_are_dropped_where_the_device_gave_the_time)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	struct history_points p = { 0 };
 	uint64_t copies = metric_get(M_HISTORY_COPIES);
@@ -143,14 +143,14 @@ START_TEST(copies_are_dropped_where_the_device_gave_the_time)
 	ck_assert_uint_eq(metric_get(M_HISTORY_COPIES) - copies, 80);
 	history_points_fini(&p);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 /* A few points a flush for hours: the file ends with few, full blocks. */
 START_TEST(small_blocks_are_merged)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	struct history_points p = { 0 };
 	uint64_t offset = 0;
@@ -180,14 +180,14 @@ START_TEST(small_blocks_are_merged)
 	ck_assert_uint_le(blocks, (size_t)n / 500 + 12);
 	history_points_fini(&p);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 /* More days at once than files are kept open. */
 START_TEST(many_days_at_once)
 {
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	struct history_points p = { 0 };
 	char name[HISTORY_DAY_NAME_MAX];
@@ -213,7 +213,7 @@ START_TEST(many_days_at_once)
 	}
 	history_points_fini(&p);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
@@ -256,7 +256,7 @@ feeder(const char *dir, int fd, uint64_t blocks)
 START_TEST(killed_at_any_moment)
 {
 	const uint64_t blocks = 400;
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_points p = { 0 };
 	int kills = 0, status = -1;
 
@@ -295,13 +295,13 @@ START_TEST(killed_at_any_moment)
 		}
 	}
 	history_points_fini(&p);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 
 START_TEST(a_damaged_day_is_set_aside)
 {
-	char *dir = make_dir(), *path = xasprintf("%s/2025-11-22.db", dir),
+	char *dir = unit_folder_new(), *path = xasprintf("%s/2025-11-22.db", dir),
 	     *aside = xasprintf("%s.damaged", path);
 	struct history_store *s = open_store(dir);
 	struct reading r = { .device = "a", .metric = "t", .time = DAY0, .value = 1 };
@@ -317,7 +317,7 @@ START_TEST(a_damaged_day_is_set_aside)
 	ck_assert_int_eq(access(aside, F_OK), 0);
 	history_points_fini(&p);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 	free(path);
 	free(aside);
 }
@@ -325,7 +325,7 @@ END_TEST
 
 START_TEST(retention_wants_old_days_that_rest)
 {
-	char *dir = make_dir(), *path = xasprintf("%s/2025-11-02.db", dir);
+	char *dir = unit_folder_new(), *path = xasprintf("%s/2025-11-02.db", dir);
 	struct history_store *s = open_store(dir);
 	struct reading r[] = {
 		{ .device = "a", .metric = "t", .time = DAY0, .value = 1 },
@@ -348,7 +348,7 @@ START_TEST(retention_wants_old_days_that_rest)
 	ck_assert_uint_eq(history_store_retain(s, DAY0, 10), 1);
 	ck_assert_int_ne(access(path, F_OK), 0);
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 	free(path);
 }
 END_TEST
@@ -370,7 +370,7 @@ drop_clock(const char *dir)
 START_TEST(retention_does_not_believe_a_leap_of_the_clock)
 {
 	const int64_t hour = 3600 * SECOND, leap = 3650 * HISTORY_DAY_US;
-	char *dir = make_dir();
+	char *dir = unit_folder_new();
 	struct history_store *s = open_store(dir);
 	const struct reading r[] = { { .device = "a", .metric = "t", .time = DAY0, .value = 1 } };
 
@@ -392,8 +392,8 @@ START_TEST(retention_does_not_believe_a_leap_of_the_clock)
 	    history_store_clock(s, DAY0 + 4 * HISTORY_DAY_US + 600 * SECOND, 600 * SECOND),
 	    DAY0 + 4 * HISTORY_DAY_US + 600 * SECOND);
 	history_store_close(&s);
-	remove_dir(&dir);
-	dir = make_dir();
+	unit_folder_free(&dir);
+	dir = unit_folder_new();
 	s = open_store(dir);
 	ck_assert_int_eq(history_store_clock(s, DAY0, 0), DAY0); /* there is nothing to lose */
 	ck_assert(history_store_clock_is_kept(s));
@@ -401,7 +401,7 @@ START_TEST(retention_does_not_believe_a_leap_of_the_clock)
 	ck_assert_int_eq(history_store_clock(s, DAY0 + hour, hour), DAY0 + hour);
 	ck_assert(!history_store_clock_is_kept(s));
 	history_store_close(&s);
-	remove_dir(&dir);
+	unit_folder_free(&dir);
 }
 END_TEST
 

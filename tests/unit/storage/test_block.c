@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "../unit.h"
 #include "block.h"
 #include "err.h"
 #include "le.h"
@@ -167,8 +168,6 @@ main(void)
 {
 	Suite *s = suite_create("block");
 	TCase *tc = tcase_create("block");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tc, test_round_trip, 0, 4);
 	tcase_add_test(tc, test_every_flipped_bit_is_refused);
@@ -177,9 +176,5 @@ main(void)
 	tcase_add_test(tc, test_other_headers_are_refused);
 	tcase_add_test(tc, test_find);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

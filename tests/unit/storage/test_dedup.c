@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../unit.h"
 #include "dedup.h"
 #include "mem.h"
 
@@ -234,8 +235,6 @@ main(void)
 {
 	Suite *s = suite_create("dedup");
 	TCase *tc = tcase_create("dedup");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_matches, 0, 6);
@@ -247,9 +246,5 @@ main(void)
 	tcase_add_test(tc, test_expiry_at_a_chunks_end);
 	tcase_add_test(tc, test_nothing_is_remembered_with_capacity_0);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

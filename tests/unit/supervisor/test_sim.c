@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "err.h"
 #include "mem.h"
 #include "sim_model.h"
@@ -171,8 +172,6 @@ main(void)
 {
 	Suite *suite = suite_create("sim");
 	TCase *tc = tcase_create("sim");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tc, test_same_seed_same_readings);
 	tcase_add_test(tc, test_times_never_repeat);
@@ -181,9 +180,5 @@ main(void)
 	tcase_add_loop_test(tc, test_recording_is_refused, 0, COUNT_OF(bad));
 	tcase_add_test(tc, test_recording_that_is_not_there);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_end(suite);
 }
