@@ -212,6 +212,7 @@ settings_check(const struct settings *s, struct buf *err)
 	    (rc = check_listeners(s, SET_HTTP_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_HTTP_PROXY_PROTOCOL, SET_HTTP_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_HTTPS_PROXY_PROTOCOL, SET_HTTPS_LISTEN, err)) != 0 ||
+	    (rc = check_listeners(s, SET_COAPS_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_PROXY_PROTOCOL, SET_MQTT_LISTEN, err)) != 0 ||
 	    (rc = check_proxy(s, SET_MQTT_WS_PROXY_PROTOCOL, SET_MQTT_WS_LISTEN, err)) != 0 ||
 	    (rc = check_tls(s, err)) != 0 ||

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "credential.h"
 #include "err.h"
 #include "log.h"
 #include "mem.h"
@@ -55,16 +56,23 @@ tell(const struct tls *t)
 }
 
 int
-tls_new(const struct settings *s, const char *run_dir, struct tls **ret, struct buf *err)
+tls_make(const struct settings *s, const char *run_dir, bool datagrams, struct tls **ret,
+    struct buf *err)
 {
 	struct tls *t = xcalloc(1, sizeof(*t));
 	int rc;
 
 	*ret = NULL;
 	t->settings = s;
-	if (run_dir)
-		snprintf(t->ticket_path, sizeof(t->ticket_path), "%s/tls-tickets.key", run_dir);
-	tls_tickets_look(t);
+	t->datagrams = datagrams;
+	if (datagrams) {
+		credential_random(t->cookie_key, sizeof(t->cookie_key));
+	} else {
+		if (run_dir)
+			snprintf(t->ticket_path, sizeof(t->ticket_path), "%s/tls-tickets.key",
+			    run_dir);
+		tls_tickets_look(t);
+	}
 	/* Before they are read: what changes meanwhile is read again. */
 	t->seen = fingerprint(s);
 	rc = tls_set_load(t, &t->set, err);
@@ -77,6 +85,12 @@ tls_new(const struct settings *s, const char *run_dir, struct tls **ret, struct 
 	return 0;
 }
 
+int
+tls_new(const struct settings *s, const char *run_dir, struct tls **ret, struct buf *err)
+{
+	return tls_make(s, run_dir, false, ret, err);
+}
+
 void
 tls_free(struct tls **p_t)
 {
@@ -85,7 +99,9 @@ tls_free(struct tls **p_t)
 	*p_t = NULL;
 	if (!t)
 		return;
+	tls_conn_free(&t->listening);
 	tls_set_fini(&t->set);
+	free(t->plain);
 	buf_fini(&t->spare);
 	OPENSSL_cleanse(t->tickets, sizeof(t->tickets));
 	free(t);
@@ -123,6 +139,7 @@ read_again(struct tls *t)
 		/* Files that are written just now are whole when they are looked at next. */
 		t->seen = 0;
 	} else {
+		tls_conn_free(&t->listening);
 		tls_set_fini(&t->set);
 		t->set = set;
 		metric_add(M_TLS_RELOADS, 1);
@@ -140,7 +157,8 @@ tls_look(struct tls *t, int64_t now_us, bool reload)
 	if (!reload && now_us - t->look_us < TLS_LOOK_US)
 		return;
 	t->look_us = now_us;
-	tls_tickets_look(t);
+	if (!t->datagrams)
+		tls_tickets_look(t);
 	now = fingerprint(t->settings);
 	if (!reload && now == t->seen)
 		return;

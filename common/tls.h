@@ -28,7 +28,7 @@
 struct tls;
 
 /* What is spoken inside; a client that says what it wants to speak (ALPN, RFC 7301) and means something else is refused. */
-enum tls_speaks { TLS_MQTT, TLS_HTTP };
+enum tls_speaks { TLS_MQTT, TLS_HTTP, TLS_DATAGRAMS };
 
 /* A certificate is configured. */
 bool tls_is_configured(const struct settings *s);

@@ -135,13 +135,13 @@ tls_conn_free(struct tls_conn **p_c)
 {
 	struct tls_conn *c = *p_c;
 
-	*p_c = NULL;
 	if (!c)
 		return;
 	if (c->open)
 		metric_set(M_TLS_CONNECTIONS, metric_get(M_TLS_CONNECTIONS) - 1);
-	else if (!c->fault)
+	else if (!c->fault && c != c->tls->listening)
 		metric_add(M_TLS_FAILED_CLOSED, 1);
+	*p_c = NULL;
 	SSL_free(c->ssl);
 	X509_free(c->issuer);
 	free(c->psk_identity);
@@ -226,13 +226,15 @@ is_wanted(struct tls_conn *c, struct bytes name)
 	return wanted;
 }
 
-static void
-opened(struct tls_conn *c)
+void
+tls_conn_opened(struct tls_conn *c)
 {
 	c->open = true;
 	metric_add(M_TLS_HANDSHAKES, 1);
-	metric_add(
-	    SSL_version(c->ssl) == TLS1_3_VERSION ? M_TLS_HANDSHAKES_13 : M_TLS_HANDSHAKES_12, 1);
+	metric_add(c->tls->datagrams			   ? M_TLS_HANDSHAKES_DTLS
+		   : SSL_version(c->ssl) == TLS1_3_VERSION ? M_TLS_HANDSHAKES_13
+							   : M_TLS_HANDSHAKES_12,
+	    1);
 	if (SSL_session_reused(c->ssl) && !c->psk_identity)
 		metric_add(M_TLS_RESUMED, 1);
 	metric_set(M_TLS_CONNECTIONS, metric_get(M_TLS_CONNECTIONS) + 1);
@@ -258,6 +260,26 @@ lacks_key(struct tls_conn *c)
 	return name <= in.len && is_wanted(c, bytes_of(in.data, name));
 }
 
+void
+tls_conn_judge(struct tls_conn *c, int rc)
+{
+	switch (SSL_get_error(c->ssl, rc)) {
+	case SSL_ERROR_NONE:
+	case SSL_ERROR_WANT_READ:
+		return;
+	case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+		c->waits = true;
+		return;
+	case SSL_ERROR_ZERO_RETURN: /* close_notify: a clean end, also when it comes instead of a handshake */
+		c->ended = true;
+		if (!c->open)
+			fail(c, M_TLS_FAILED_CLOSED, "the peer gave up");
+		return;
+	default:
+		fail_by_error(c);
+	}
+}
+
 /* All of source is whole records; returns how much plain text they hold. */
 static size_t
 take(struct tls_conn *c, uint8_t *plain)
@@ -273,27 +295,14 @@ take(struct tls_conn *c, uint8_t *plain)
 		return 0;
 	}
 	if (!c->open && (rc = SSL_do_handshake(c->ssl)) == 1)
-		opened(c);
+		tls_conn_opened(c);
 	else
 		rc = c->open ? 1 : rc;
 	while (c->open && (rc = SSL_read_ex(c->ssl, plain + len, TLS_RECORD_MAX, &n)) == 1)
 		len += n;
-	switch (SSL_get_error(c->ssl, rc)) {
-	case SSL_ERROR_NONE:
-	case SSL_ERROR_WANT_READ:
-		return len;
-	case SSL_ERROR_WANT_CLIENT_HELLO_CB:
-		c->waits = true;
-		return len;
-	case SSL_ERROR_ZERO_RETURN: /* close_notify: a clean end, also when it comes instead of a handshake */
-		c->ended = true;
-		if (!c->open)
-			fail(c, M_TLS_FAILED_CLOSED, "the peer gave up");
-		return len;
-	default:
-		fail_by_error(c);
-		return len;
-	}
+	if (rc != 1)
+		tls_conn_judge(c, rc);
+	return len;
 }
 
 /* How long the record at the front is; 0: there is no telling yet. */

@@ -27,6 +27,9 @@
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                               \
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                               \
 	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-PSK-CHACHA20-POLY1305"
+/* For datagrams also what RFC 7252, 9.1.3 asks of small devices; without ephemeral keys, so it comes last. */
+#define CIPHERS_DATAGRAMS                                                                          \
+	CIPHERS_12 ":ECDHE-ECDSA-AES128-CCM8:PSK-AES128-GCM-SHA256:PSK-AES128-CCM:PSK-AES128-CCM8"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 #define GROUPS "X25519:P-256:P-384"
 
@@ -415,7 +418,7 @@ verify_mode(const struct settings *s)
 static SSL_CTX *
 new_context(struct tls *t, const struct trust *trust)
 {
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *ctx = SSL_CTX_new(t->datagrams ? DTLS_server_method() : TLS_server_method());
 	bool only_13 = strcmp(settings_str(t->settings, SET_TLS_MIN_VERSION), "1.3") == 0;
 
 	ASSERT(ctx);
@@ -423,14 +426,23 @@ new_context(struct tls *t, const struct trust *trust)
 				     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	/* Buffers of a record are there while one is read or written, not between. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
-	ASSERT(SSL_CTX_set_min_proto_version(ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1);
-	ASSERT(SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1);
-	ASSERT(SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1);
+	if (t->datagrams) {
+		/* There is no later one; the level allows the short tags of CCM_8. */
+		ASSERT(SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION) == 1);
+		ASSERT(SSL_CTX_set_cipher_list(ctx, CIPHERS_DATAGRAMS) == 1);
+		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_QUERY_MTU);
+		tls_datagrams_use(ctx);
+	} else {
+		ASSERT(SSL_CTX_set_min_proto_version(
+			   ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1);
+		ASSERT(SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1);
+		ASSERT(SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1);
+	}
 	ASSERT(SSL_CTX_set1_groups_list(ctx, GROUPS) == 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_timeout(ctx, TLS_SESSION_S);
 	SSL_CTX_set_num_tickets(ctx, 1);
-	ASSERT(tls_tickets_use(ctx) == 0);
+	ASSERT(t->datagrams || tls_tickets_use(ctx) == 0);
 	ASSERT(SSL_CTX_set_session_id_context(ctx, trust->digest,
 		   trust->digest_len < SSL_MAX_SID_CTX_LENGTH ? trust->digest_len
 							      : SSL_MAX_SID_CTX_LENGTH) == 1);
@@ -441,8 +453,10 @@ new_context(struct tls *t, const struct trust *trust)
 	for (int i = 0; i < sk_X509_num(trust->cas); i++)
 		(void)SSL_CTX_add_client_CA(ctx, sk_X509_value(trust->cas, i));
 	(void)SSL_CTX_set_tlsext_servername_callback(ctx, tls_on_name);
-	SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, NULL);
-	SSL_CTX_set_client_hello_cb(ctx, tls_on_hello, NULL);
+	if (!t->datagrams) {
+		SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, NULL);
+		SSL_CTX_set_client_hello_cb(ctx, tls_on_hello, NULL);
+	}
 	SSL_CTX_set_psk_server_callback(ctx, tls_on_psk);
 	return ctx;
 }
@@ -463,6 +477,8 @@ tls_set_load(struct tls *t, struct tls_set *ret, struct buf *err)
 		ret->contexts[ret->count] = ctx;
 		rc = use_identity(ctx, t->settings, ret->count++, ret, err);
 	}
+	if (rc == 0 && t->datagrams && ret->count == 0) /* pre-shared keys alone */
+		ret->contexts[ret->count++] = new_context(t, &trust);
 	trust_fini(&trust);
 	if (rc != 0)
 		tls_set_fini(ret);

@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 
 #include "tls.h"
+#include "tls_datagrams.h"
 
 #define TLS_SESSION_S (12 * 3600) /* a ticket resumes a session for this long */
 
@@ -34,6 +35,10 @@ struct tls {
 	char ticket_path[256];
 	struct tls_ticket_key tickets[2];
 	struct buf spare; /* for what is sealed, by whichever connection writes next */
+	bool datagrams;
+	uint8_t cookie_key[32];
+	struct tls_conn *listening; /* DTLS: takes the next ClientHello that shows a cookie */
+	uint8_t *plain;		    /* DTLS: of the record that is read */
 };
 
 struct tls_conn {
@@ -48,10 +53,19 @@ struct tls_conn {
 	X509 *issuer; /* of the peer's certificate, in a session that was resumed */
 	enum tls_speaks speaks;
 	bool waits; /* for a pre-shared key; held is what comes behind */
+	tls_datagram_fn send; /* DTLS */
+	void *send_arg;
+	struct bytes peer; /* until the handshake is over */
 	bool open;
 	bool ended;
 	bool said_close;
 };
+
+/* tls.c */
+int tls_make(const struct settings *s, const char *run_dir, bool datagrams, struct tls **ret, struct buf *err);
+
+/* tls_datagrams.c */
+void tls_datagrams_use(SSL_CTX *context);
 
 /* tls_context.c */
 int tls_set_load(struct tls *t, struct tls_set *ret, struct buf *err);
@@ -65,6 +79,9 @@ int tls_tickets_use(SSL_CTX *context);
 
 /* tls_conn.c */
 struct tls_conn *tls_conn_of(const SSL *ssl);
+void tls_conn_opened(struct tls_conn *c);
+/* What libssl's call that returned rc, not 1, means for the connection. */
+void tls_conn_judge(struct tls_conn *c, int rc);
 struct tls *tls_of(const SSL *ssl);
 /* Call-backs of contexts. */
 int tls_on_name(SSL *ssl, int *alert, void *arg);

@@ -200,6 +200,7 @@ listeners_open(struct listeners *l, const struct settings *settings, struct buf 
 		{ "coap", SET_COAP_LISTEN, false, true },
 		{ "http", SET_HTTP_LISTEN, false, false },
 		{ "https", SET_HTTPS_LISTEN, true, false },
+		{ "coaps", SET_COAPS_LISTEN, false, true },
 	};
 	bool tls = settings_list_count(settings, SET_TLS_CERTIFICATE) > 0;
 	unsigned workers = (unsigned)settings_int(settings, SET_CONNECTIVITY_REPLICAS);

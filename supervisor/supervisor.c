@@ -63,8 +63,8 @@ print_banner(const struct supervisor *sup)
 
 		if (!listener_is_of(l, 0))
 			continue;
-		if (strcmp(l->kind, "coap") == 0)
-			printf("  %-8s coap://%s\n", "CoAP", l->address);
+		if (strncmp(l->kind, "coap", 4) == 0)
+			printf("  %-8s %s://%s\n", "CoAP", l->kind, l->address);
 		else
 			printf("  %-8s %s%s\n", "MQTT", scheme_of(l->kind), l->address);
 		if (plain && !*mqtt)

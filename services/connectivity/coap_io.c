@@ -9,6 +9,7 @@
 #include "log.h"
 #include "mem.h"
 #include "metrics.h"
+#include "tls_datagrams.h"
 
 #define CONTROL_MAX 64
 
@@ -16,7 +17,7 @@ struct out {
 	struct sockaddr_storage to;
 	_Alignas(struct cmsghdr) uint8_t control[CONTROL_MAX];
 	struct iovec iov;
-	uint8_t data[COAP_MESSAGE_MAX];
+	uint8_t data[TLS_DATAGRAM_MAX];
 };
 
 struct in {
@@ -171,8 +172,13 @@ coap_io_read(struct coap_server *s, struct coap_socket *socket)
 		endpoint_from(&from, &io->in[i].from);
 		if (socket->wildcard)
 			endpoint_local(&from, h);
-		coap_receive(&s->coap, &from, bytes_of(io->in[i].data, io->in_headers[i].msg_len),
-		    (h->msg_flags & MSG_TRUNC) != 0);
+		if (socket->secure)
+			coap_dtls_input(
+			    s->dtls, &from, bytes_of(io->in[i].data, io->in_headers[i].msg_len));
+		else
+			coap_receive(&s->coap, &from,
+			    bytes_of(io->in[i].data, io->in_headers[i].msg_len),
+			    (h->msg_flags & MSG_TRUNC) != 0);
 	}
 	return n > 0 ? (unsigned)n : 0;
 }
@@ -187,6 +193,10 @@ coap_io_send(struct coap_server *s, const struct coap_endpoint *to, struct bytes
 	struct out *out;
 	struct msghdr *h;
 
+	if (message.len > sizeof(out->data)) {
+		metric_add(M_COAP_UNSENT, 1);
+		return;
+	}
 	if (io->out_count == COAP_SEND_BATCH || (io->out_count && io->out_socket != to->socket))
 		coap_io_flush(s);
 	io->out_socket = to->socket;

@@ -44,7 +44,36 @@ on_timer(void *arg)
 static void
 server_send(void *arg, const struct coap_endpoint *to, struct bytes message)
 {
-	coap_io_send(arg, to, message);
+	struct coap_server *s = arg;
+
+	if (to->session)
+		coap_dtls_send(s->dtls, to, message);
+	else
+		coap_io_send(s, to, message);
+}
+
+static void
+dtls_send(void *arg, const struct coap_endpoint *to, struct bytes datagram)
+{
+	coap_io_send(arg, to, datagram);
+}
+
+static void
+dtls_receive(void *arg, const struct coap_endpoint *from, struct bytes message)
+{
+	struct coap_server *s = arg;
+	bool cut = message.len > COAP_DATAGRAM_MAX;
+
+	coap_receive(
+	    &s->coap, from, bytes_of(message.data, cut ? COAP_DATAGRAM_MAX : message.len), cut);
+}
+
+static int
+psk_of(void *arg, struct bytes identity, uint8_t *key, size_t max)
+{
+	struct coap_server *s = arg;
+
+	return auth_psk(s->auth, identity, key, max);
 }
 
 static enum auth_verdict
@@ -54,13 +83,21 @@ identify(
 	struct coap_server *s = arg;
 	const struct coap_endpoint *from = who->from;
 	struct peer peer = peer_of_v6(from->ip, from->port);
-	const struct auth_request q = {
+	struct auth_request q = {
 		.protocol = AUTH_COAP,
 		.peer = &peer,
 		.loopback = s->sockets[from->socket].loopback,
+		.tls = from->session != 0,
 		.token = who->credential,
 	};
+	const struct tls_facts *facts;
 
+	if (from->session && coap_dtls_facts(s->dtls, from, &facts)) {
+		q.certificate = facts->certificate;
+		q.ca = facts->ca;
+		q.subject = facts->subject;
+		q.psk_identity = facts->psk_identity;
+	}
 	return auth_check(s->auth, &q, done, asker, ret);
 }
 
@@ -73,6 +110,17 @@ unidentify(void *arg, const void *asker)
 }
 
 /* --- life --- */
+
+static bool
+open_dtls(struct coap_server *s)
+{
+	const struct coap_dtls_ops ops = { .send = dtls_send, .receive = dtls_receive, .arg = s };
+
+	s->dtls = coap_dtls_new(s->w->loop, s->w->settings, &ops);
+	if (s->dtls)
+		coap_dtls_set_psk(s->dtls, psk_of, s);
+	return s->dtls != NULL;
+}
 
 static bool
 add_socket(struct coap_server *s, const struct worker_listener *l)
@@ -92,7 +140,10 @@ add_socket(struct coap_server *s, const struct worker_listener *l)
 		.fd = l->fd,
 		.family = sa.ss_family,
 		.loopback = address.loopback,
+		.secure = strcmp(l->kind, "coaps") == 0,
 	};
+	if (socket->secure && !s->dtls && !open_dtls(s))
+		return false;
 	if (sa.ss_family == AF_INET) {
 		const struct sockaddr_in *in = (const struct sockaddr_in *)&sa;
 
@@ -135,7 +186,8 @@ coap_server_new(struct worker *w, struct auth *auth, struct ingest *ingest)
 	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
 		config.seed = (uint64_t)clock_wall_us() * 0x9e3779b97f4a7c15u;
 	for (size_t i = 0; i < w->listener_count; i++)
-		if (strcmp(w->listeners[i].kind, "coap") == 0 && !add_socket(s, &w->listeners[i]))
+		if (strncmp(w->listeners[i].kind, "coap", 4) == 0 &&
+		    !add_socket(s, &w->listeners[i]))
 			log_error("coap.listen", LS("address", w->listeners[i].address),
 			    LS("fault", "is no socket for it"));
 	if (s->socket_count == 0) {
@@ -166,6 +218,7 @@ coap_server_free(struct coap_server **p_s)
 	coap_server_drain(s);
 	loop_timer_clear(s->w->loop, &s->timer);
 	coap_fini(&s->coap);
+	coap_dtls_free(&s->dtls);
 	coap_io_free(&s->io);
 	free(s);
 }
@@ -202,6 +255,15 @@ coap_server_tick(struct coap_server *s)
 		return;
 	s->coap.now_us = loop_now_us(s->w->loop);
 	coap_tick(&s->coap);
+	if (s->dtls)
+		coap_dtls_tick(s->dtls);
+}
+
+void
+coap_server_reload(struct coap_server *s)
+{
+	if (s && s->dtls)
+		coap_dtls_reload(s->dtls);
 }
 
 bool

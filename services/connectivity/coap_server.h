@@ -21,6 +21,8 @@ void coap_server_answer(struct coap_server *s, uint64_t token, uint32_t verdict)
 /* Sends what was gathered; from the worker's turn. */
 void coap_server_turn(struct coap_server *s);
 void coap_server_tick(struct coap_server *s);
+/* Certificates are read again. */
+void coap_server_reload(struct coap_server *s);
 /* Takes nothing new. */
 void coap_server_drain(struct coap_server *s);
 /* All that was taken is answered. */

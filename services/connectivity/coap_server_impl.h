@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "coap.h"
+#include "coap_dtls.h"
 #include "coap_server.h"
 #include "loop.h"
 
@@ -19,6 +20,7 @@ struct coap_socket {
 	int fd;
 	sa_family_t family;
 	bool loopback;
+	bool secure;
 	bool wildcard; /* the address a datagram came to is that of the answer */
 };
 
@@ -32,6 +34,7 @@ struct coap_server {
 	struct loop_timer timer;
 	int64_t timer_at_us;
 	struct coap_io *io;
+	struct coap_dtls *dtls; /* NULL: no socket asks for it */
 };
 
 /* coap_io.c: datagrams of the sockets */

@@ -481,6 +481,7 @@ connectivity_reload(struct worker *w)
 		mqtt_now(s, loop_now_us(w->loop));
 		mqtt_broker_reruled(&s->mqtt);
 	}
+	coap_server_reload(s->coap);
 }
 
 static void

@@ -1,5 +1,8 @@
 """CoAP, with libcoap's client, and with a bare one for what that would not do."""
+import os
+
 import coap_wire as coap
+import pki
 import roost
 import verify
 from roost import Roost
@@ -170,6 +173,27 @@ def test_repeats_and_late_answers():
         with coap.Client(r.port_of("coap")) as c:
             check_late_answer(r, c)
             check_death(r, c)
+
+
+def test_dtls_with_certificates():
+    with Roost() as r:
+        r.stop()
+        ca = pki.Pki(os.path.join(r.folder, "pki"))
+        ca.device("gh-1")
+        r.settings.update(ca.server())
+        r.settings.update({"coaps.listen": "127.0.0.1:0", "tls.client_ca": ca.ca, "tls.client_certificate": "required"})
+        r.start()
+        at = "coaps://127.0.0.1:%d" % r.port_of("coaps")
+        trust = ["-R", ca.ca, "-C", ca.ca]
+        mine = trust + ["-c", ca.path("gh-1.crt"), "-j", ca.path("gh-1.key")]
+        values = ",".join('"m%d":%d' % (n, n) for n in range(300))
+        coap.tool(*mine, "-m", "post", "-t", "50", "-e", "{%s}" % values, at + "/api/v1/gh-1/telemetry", tls=True)
+        assert "</v1/telemetry>" in coap.tool(*mine, "-m", "get", at + "/.well-known/core", tls=True)
+        assert points(r, "gh-1", "m299", 1) == ["299"]
+        out = coap.tool(*trust, "-m", "get", at + "/.well-known/core", tls=True)
+        assert "</v1/telemetry>" not in out and "cannot send" in out, out
+        r.wait_for(lambda: metric(r, "tls_handshakes_dtls_total") == 2, 5, "two handshakes")
+        assert metric(r, "coaps_sessions") == 0, "they said that they go"
 
 
 def test_workers_share_the_port_and_each_client_stays_with_one():

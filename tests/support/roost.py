@@ -139,6 +139,7 @@ class Roost:
             "mqtt.listen": "127.0.0.1:0",
             "coap.listen": "",
             "http.listen": "127.0.0.1:0",
+            "coaps.listen": "",
             "storage.segment_mib": "16",
             "history.flush": "200ms",
         }
