@@ -270,7 +270,7 @@ unit flow fault model: deps-test
 # What it measures and how stands in tests/bench/README.md: make bench T=q1-w100 RUNS=5, make bench QUICK=1
 bench:
 	@deploy/deps.sh build bench
-	@$(MAKE) --no-print-directory -j2 all $(FLOOD) $(B)/test/support/http_load
+	@$(MAKE) --no-print-directory -j2 all $(FLOOD) $(B)/test/support/http_load $(B)/test/support/coap_load
 	@B=$(B) T="$(T)" RUNS="$(RUNS)" QUICK="$(QUICK)" APPEND="$(APPEND)" DATA="$(DATA)" tests/bench/run
 
 # All of the static analysis, and every finding of it.

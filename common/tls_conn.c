@@ -495,8 +495,9 @@ tls_on_name(SSL *ssl, int *alert, void *arg)
 	if (!name)
 		return SSL_TLSEXT_ERR_NOACK;
 	for (size_t i = 0; i < set->count; i++) {
-		if (X509_check_host(SSL_CTX_get0_certificate(set->contexts[i]), name, strlen(name),
-			0, NULL) == 1) {
+		X509 *own = SSL_CTX_get0_certificate(set->contexts[i]); /* none: keys alone */
+
+		if (own && X509_check_host(own, name, strlen(name), 0, NULL) == 1) {
 			(void)SSL_set_SSL_CTX(ssl, set->contexts[i]);
 			return SSL_TLSEXT_ERR_OK;
 		}

@@ -357,6 +357,11 @@ coap_committed(struct coap *c, uint64_t ticket, uint32_t verdict)
 		r.has_max_age = true;
 		r.max_age = (verdict_retry_ms(e->verdict) + 999) / 1000;
 		r.text = bytes_of_str(verdict_name(e->verdict));
+	} else if (e->rest) {
+		r.code = e->rest;
+		r.has_max_age = r.code == COAP_UNAVAILABLE;
+		r.max_age = 1;
+		r.text = bytes_of_str("a part of it is stored");
 	}
 	coap_finish(c, e, &r);
 }

@@ -55,6 +55,12 @@ struct coap_telemetry {
 	uint64_t ticket;
 };
 
+struct coap_taken {
+	uint32_t parts;
+	uint8_t
+	    code; /* 0: that is all of it; else the answer, if no part is refused: what else there is was not taken */
+};
+
 struct coap_ops {
 	/* Never fails: a datagram may be lost anyway. */
 	void (*send)(void *arg, const struct coap_endpoint *to, struct bytes message);
@@ -62,10 +68,10 @@ struct coap_ops {
 	enum auth_verdict (*identify)(void *arg, const struct coap_who *who, auth_done_fn done,
 	    void *asker, struct auth_answer *ret);
 	void (*unidentify)(void *arg, const void *asker);
-	/* 0: coap_committed() is called with the ticket as often as *ret_parts says, later. Else the code of the answer, at
+	/* 0: coap_committed() is called with the ticket as often as there are parts, later. Else the code of the answer, at
 	 * once, and why; nothing was taken. */
-	int (*telemetry)(
-	    void *arg, const struct coap_telemetry *t, uint32_t *ret_parts, struct buf *why);
+	int (*telemetry)(void *arg, const struct coap_telemetry *t, struct coap_taken *ret_taken,
+	    struct buf *why);
 	void *arg;
 };
 

@@ -45,6 +45,7 @@ struct coap_exchange {
 	uint32_t sent;	   /* ... and of what was sent for them */
 	uint32_t parts;	   /* whose verdict has not come */
 	uint32_t verdict;  /* the worst of those that came */
+	uint8_t rest;	   /* code for what was not taken; 0: all was */
 	uint16_t id;
 	uint8_t state;
 	bool confirmable;

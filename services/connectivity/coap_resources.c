@@ -41,13 +41,16 @@ client_of(const struct coap_incoming *in, uint8_t out[CLIENT_MAX])
 static void
 offer(struct coap *c, struct coap_incoming *in, struct coap_telemetry *t, struct coap_body *body)
 {
+	struct coap_taken taken = { .parts = 0 };
 	int code = COAP_UNAVAILABLE;
 	bool begun = coap_begin(c, in);
 
 	buf_clear(&c->why);
 	if (begun) {
 		t->ticket = coap_exchange_ticket(in->exchange);
-		code = c->ops.telemetry(c->ops.arg, t, &in->exchange->parts, &c->why);
+		code = c->ops.telemetry(c->ops.arg, t, &taken, &c->why);
+		in->exchange->parts = taken.parts;
+		in->exchange->rest = taken.code;
 	}
 	if (code == COAP_UNAVAILABLE && body)
 		coap_bodies_take_back(&c->bodies, body, in->message.payload.len);

@@ -195,6 +195,7 @@ coap_server_new(struct worker *w, struct auth *auth, struct ingest *ingest)
 		return NULL;
 	}
 	s->io = coap_io_new();
+	s->telemetry = telemetry_new();
 	coap_init(&s->coap, &config, &ops);
 	return s;
 }
@@ -220,6 +221,7 @@ coap_server_free(struct coap_server **p_s)
 	coap_fini(&s->coap);
 	coap_dtls_free(&s->dtls);
 	coap_io_free(&s->io);
+	telemetry_free(&s->telemetry);
 	free(s);
 }
 

@@ -8,6 +8,7 @@
 #include "coap_dtls.h"
 #include "coap_server.h"
 #include "loop.h"
+#include "telemetry.h"
 
 #define COAP_SOCKETS_MAX 32u
 #define COAP_READ_BATCH 32u
@@ -34,6 +35,7 @@ struct coap_server {
 	struct loop_timer timer;
 	int64_t timer_at_us;
 	struct coap_io *io;
+	struct telemetry *telemetry;
 	struct coap_dtls *dtls; /* NULL: no socket asks for it */
 };
 
@@ -48,6 +50,6 @@ void coap_io_flush(struct coap_server *s);
 
 /* coap_telemetry.c */
 int coap_server_telemetry(
-    void *arg, const struct coap_telemetry *t, uint32_t *ret_parts, struct buf *why);
+    void *arg, const struct coap_telemetry *t, struct coap_taken *ret_taken, struct buf *why);
 
 #endif

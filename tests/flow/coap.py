@@ -1,7 +1,9 @@
 """CoAP, with libcoap's client, and with a bare one for what that would not do."""
+import json
 import os
 
 import coap_wire as coap
+import devices
 import pki
 import roost
 import verify
@@ -194,6 +196,34 @@ def test_dtls_with_certificates():
         assert "</v1/telemetry>" not in out and "cannot send" in out, out
         r.wait_for(lambda: metric(r, "tls_handshakes_dtls_total") == 2, 5, "two handshakes")
         assert metric(r, "coaps_sessions") == 0, "they said that they go"
+
+
+def test_dtls_with_a_pre_shared_key():
+    """Who has it is the device; formats that JSON is not."""
+    with Roost({"coaps.listen": "127.0.0.1:0", "coap.listen": "127.0.0.1:0"}) as r:
+        key = "a key of the plc"
+        devices.done(r, "add", "gh-1", "--psk", "plc-1", "--psk-file", "-", input=key.encode().hex() + "\n")
+        at = "coaps://127.0.0.1:%d" % r.port_of("coaps")
+        mine = ["-u", "plc-1", "-k", key]
+        coap.tool(*mine, "-m", "post", "-t", "50", "-e", '{"temperature":21.5}', at + "/v1/telemetry", tls=True)
+        assert points(r, "gh-1", "temperature", 1) == ["21.5"]
+        foreign = coap.tool(*mine, "-m", "post", "-t", "50", "-e", '{"device":"gh-2","a":1}', at + "/v1/telemetry", tls=True)
+        assert "4.03" in foreign, foreign
+        out = coap.tool("-u", "plc-1", "-k", "another key", "-m", "get", at + "/.well-known/core", tls=True)
+        assert "</v1/telemetry>" not in out, out
+        with coap.Client(r.port_of("coap")) as c:
+            token = json.loads(devices.done(r, "rotate", "gh-1", "--json").stdout)["token"]
+            assert c.post("api/v1/%s/telemetry" % token, '{"b":1}').code == "2.04"
+            assert c.post("api/v1/%s/telemetry" % token[::-1], '{"b":2}').code == "4.01"
+            several = '[{"device":"gh-3","ts":1700000000,"values":{"a":1}},{"device":"gh-4","ts":1700000000,"values":{"a":2}}]'
+            assert c.post("v1/telemetry", several).code == "2.04"
+            cbor = bytes.fromhex("a2" "66") + b"device" + b"\x64gh-5" + b"\x61a\x18\x2a"
+            assert c.post("v1/telemetry", cbor, [(coap.FORMAT, coap.uint(coap.CBOR))]).code == "2.04"
+            senml = '[{"bn":"gh-6/","n":"temperature","u":"Cel","v":23.5}]'
+            assert c.post("v1/telemetry", senml, [(coap.FORMAT, coap.uint(coap.SENML_JSON))]).code == "2.04"
+        assert points(r, "gh-1", "b", 1) == ["1"]
+        for device, metric_name, want in (("gh-3", "a", "1"), ("gh-4", "a", "2"), ("gh-5", "a", "42"), ("gh-6", "temperature", "23.5")):
+            assert points(r, device, metric_name, 1) == [want], device
 
 
 def test_workers_share_the_port_and_each_client_stays_with_one():

@@ -63,13 +63,13 @@ on_unidentify(void *arg, const void *asker)
 }
 
 static int
-on_telemetry(void *arg, const struct coap_telemetry *t, uint32_t *ret_parts, struct buf *why)
+on_telemetry(void *arg, const struct coap_telemetry *t, struct coap_taken *ret, struct buf *why)
 {
 	(void)arg;
 	buf_add(why, t->payload.data, t->payload.len < 200 ? t->payload.len : 200);
 	if (ticket_count == TICKETS || next++ % 5 == 0)
 		return next % 2 ? COAP_UNAVAILABLE : COAP_BAD_REQUEST;
-	*ret_parts = 1;
+	ret->parts = 1;
 	tickets[ticket_count++] = t->ticket;
 	return 0;
 }

@@ -64,7 +64,7 @@ on_unidentify(void *arg, const void *asker)
 }
 
 static int
-on_telemetry(void *arg, const struct coap_telemetry *t, uint32_t *ret_parts, struct buf *why)
+on_telemetry(void *arg, const struct coap_telemetry *t, struct coap_taken *ret, struct buf *why)
 {
 	(void)arg;
 	buf_add_str(why, "not so");
@@ -73,7 +73,7 @@ on_telemetry(void *arg, const struct coap_telemetry *t, uint32_t *ret_parts, str
 	x.dup = t->dup;
 	if (x.code)
 		return x.code;
-	*ret_parts = x.parts;
+	ret->parts = x.parts;
 	x.tickets[x.ticket_count++ % TICKETS_MAX] = t->ticket;
 	return 0;
 }
