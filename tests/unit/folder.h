@@ -13,10 +13,10 @@
 static inline char *
 unit_folder_new(void)
 {
-	char *dir = xstrdup("/tmp/roost-test-XXXXXX");
+	char *made = xstrdup("/tmp/roost-test-XXXXXX");
 
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	return dir;
+	ck_assert_ptr_nonnull(mkdtemp(made));
+	return made;
 }
 
 static inline void
