@@ -418,6 +418,7 @@ verify_mode(const struct settings *s)
 static SSL_CTX *
 new_context(struct tls *t, const struct trust *trust)
 {
+	char groups[] = GROUPS; /* the macro below takes no constant one */
 	SSL_CTX *ctx = SSL_CTX_new(t->datagrams ? DTLS_server_method() : TLS_server_method());
 	bool only_13 = strcmp(settings_str(t->settings, SET_TLS_MIN_VERSION), "1.3") == 0;
 
@@ -438,7 +439,7 @@ new_context(struct tls *t, const struct trust *trust)
 		ASSERT(SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1);
 		ASSERT(SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1);
 	}
-	ASSERT(SSL_CTX_set1_groups_list(ctx, GROUPS) == 1);
+	ASSERT(SSL_CTX_set1_groups_list(ctx, groups) == 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_timeout(ctx, TLS_SESSION_S);
 	SSL_CTX_set_num_tickets(ctx, 1);
