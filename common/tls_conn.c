@@ -285,7 +285,7 @@ static size_t
 take(struct tls_conn *c, uint8_t *plain)
 {
 	size_t len = 0, n;
-	int rc;
+	int rc = 1;
 
 	if (!c->ssl)
 		begin(c);
@@ -296,8 +296,6 @@ take(struct tls_conn *c, uint8_t *plain)
 	}
 	if (!c->open && (rc = SSL_do_handshake(c->ssl)) == 1)
 		tls_conn_opened(c);
-	else
-		rc = c->open ? 1 : rc;
 	while (c->open && (rc = SSL_read_ex(c->ssl, plain + len, TLS_RECORD_MAX, &n)) == 1)
 		len += n;
 	if (rc != 1)
