@@ -155,9 +155,9 @@ def test_no_secret_is_found_anywhere():
         secrets = [token_of(done(r, "add", "gh-1", "--json")), "canary-" + os.urandom(8).hex(), "canary-" + os.urandom(8).hex(),
                    "a2" * 16]
         done(r, "add", "gh-2", "--user", "u", "--password-file", "-", input=secrets[1] + "\n")
-        session = ["-c", "-i", "kept", "-V", "5", "-x", "60", "-W", "1", "-t", "x/#", "-q", "1"]
+        session = ["-c", "-i", "kept", "-V", "5", "-x", "60", "-W", "1", "-t", "v1/devices/me/#", "-q", "1"]
         for user in (["-u", secrets[0]], ["-u", "u", "-P", secrets[1]], ["-u", "u", "-P", secrets[2]], ["-u", secrets[3]]):
-            said = publish(r, "v1/devices/me/telemetry", '{"t":1}', "-r", "--will-topic", "x/will", "--will-payload", "w", *user)
+            said = publish(r, "v1/devices/me/telemetry", '{"t":1}', "-r", "--will-topic", "v1/devices/me/will", "--will-payload", "w", *user)
             assert (said == 0) == (secrets[0] in user or secrets[1] in user), (user, said)
             roost.run(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(r.port)] + session + user)
         r.settle(20)
