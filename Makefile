@@ -181,6 +181,13 @@ $(FLOOD): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/bench/flood*.c))
 	$(call SAY,LD)
 	$(CC) $(LDFLAGS) -o $@ $^
 
+# Its clients over TLS.
+TLS_CLIENTS := $(B)/test/bench/tls
+$(TLS_CLIENTS): $(B)/obj/tests/bench/tls.o
+	@mkdir -p $(@D)
+	$(call SAY,LD)
+	$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
+
 # Matching of topics alone: build/test/bench/topics
 TOPICS := $(B)/test/bench/topics
 $(B)/obj/tests/bench/topics.o: CFLAGS += -Iservices/connectivity
@@ -248,7 +255,7 @@ run: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@exec $(B)/bin/roost run $(RUN_ARGS)
 
-tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) $(FLOOD) $(PRELOAD_LIB) $(STORAGE_FAULTS)
+tests-built: all $(UNIT_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) $(FLOOD) $(TLS_CLIENTS) $(PRELOAD_LIB) $(STORAGE_FAULTS)
 .PHONY: tests-built
 
 # The fast part, before each commit.
@@ -270,7 +277,7 @@ unit flow fault model: deps-test
 # What it measures and how stands in tests/bench/README.md: make bench T=q1-w100 RUNS=5, make bench QUICK=1
 bench:
 	@deploy/deps.sh build bench
-	@$(MAKE) --no-print-directory -j2 all $(FLOOD) $(B)/test/support/http_load $(B)/test/support/coap_load
+	@$(MAKE) --no-print-directory -j2 all $(FLOOD) $(B)/test/support/http_load $(B)/test/support/coap_load $(TLS_CLIENTS)
 	@B=$(B) T="$(T)" RUNS="$(RUNS)" QUICK="$(QUICK)" APPEND="$(APPEND)" DATA="$(DATA)" tests/bench/run
 
 # All of the static analysis, and every finding of it.

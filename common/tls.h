@@ -77,7 +77,7 @@ struct tls_facts {
 	struct bytes ca;		/* whoever signed it, DER */
 	struct bytes subject;		/* of it, as RFC 2253 writes it */
 	struct bytes psk_identity;
-	struct buf text;		/* what they point into */
+	struct buf text;		/* what they point into, or the connection */
 };
 void tls_conn_facts(const struct tls_conn *c, struct tls_facts *ret);
 void tls_facts_fini(struct tls_facts *f);

@@ -145,6 +145,7 @@ tls_conn_free(struct tls_conn **p_c)
 	SSL_free(c->ssl);
 	X509_free(c->issuer);
 	free(c->psk_identity);
+	free(c->shown);
 	buf_fini(&c->held);
 	give_spare(c);
 	free(c);
@@ -204,6 +205,70 @@ fail_by_error(struct tls_conn *c)
 	ERR_clear_error();
 }
 
+/* --- who it is --- */
+
+static void
+note_certificate(struct tls_conn *c, X509 *x)
+{
+	int len = i2d_X509(x, NULL);
+	BIO *bio = BIO_new(BIO_s_mem());
+	unsigned char *at;
+	long subject_len;
+	char *subject;
+
+	ASSERT(bio && len > 0);
+	X509_NAME_print_ex(bio, X509_get_subject_name(x), 0, XN_FLAG_RFC2253);
+	subject_len = BIO_get_mem_data(bio, &subject);
+	c->certificate_len = (uint32_t)len;
+	c->subject_len = subject_len > 0 ? (uint32_t)subject_len : 0;
+	at = c->shown = xmalloc(c->certificate_len + c->subject_len);
+	(void)i2d_X509(x, &at);
+	if (c->subject_len)
+		memcpy(at, subject, c->subject_len);
+	BIO_free(bio);
+}
+
+/* Decoded, a certificate takes 4.6 KiB, and some clients show that of their CA, too. Nobody looks into them after the handshake: what is
+ * of use was noted, so they are emptied. The session's own reference cannot be taken from it. */
+static void
+empty(struct tls_conn *c, X509 *x)
+{
+	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(c->ssl);
+	X509_NAME *nobody = X509_NAME_new();
+	EVP_PKEY *key = SSL_get_privatekey(c->ssl); /* of our own: it is there anyway */
+
+	ASSERT(nobody);
+	while (chain && sk_X509_num(chain) > 0)
+		X509_free(sk_X509_pop(chain));
+	while (X509_get_ext_count(x) > 0)
+		X509_EXTENSION_free(X509_delete_ext(x, 0));
+	(void)X509_set_subject_name(x, nobody);
+	(void)X509_set_issuer_name(x, nobody);
+	if (key)
+		(void)X509_set_pubkey(x, key);
+	X509_NAME_free(nobody);
+	ERR_clear_error();
+}
+
+/* A certificate that was not asked for, or did not verify, ends the handshake; so this one did. */
+static void
+note_peer(struct tls_conn *c)
+{
+	X509 *x = SSL_get0_peer_certificate(c->ssl);
+	const STACK_OF(X509) *chain = SSL_get0_verified_chain(c->ssl);
+
+	if (!x || SSL_get_verify_result(c->ssl) != X509_V_OK ||
+	    SSL_get_verify_mode(c->ssl) == SSL_VERIFY_NONE)
+		return;
+	note_certificate(c, x);
+	if (chain && sk_X509_num(chain) > 1) {
+		X509_free(c->issuer);
+		c->issuer = sk_X509_value(chain, 1);
+		X509_up_ref(c->issuer);
+	}
+	empty(c, x);
+}
+
 /* --- input --- */
 
 /* A name as the registry has them; tickets, which come by in the same place, are none. */
@@ -230,6 +295,7 @@ void
 tls_conn_opened(struct tls_conn *c)
 {
 	c->open = true;
+	note_peer(c);
 	metric_add(M_TLS_HANDSHAKES, 1);
 	metric_add(c->tls->datagrams			   ? M_TLS_HANDSHAKES_DTLS
 		   : SSL_version(c->ssl) == TLS1_3_VERSION ? M_TLS_HANDSHAKES_13
@@ -574,66 +640,24 @@ tls_on_psk(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
 	return (unsigned)len;
 }
 
-/* --- who it is --- */
-
-static struct bytes
-add_der(struct buf *to, X509 *x)
-{
-	unsigned char *at;
-	int len = x ? i2d_X509(x, NULL) : 0;
-
-	if (len <= 0)
-		return bytes_of(NULL, 0);
-	at = buf_reserve(to, (size_t)len);
-	to->len += (size_t)i2d_X509(x, &at);
-	return bytes_of(NULL, (size_t)len);
-}
-
-static struct bytes
-add_subject(struct buf *to, const X509 *x)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *data;
-	long len;
-
-	ASSERT(bio);
-	X509_NAME_print_ex(bio, X509_get_subject_name(x), 0, XN_FLAG_RFC2253);
-	len = BIO_get_mem_data(bio, &data);
-	if (len > 0)
-		buf_add(to, data, (size_t)len);
-	BIO_free(bio);
-	return bytes_of(NULL, len > 0 ? (size_t)len : 0);
-}
-
 void
 tls_conn_facts(const struct tls_conn *c, struct tls_facts *ret)
 {
-	struct bytes *parts[] = { &ret->certificate, &ret->ca, &ret->subject, &ret->psk_identity };
-	const STACK_OF(X509) * chain;
-	size_t at = 0;
-	X509 *peer;
+	int ca_len = c->shown && c->issuer ? i2d_X509(c->issuer, NULL) : 0;
+	unsigned char *at;
 
 	*ret = (struct tls_facts){ .text = { .max = 0 } };
-	if (!c->open)
-		return;
-	/* A certificate that was not asked for, or did not verify, ends the handshake; so this one did. */
-	peer = SSL_get0_peer_certificate(c->ssl);
-	if (peer && SSL_get_verify_result(c->ssl) == X509_V_OK &&
-	    SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE) {
-		chain = SSL_get0_verified_chain(c->ssl);
-		ret->certificate = add_der(&ret->text, peer);
-		ret->ca = add_der(&ret->text, chain ? sk_X509_value(chain, 1) : c->issuer);
-		ret->subject = add_subject(&ret->text, peer);
+	if (c->shown) {
+		ret->certificate = bytes_of(c->shown, c->certificate_len);
+		ret->subject = bytes_of(c->shown + c->certificate_len, c->subject_len);
 	}
-	if (c->psk_identity) {
-		buf_add_str(&ret->text, c->psk_identity);
-		ret->psk_identity.len = strlen(c->psk_identity);
+	if (ca_len > 0) {
+		at = buf_reserve(&ret->text, (size_t)ca_len);
+		ret->ca = bytes_of(at, (size_t)ca_len);
+		(void)i2d_X509(c->issuer, &at);
 	}
-	/* They were only counted: the buffer has moved while it grew. */
-	for (size_t i = 0; i < COUNT_OF(parts); i++) {
-		parts[i]->data = ret->text.data + at;
-		at += parts[i]->len;
-	}
+	if (c->open && c->psk_identity)
+		ret->psk_identity = bytes_of_str(c->psk_identity);
 }
 
 void

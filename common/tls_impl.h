@@ -50,7 +50,9 @@ struct tls_conn {
 	size_t sealed_at;
 	const char *fault;
 	char *psk_identity;
-	X509 *issuer; /* of the peer's certificate, in a session that was resumed */
+	X509 *issuer; /* of the peer's certificate */
+	uint8_t *shown; /* its certificate, DER, and its subject; NULL: it has shown none */
+	uint32_t certificate_len, subject_len;
 	enum tls_speaks speaks;
 	bool waits; /* for a pre-shared key; held is what comes behind */
 	tls_datagram_fn send; /* DTLS */

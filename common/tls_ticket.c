@@ -159,7 +159,10 @@ on_return(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name
 	c->issuer = NULL;
 	if (peer && tls_verify_again(SSL_get_SSL_CTX(ssl), peer, &c->issuer) != 0)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+	/* A ticket of TLS 1.3 is for once (RFC 8446, C.4). */
+	return status == SSL_TICKET_SUCCESS && SSL_version(ssl) != TLS1_3_VERSION
+		   ? SSL_TICKET_RETURN_USE
+		   : SSL_TICKET_RETURN_USE_RENEW;
 }
 
 int

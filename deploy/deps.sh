@@ -3,7 +3,7 @@
 set -eu
 build="gcc g++ make libzmq3-dev libczmq-dev libmsgpack-dev libhiredis-dev redis-server libyaml-dev libsqlite3-dev
 	libsimdjson-dev libwslay-dev libxxhash-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libssl-dev libargon2-dev libjansson-dev libmosquitto-dev mosquitto-clients"
-test="check clang clang-format cppcheck redis-tools sqlite3 curl zstd python3 python3-paho-mqtt python3-influxdb haproxy mosquitto libcoap3-bin openssl spin strace git libfaketime"
+test="check clang clang-format cppcheck redis-tools sqlite3 curl zstd python3 python3-paho-mqtt python3-influxdb testssl.sh haproxy mosquitto libcoap3-bin openssl spin strace git libfaketime"
 lint="clang-tidy"
 # Peers that make bench measures beside Roost; it says so if one is missing.
 bench="python3 git mosquitto nats-server rabbitmq-server victoria-metrics influxdb"

@@ -12,6 +12,7 @@
 #include "metrics.h"
 
 #define HANDSHAKES_US 2000 /* of a turn; one that has begun is ended */
+#define SEALED_LOW 16384   /* below it more is sealed, to go with it */
 #define KEYLESS_LOOKS 64   /* whether a key has come, of a turn */
 
 ssize_t
@@ -43,7 +44,7 @@ listener_tls_send(struct listener *l, struct conn *c)
 		struct bytes sealed = transport_sealed(c->transport);
 		ssize_t n;
 
-		if (sealed.len == 0) {
+		if (sealed.len < SEALED_LOW) {
 			struct bytes out = c->out
 					       ? bytes_of(c->out->data + c->out_at, conn_out_len(c))
 					       : bytes_of(NULL, 0);

@@ -13,7 +13,7 @@ import ws
 from pki import Pki, openssl
 from roost import Roost
 
-LISTEN = {"mqtts.listen": "127.0.0.1:0", "mqtt_wss.listen": "127.0.0.1:0", "mqtt.listen": ""}
+LISTEN = {"mqtts.listen": "127.0.0.1:0", "mqtt_wss.listen": "127.0.0.1:0", "mqtt.listen": "", "https.listen": ""}
 TOPIC = "roost/gh-1/telemetry"
 PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([192, 0, 2, 1, 127, 0, 0, 1, 156, 64, 7, 91])
 

@@ -35,12 +35,12 @@ def openssl(*arguments, check=True, **kw):
 
 
 class Pki:
-    def __init__(self, folder, ca="ca"):
+    def __init__(self, folder, ca="ca", days=30):
         self.folder = folder
         self.name = ca
         os.makedirs(folder, exist_ok=True)
         self.key("%s.key" % ca)
-        openssl("req", "-x509", "-new", "-key", self.path("%s.key" % ca), "-out", self.ca, "-days", "30", "-subj", "/CN=test " + ca,
+        openssl("req", "-x509", "-new", "-key", self.path("%s.key" % ca), "-out", self.ca, "-days", str(days), "-subj", "/CN=test " + ca,
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         for suffix, text in (("index", ""), ("serial", "1000\n"), ("cnf", CONFIG % {"folder": folder, "ca": ca})):
             with open(self.path("%s.%s" % (ca, suffix)), "w", encoding="ascii") as f:
@@ -69,9 +69,9 @@ class Pki:
                 "-out", self.path(name + ".crt"), "-extfile", self.path("extensions"), *when)
         return self.path(name + ".crt"), self.path(name + ".key")
 
-    def server(self, name="server", names="DNS:localhost,IP:127.0.0.1", **kw):
+    def server(self, name="server", names="DNS:localhost,IP:127.0.0.1", more="", **kw):
         """The settings of a server with a certificate for these names."""
-        crt, key = self.issue(name, "subjectAltName=%s\nextendedKeyUsage=serverAuth" % names, subject="/CN=a server", **kw)
+        crt, key = self.issue(name, "subjectAltName=%s\nextendedKeyUsage=serverAuth\n%s" % (names, more), subject="/CN=a server", **kw)
         return {"tls.certificate": crt, "tls.key": key}
 
     def device(self, name, **kw):
