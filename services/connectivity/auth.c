@@ -106,6 +106,7 @@ auth_new(struct loop *loop, const struct settings *settings, struct auth **ret_a
 
 	a->loop = loop;
 	a->anonymous = anonymous_of(settings);
+	a->guests = settings_bool(settings, SET_AUTH_ENROLMENT_GUESTS);
 	credential_random((uint8_t *)&a->seed, sizeof(a->seed));
 	auth_limits_init(&a->limits, a->seed);
 	a->limits.rate = (uint32_t)settings_int(settings, SET_AUTH_CONNECTS_PER_SECOND);
@@ -165,6 +166,27 @@ refuse(enum auth_verdict verdict, const char *why, uint32_t retry_ms, struct aut
 	return verdict;
 }
 
+/* For guests nobody waits. */
+static enum auth_verdict
+admit_guest(struct auth *a, const struct auth_request *q, struct auth_answer *ret)
+{
+	int64_t wait;
+
+	if (!auth_limits_admit(&a->limits, q->peer, loop_now_us(a->loop), &wait) || wait)
+		return refuse(AUTH_BUSY, "many connect just now",
+		    (uint32_t)((uint64_t)wait / 1000 + auth_random(a) % 4000), ret);
+	metric_add(M_AUTH_GUESTS, 1);
+	*ret = (struct auth_answer){ .grant = auth_guest() };
+	return AUTH_GRANTED;
+}
+
+static bool
+is_guest(const struct auth_request *q)
+{
+	return bytes_equal_str(q->username, AUTH_GUEST) && !q->password.len && !q->token.len &&
+	       !q->certificate.len && !q->psk_identity.len;
+}
+
 enum auth_verdict
 auth_check(struct auth *a, const struct auth_request *q, auth_done_fn done, void *arg,
     struct auth_answer *ret)
@@ -179,6 +201,8 @@ auth_check(struct auth *a, const struct auth_request *q, auth_done_fn done, void
 	if (a->try_count >= AUTH_PENDING_MAX)
 		return refuse(AUTH_BUSY, "many connect just now",
 		    (uint32_t)(AUTH_LOOKUP_US / 1000 + auth_random(a) % 4000), ret);
+	if (a->guests && !anyone && is_guest(q))
+		return admit_guest(a, q, ret);
 	t = auth_try_begin(a, q, anyone);
 	if (t->count == 0 && !t->may_be_anyone) {
 		auth_try_free(&t);

@@ -15,6 +15,7 @@
 #include "settings.h"
 
 #define AUTH_NAME_MAX 256	/* bytes of a client id or user name */
+#define AUTH_GUEST "provision"	/* the user name of who wants nothing but to enrol, as ThingsBoard's devices have it */
 #define AUTH_LISTENERS_MAX 4	/* protocols that have sessions */
 
 enum auth_protocol { AUTH_MQTT, AUTH_HTTP, AUTH_COAP };
@@ -47,6 +48,7 @@ struct auth_grant {
 	bool is_device;
 	bool any_device;	/* may publish readings of whichever device the topic names */
 	bool cut;		/* gone: its sessions end */
+	bool guest;		/* may do nothing but enrol (enrol.h) */
 	bool changed;		/* while listeners are told: roles or speaks_for are others now */
 	uint8_t kind;		/* enum credential_kind; 0: anonymous */
 	struct bytes identity;	/* device, or user; empty: anonymous: what the client calls itself */
@@ -85,6 +87,7 @@ void auth_missed(struct auth *a);
 int auth_psk(struct auth *a, struct bytes identity, uint8_t *ret_key, size_t max);
 
 struct auth_grant *auth_anyone(void);	/* without credentials: a reference, the caller's */
+struct auth_grant *auth_guest(void);	/* the same, for AUTH_GUEST */
 struct auth_grant *auth_grant_ref(struct auth_grant *g);
 void auth_grant_unref(struct auth_grant **g);	/* NULL is none */
 /* Whose doing something is; own: what an anonymous client calls itself. */

@@ -14,6 +14,15 @@ auth_anyone(void)
 }
 
 struct auth_grant *
+auth_guest(void)
+{
+	static struct auth_grant guest = { .refs = 1, .guest = true };
+
+	guest.identity = bytes_of_str(AUTH_GUEST);
+	return auth_grant_ref(&guest);
+}
+
+struct auth_grant *
 auth_grant_ref(struct auth_grant *g)
 {
 	g->refs++;

@@ -70,6 +70,7 @@ struct auth_absent {
 struct auth {
 	struct loop *loop;
 	enum auth_anonymous anonymous;
+	bool guests;
 	uint64_t seed;
 	uint64_t draws;			/* random numbers so far */
 	struct auth_limits limits;

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "coap_server.h"
 #include "context.h"
+#include "enrol.h"
 #include "err.h"
 #include "exit_codes.h"
 #include "http_service.h"
@@ -26,6 +27,7 @@ struct connectivity {
 	struct auth *auth;
 	struct access *access;
 	struct context *context;
+	struct enrol *enrol;
 	struct mqtt_broker mqtt;
 	struct mqtt_copy *copy;
 	struct mqtt_cluster *cluster; /* NULL: no other worker has clients */
@@ -186,6 +188,31 @@ on_regranted(void *arg)
 
 	mqtt_now(s, loop_now_us(s->loop));
 	mqtt_broker_regranted(&s->mqtt);
+}
+
+struct enrolling {
+	struct connectivity *s;
+	uint64_t token;
+};
+
+static void
+on_enrolled(void *arg, struct bytes answer)
+{
+	struct enrolling *e = arg;
+
+	mqtt_now(e->s, loop_now_us(e->s->loop));
+	mqtt_broker_enrolled(&e->s->mqtt, e->token, answer);
+	free(e);
+}
+
+static void
+enrol(void *arg, struct bytes request, const struct peer *peer, uint64_t token)
+{
+	struct connectivity *s = arg;
+	struct enrolling *e = xcalloc(1, sizeof(*e));
+
+	*e = (struct enrolling){ s, token };
+	enrol_ask(s->enrol, request, peer, on_enrolled, e);
 }
 
 static uint64_t
@@ -353,6 +380,7 @@ connectivity_start(struct worker *w)
 		.identify = identify,
 		.unidentify = unidentify,
 		.may = may,
+		.enrol = enrol,
 		.arg = s,
 	};
 	const struct mqtt_config config = mqtt_config_of(w->settings);
@@ -396,6 +424,9 @@ connectivity_start(struct worker *w)
 	if (!s->context)
 		return ERR_IO;
 	context_listen(s->context, on_change, on_missed, s);
+	s->enrol = enrol_new(w, s->auth);
+	if (!s->enrol)
+		return ERR_IO;
 	s->ingest = ingest_new(w, on_answer, on_room, s);
 	if (transport_doors_init(&s->doors, w) != 0)
 		return ERR_CONFIG;
@@ -418,6 +449,7 @@ connectivity_stop(struct worker *w)
 	if (!s)
 		return;
 	coap_server_free(&s->coap);
+	enrol_free(&s->enrol);
 	mqtt_broker_fini(&s->mqtt);
 	http_service_free(&s->http);
 	mqtt_copy_free(&s->copy);
@@ -518,6 +550,12 @@ on_fenced(struct worker *w, struct bus_msg *m)
 }
 
 static void
+on_changed(struct worker *w, struct bus_msg *m)
+{
+	enrol_on_changed(((struct connectivity *)w->state)->enrol, &m->any->changed);
+}
+
+static void
 on_commit(struct worker *w, struct bus_msg *m)
 {
 	ingest_on_commit(((struct connectivity *)w->state)->ingest, m);
@@ -569,6 +607,7 @@ static const struct worker_spec spec = {
 		[MSG_WELCOME] = on_welcome,
 		[MSG_FENCED] = on_fenced,
 		[MSG_COMMIT] = on_commit,
+		[MSG_CHANGED] = on_changed,
 		[MSG_GAP] = on_gap,
 		[MSG_FORWARD] = on_forward,
 		[MSG_FORWARDED] = on_forwarded,

@@ -282,6 +282,8 @@ struct mqtt_ops {
 	void (*unidentify)(void *arg, const struct mqtt_conn *c);
 	/* May it do that now? what: a topic, or of SUBSCRIBE a filter without $share/group/. NULL: everything. */
 	bool (*may)(void *arg, const struct mqtt_actor *who, enum mqtt_right right, struct bytes what);
+	/* A request on ENROL_REQUEST (enrol.h), answered by mqtt_broker_enrolled(); NULL: that topic is one like others. */
+	void (*enrol)(void *arg, struct bytes request, const struct peer *peer, uint64_t token);
 	void *arg;
 };
 
@@ -383,6 +385,7 @@ void mqtt_conn_on_sent(struct mqtt_conn *c);
 bool mqtt_broker_turn(struct mqtt_broker *b);
 /* About once a second: sessions and retained messages that expire, wills that are due, gauges. */
 void mqtt_broker_tick(struct mqtt_broker *b);
+void mqtt_broker_enrolled(struct mqtt_broker *b, uint64_t token, struct bytes answer);
 /* Grants were cut or changed: auth_listen_fn. */
 void mqtt_broker_regranted(struct mqtt_broker *b);
 /* ops.may answers otherwise than before, for whoever it is. */

@@ -163,7 +163,7 @@ static void
 take_expiry(struct mqtt_broker *b, struct mqtt_session *s, const struct mqtt_connect *q,
     struct mqtt_connack *ack)
 {
-	s->expiry_s = expiry_of(q);
+	s->expiry_s = s->conn->grant->guest ? 0 : expiry_of(q);
 	if (s->expiry_s > b->config.session_expiry_max_s) {
 		s->expiry_s = (uint32_t)b->config.session_expiry_max_s;
 		ack->has_session_expiry = true;
@@ -382,6 +382,8 @@ is_still_allowed(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes
 
 	if (c->grant->cut)
 		why = "what let this client in is not valid any more";
+	else if (q->has_will && c->grant->guest)
+		why = "who may do nothing but enrol has no will";
 	else if (q->has_will && c->grant->kind)
 		why = mqtt_will_fault(c->broker, q->will_topic, &who);
 	if (why)
@@ -419,6 +421,11 @@ mqtt_on_connect(struct mqtt_conn *c, const struct mqtt_frame *f)
 		return MQTT_LATER;
 	if (c->state == MQTT_ENDED || !is_still_allowed(c, &q, id))
 		return MQTT_TAKEN;
+	/* A guest takes nobody's session. */
+	if (c->grant->guest && q.client_id.len) {
+		q.client_id = bytes_of("", 0);
+		id = assign_id(c->broker, assigned);
+	}
 	if (claim(c, &q) == MQTT_LATER)
 		return MQTT_LATER;
 	if (c->claim_reason != MQTT_SUCCESS)

@@ -70,6 +70,10 @@ enum mqtt_done mqtt_on_publish(struct mqtt_conn *c, const struct mqtt_frame *f);
 /* To those who have not had it, here and elsewhere. */
 void mqtt_publish_again(struct mqtt_conn *c, const struct mqtt_publish *p);
 
+/* mqtt_session_enrol.c */
+bool mqtt_enrol_takes(const struct mqtt_conn *c, const struct mqtt_publish *p);
+void mqtt_enrol(struct mqtt_conn *c, const struct mqtt_publish *p);
+
 /* mqtt_session_received.c: QoS 2 from the client */
 enum mqtt_done mqtt_on_pubrel(struct mqtt_conn *c, const struct mqtt_ack *a);
 /* true: it was taken before, and is answered here. */

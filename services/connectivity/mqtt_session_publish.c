@@ -368,8 +368,13 @@ on_topic(struct mqtt_conn *c, const struct mqtt_publish *p)
 {
 	struct dialect_target target;
 	struct bytes me = mqtt_conn_device(c);
-	int err = dialect_match(p->topic, me, &target);
+	int err;
 
+	if (mqtt_enrol_takes(c, p)) {
+		mqtt_enrol(c, p);
+		return MQTT_TAKEN;
+	}
+	err = dialect_match(p->topic, me, &target);
 	if (err == ERR_NOT_FOUND && too_deep(p->topic))
 		refuse(c, p, MQTT_BAD_TOPIC, "topic of more than 128 levels");
 	else if (err && err != ERR_NOT_FOUND)

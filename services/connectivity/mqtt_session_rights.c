@@ -5,6 +5,7 @@
  * connected, the subscriptions are looked at again, and what waits is as it is sent. */
 #include "mqtt_session_impl.h"
 
+#include "enrol.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -14,6 +15,11 @@ mqtt_may(const struct mqtt_conn *c, enum mqtt_right right, struct bytes what)
 	const struct mqtt_ops *ops = &c->broker->ops;
 	struct mqtt_actor who = { .grant = c->grant, .client = mqtt_session_id(c->session) };
 
+	/* What is told there goes to one connection only. */
+	if (ops->enrol && right == MQTT_MAY_SUBSCRIBE && bytes_equal_str(what, ENROL_RESPONSE))
+		return true;
+	if (c->grant->guest)
+		return false;
 	if (!ops->may)
 		return true;
 	if (c->username)

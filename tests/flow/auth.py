@@ -166,5 +166,43 @@ def test_no_secret_is_found_anywhere():
                 assert secret.encode() not in data, "secret %d is in %s" % (n, where)
 
 
+def enrol(r, request, *options):
+    """What ThingsBoard's devices do: a request on one topic, its answer on another."""
+    out = roost.run(["mosquitto_rr", "-h", "127.0.0.1", "-p", str(r.port), "-t", "/provision/request", "-e", "/provision/response",
+                     "-q", "1", "-W", "10", "-m", json.dumps(request)] + list(options))
+    return json.loads(out.stdout) if out.stdout else out.returncode
+
+
+def test_devices_enrol_themselves():
+    with Roost({"auth.anonymous": "false", "auth.enrolment_guests": "true"}) as r:
+        secret = json.loads(done(r, "add", "fleet-a", "--role", "enrol", "--json", tool="user").stdout)["password"]
+        plain = json.loads(done(r, "add", "reader", "--role", "reader", "--json", tool="user").stdout)["password"]
+        wanted = {"deviceName": "gh-1", "provisionDeviceKey": "fleet-a", "provisionDeviceSecret": secret}
+        said = enrol(r, wanted, "-u", "provision")
+        assert (said["status"], said["credentialsType"], said["deviceName"]) == ("SUCCESS", "ACCESS_TOKEN", "gh-1"), said
+        token = said["credentialsValue"]
+        assert publish(r, "v1/devices/me/telemetry", '{"t":5}', "-u", token) == 0
+        r.wait_for(lambda: points(r, "gh-1") == [5], 10, "the reading")
+        # Once only; with the right secret only; by a fleet only; and a device without a name gets one.
+        assert "already" in enrol(r, wanted, "-u", "provision")["errorMsg"]
+        other = dict(wanted, deviceName="gh-2")
+        assert enrol(r, dict(other, provisionDeviceSecret="x"), "-u", "provision")["status"] == "FAILURE"
+        assert enrol(r, dict(other, provisionDeviceKey="reader", provisionDeviceSecret=plain), "-u", "provision")["status"] == "FAILURE"
+        assert "gh-2" not in done(r, "list").stdout
+        del other["deviceName"]
+        made = enrol(r, other, "-u", "fleet-a", "-P", secret, "-V", "5")
+        assert len(made["deviceName"]) == 20 and made["deviceName"] in done(r, "list").stdout, made
+        # A guest may do nothing else.
+        said = publish(r, "roost/gh-1/telemetry", '{"t":1}', "-u", "provision")
+        assert said == 7 and points(r, "gh-1") == [5], (said, points(r, "gh-1"))
+        assert may_not(r, "x", "-u", "provision")
+        for n in range(2):
+            os.kill(r.pid_of("registry-0"), signal.SIGKILL)  # it is asked again
+            assert enrol(r, dict(wanted, deviceName="late-%d" % n), "-u", "provision")["status"] == "SUCCESS"
+        for where, data in everything(r):
+            for n, one in enumerate((secret, token)):
+                assert one.encode() not in data, "secret %d is in %s" % (n, where)
+
+
 if __name__ == "__main__":
     roost.main(globals())

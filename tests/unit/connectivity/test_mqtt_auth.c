@@ -290,6 +290,65 @@ START_TEST(who_is_cut_is_told_and_gone)
 }
 END_TEST
 
+/* --- enrolment --- */
+
+static struct {
+	char request[64];
+	uint64_t token;
+	size_t asked;
+} enrolment;
+
+static void
+enrol(void *arg, struct bytes request, const struct peer *peer, uint64_t token)
+{
+	(void)arg;
+	(void)peer;
+	copy_text(enrolment.request, request);
+	enrolment.token = token;
+	enrolment.asked++;
+}
+
+START_TEST(a_guest_may_enrol_and_nothing_else)
+{
+	struct auth_grant *guest = auth_guest();
+	struct mqtt_conn *listener = connected(4, 1, "all"), *c;
+
+	put_subscribe(&in, 4, 1, "#", 1);
+	feed(listener);
+	ignore_out(listener);
+	memset(&enrolment, 0, sizeof(enrolment));
+	c = granted(5, "all", guest);
+	b.ops.enrol = enrol;
+	/* It has not taken the session of another. */
+	ck_assert_int_eq(listener->state, MQTT_UP);
+	ck_assert(!bytes_equal_str(bytes_of(c->session->id, c->session->id_len), "all"));
+	publish(c, "roost/gh-1/telemetry", NULL);
+	put_publish(&in, 5, 2, 1, "x", "y");
+	feed(c);
+	CHECK_OUT(c, "\x40\x30\0\1\x87\x2c\x1f\0\x29this client may not publish to that topic");
+	put_subscribe(&in, 5, 2, "#", 1);
+	feed(c);
+	CHECK_OUT(c, "\x90\4\0\2\0\x87");
+	put_subscribe(&in, 5, 3, "/provision/response", 1);
+	feed(c);
+	CHECK_OUT(c, "\x90\4\0\3\0\1");
+	put_publish(&in, 5, 2, 4, "/provision/request", "please");
+	feed(c);
+	CHECK_OUT(c, "\x40\2\0\4");
+	ck_assert_str_eq(enrolment.request, "please");
+	ck_assert_uint_eq(enrolment.asked, 1);
+	/* Nobody else sees it. */
+	CHECK_OUT(listener, "");
+	mqtt_broker_enrolled(&b, enrolment.token, bytes_of_str("{}"));
+	CHECK_OUT(c, "\x30\x18\0\x13/provision/response\0{}");
+	CHECK_OUT(listener, "");
+	mqtt_conn_free(&c);
+	mqtt_broker_enrolled(&b, enrolment.token, bytes_of_str("{}"));
+	mqtt_conn_free(&listener);
+	auth_grant_unref(&guest);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -300,6 +359,7 @@ main(void)
 		a_connection_that_ends_meanwhile_is_forgotten,
 		who_may_speak_for_whom,
 		who_is_cut_is_told_and_gone,
+		a_guest_may_enrol_and_nothing_else,
 	};
 
 	return session_tests("mqtt_auth", tests, COUNT_OF(tests));
