@@ -425,3 +425,17 @@ copy_retained(void)
 {
 	return retained_count;
 }
+
+void
+copy_begin(struct mqtt_broker *b)
+{
+	copy_reset();
+	b->ops.change = copy_change;
+	b->config.sessions_max = 10;
+}
+
+void
+copy_write_all(struct mqtt_broker *b)
+{
+	mqtt_broker_written(b, copy_write(UINT64_MAX));
+}

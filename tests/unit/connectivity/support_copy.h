@@ -10,10 +10,13 @@ bool copy_claim(void *arg, const struct mqtt_claim *claim, uint64_t token);
 
 /* Forgets everything. */
 void copy_reset(void);
+/* And is told by this broker. */
+void copy_begin(struct mqtt_broker *b);
 /* A turn is over. */
 void copy_turn(void);
 /* Writes what so many turns have told; returns the number of the last one written. */
 uint64_t copy_write(uint64_t turns);
+void copy_write_all(struct mqtt_broker *b);	/* and says so */
 uint64_t copy_waiting(void);	/* turns */
 /* The process died: what is not written is gone. */
 void copy_crash(void);

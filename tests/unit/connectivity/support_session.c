@@ -171,6 +171,23 @@ gone(struct mqtt_conn *c)
 	mqtt_conn_free(&c);
 }
 
+struct mqtt_conn *
+kept(unsigned version, const char *id)
+{
+	struct mqtt_conn *c = version == 5 ? resumed(100, id) : connected(4, 0, id);
+
+	ignore_out(c);
+	return c;
+}
+
+void
+subscribe(struct mqtt_conn *c, const char *filter, unsigned options)
+{
+	put_subscribe(&in, c->version, 1, filter, options);
+	feed(c);
+	ignore_out(c);
+}
+
 void
 put_ack(unsigned type, unsigned packet_id)
 {

@@ -35,7 +35,9 @@ void check_out(struct mqtt_conn *c, const char *want, size_t len, int line);
 void ignore_out(struct mqtt_conn *c);
 struct mqtt_conn *connected(unsigned version, int clean, const char *id);
 struct mqtt_conn *resumed(uint32_t expiry_s, const char *id);	/* 5.0; CONNACK is left in its output */
+struct mqtt_conn *kept(unsigned version, const char *id);	/* its session outlives it; CONNACK is read */
 void gone(struct mqtt_conn *c);
+void subscribe(struct mqtt_conn *c, const char *filter, unsigned options);	/* SUBACK is read */
 void put_ack(unsigned type, unsigned packet_id);	/* PUBACK ... PUBCOMP into in, as 3.1.1 has them */
 
 /* What the broker of the tests calls. */

@@ -15,17 +15,9 @@ static int64_t since;
 static void
 begin(void)
 {
-	copy_reset();
-	b.ops.change = copy_change;
-	b.config.sessions_max = 10;
+	copy_begin(&b);
 	b.config.shared_wait_us = SECOND;
 	since = b.now_us;
-}
-
-static void
-write_all(void)
-{
-	mqtt_broker_written(&b, copy_write(UINT64_MAX));
 }
 
 static void
@@ -42,22 +34,13 @@ back(void)
 }
 
 static struct mqtt_conn *
-kept(unsigned version, const char *id)
-{
-	struct mqtt_conn *c = version == 5 ? resumed(100, id) : connected(4, 0, id);
-
-	ignore_out(c);
-	return c;
-}
-
-static struct mqtt_conn *
 subscribed(unsigned version, const char *id)
 {
 	struct mqtt_conn *c = kept(version, id);
 
 	put_subscribe(&in, version, 1, "a", 2);
 	feed(c);
-	write_all();
+	copy_write_all(&b);
 	ignore_out(c);
 	return c;
 }
@@ -102,7 +85,7 @@ START_TEST(publishes_wait_and_are_refused)
 	/* The same ids again are new messages. */
 	put_publish(&in, 5, 4 | 8, 2, "a", "y");
 	feed(p);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x50\2\0\2");
 	ck_assert_uint_eq(queued(s), 1);
 	gone(p);
@@ -134,7 +117,7 @@ START_TEST(publishes_of_3_1_1_wait)
 	ck_assert_uint_eq(p->io.paused, 0);
 	ck_assert_uint_eq(mqtt_conn_input(p, buf_bytes(&in), &need), len);
 	buf_clear(&in);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x40\2\0\1");
 	ck_assert_uint_eq(queued(s), 1);
 	gone(p);
@@ -181,7 +164,7 @@ START_TEST(who_needs_it)
 	s = kept(4, "s");
 	put_subscribe(&in, 4, 1, "$share/g/c", 1);
 	feed(s);
-	write_all();
+	copy_write_all(&b);
 	p = kept(5, "p");
 	q = connected(5, 1, "q");
 	away_for(SECOND);
@@ -258,7 +241,7 @@ START_TEST(publishes_under_way)
 	put_publish(&in, 5, 2, 3, "roost/d/telemetry", "{}");
 	feed(p);
 	away_for(3 * SECOND);
-	write_all();
+	copy_write_all(&b);
 	back();
 	CHECK_OUT(p, "\x50\2\0\2");
 	CHECK_OUT(old, "\x40\2\0\1");
@@ -296,7 +279,7 @@ START_TEST(subscribes_under_way_are_undone)
 	ck_assert_uint_eq(c->session->sub_count, 1);
 	sub = mqtt_router_find(&b.router, c->session, bytes_of_str("a"));
 	ck_assert(sub && sub->options.qos == 2);
-	write_all();
+	copy_write_all(&b);
 	back();
 	ck_assert_uint_eq(copy_subs("c"), 1);
 	CHECK_OUT(c, "");
@@ -315,7 +298,7 @@ START_TEST(subscribes_under_way_are_undone)
 	feed(c);
 	gone(c);
 	away_for(SECOND);
-	write_all();
+	copy_write_all(&b);
 	ck_assert_uint_eq(copy_subs("c"), 0);
 }
 END_TEST
@@ -330,7 +313,7 @@ START_TEST(releases_wait)
 	p = kept(5, "p");
 	put_publish(&in, 5, 4, 7, "a", "x");
 	feed(p);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x50\2\0\7");
 	ignore_out(s);
 	put_ack(MQTT_PUBREC, 1);
@@ -340,7 +323,7 @@ START_TEST(releases_wait)
 	away_for(SECOND);
 	CHECK_OUT(p, "");
 	CHECK_OUT(s, "");
-	write_all();
+	copy_write_all(&b);
 	back();
 	CHECK_OUT(p, "\x70\2\0\7");
 	CHECK_OUT(s, "\x62\2\0\1");
@@ -387,7 +370,7 @@ START_TEST(connack_waits_for_the_will)
 	mqtt_conn_on_sent(s);
 	CHECK_OUT(s, "");
 	ck_assert_uint_eq(s->io.paused, MQTT_PAUSED_SHARED);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(s, "\x20\2\1\0\x32\6\0\1a\0\1\61\x32\6\0\1a\0\2\62");
 	ck_assert_uint_eq(s->io.paused, 0);
 	gone(s);
@@ -397,7 +380,7 @@ START_TEST(connack_waits_for_the_will)
 	p = with_will(5, "t");
 	ck_assert_int_eq(s->state, MQTT_ENDED);
 	CHECK_OUT(s, "");
-	write_all();
+	copy_write_all(&b);
 	ck_assert_uint_eq(p->io.out->data[0], 0x20);
 	ck_assert_uint_eq(p->io.out->data[2], 1);
 	gone(s);
@@ -411,9 +394,7 @@ START_TEST(a_will_is_not_written_in_time)
 
 	begin();
 	w = connected(4, 1, "w");
-	put_subscribe(&in, 4, 1, "w", 1);
-	feed(w);
-	ignore_out(w);
+	subscribe(w, "w", 1);
 	for (unsigned version = 4; version <= 5; version++) {
 		since = b.now_us;
 		c = with_will(version, "c");
@@ -425,7 +406,7 @@ START_TEST(a_will_is_not_written_in_time)
 		gone(c);
 		/* It was never told of a session, and has none. */
 		ck_assert_uint_eq(b.session_count, 1);
-		write_all();
+		copy_write_all(&b);
 		back();
 		ck_assert_uint_eq(copy_sessions(), 0);
 	}
@@ -436,7 +417,7 @@ START_TEST(a_will_is_not_written_in_time)
 	away_for(SECOND);
 	CHECK_OUT(c, "\x20\2\0\3");
 	gone(c);
-	write_all();
+	copy_write_all(&b);
 	ck_assert_uint_eq(copy_subs("s"), 1);
 	ck_assert_uint_eq(b.session_count, 2);
 	/* Nobody's will was published. */

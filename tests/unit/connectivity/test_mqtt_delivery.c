@@ -148,9 +148,7 @@ START_TEST(own_messages_come_behind_their_answer)
 {
 	struct mqtt_conn *c = connected(4, 1, "c");
 
-	put_subscribe(&in, 4, 1, "a", 2);
-	feed(c);
-	ignore_out(c);
+	subscribe(c, "a", 2);
 	put_publish(&in, 4, 0, 0, "a", "w");
 	put_publish(&in, 4, 2, 1, "a", "x");
 	put_publish(&in, 4, 4, 2, "a", "y");
@@ -170,9 +168,7 @@ START_TEST(packet_ids_go_round)
 	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s");
 	unsigned want = 1;
 
-	put_subscribe(&in, 4, 1, "#", 1);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "#", 1);
 	for (unsigned i = 0; i < 70000; i++) {
 		unsigned id;
 
@@ -220,9 +216,7 @@ START_TEST(many_that_are_not_acknowledged)
 
 	b.config.queue_max = 500;
 	b.config.queue_bytes_max = b.config.offline_bytes_max = 1000000;
-	put_subscribe(&in, 4, 1, "a", 1);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "a", 1);
 	for (unsigned i = 0; i < all; i++) {
 		put_publish(&in, 4, 2, 1, "a", "x");
 		feed(p);
@@ -270,9 +264,7 @@ START_TEST(the_receive_maximum_holds)
 
 		buf_add(&in, cases[i].connect, 19);
 		feed(s);
-		put_subscribe(&in, 5, 1, "a", 1);
-		feed(s);
-		ignore_out(s);
+		subscribe(s, "a", 1);
 		for (unsigned n = 0; n < cases[i].most + 5; n++) {
 			put_publish(&in, 4, 2, 1, "a", "x");
 			feed(p);
@@ -295,9 +287,7 @@ START_TEST(readings_reach_subscribers_too)
 {
 	struct mqtt_conn *p = connected(4, 1, "p"), *s = connected(4, 1, "s");
 
-	put_subscribe(&in, 4, 1, "roost/+/telemetry", 0);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "roost/+/telemetry", 0);
 	put_publish(&in, 4, 2, 7, "roost/d/telemetry", "1");
 	feed(p);
 	CHECK_OUT(p, "");
@@ -400,9 +390,7 @@ START_TEST(kept_sessions)
 {
 	struct mqtt_conn *s = connected(4, 0, "s"), *p = connected(4, 1, "p");
 
-	put_subscribe(&in, 4, 1, "a", 1);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "a", 1);
 	put_publish(&in, 4, 2, 1, "a", "1");
 	feed(p);
 	CHECK_OUT(s, "\x32\6\0\1a\0\1"
@@ -477,9 +465,7 @@ START_TEST(queues_are_bounded)
 
 	memset(big, 'x', 500);
 	big[500] = 0;
-	put_subscribe(&in, 4, 1, "#", 1);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "#", 1);
 	gone(s);
 	for (unsigned i = 1; i <= 20; i++)
 		put_publish(&in, 4, 2, i, "a", big);
@@ -530,9 +516,7 @@ START_TEST(wills)
 {
 	struct mqtt_conn *s = connected(4, 1, "s"), *c;
 
-	put_subscribe(&in, 4, 1, "w/t", 0);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "w/t", 0);
 	for (int polite = 0; polite < 2; polite++) {
 		c = mqtt_conn_new(&b, true);
 		buf_add(&in, WILL_311, sizeof(WILL_311) - 1);
@@ -556,9 +540,7 @@ START_TEST(delayed_wills)
 {
 	struct mqtt_conn *s = connected(4, 1, "s"), *c;
 
-	put_subscribe(&in, 4, 1, "w/t", 0);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "w/t", 0);
 	for (int comes_back = 0; comes_back < 2; comes_back++) {
 		c = mqtt_conn_new(&b, true);
 		buf_add(&in, WILL_5, sizeof(WILL_5) - 1);

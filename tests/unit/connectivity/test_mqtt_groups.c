@@ -8,14 +8,6 @@
 #include "support_mqtt.h"
 #include "support_session.h"
 
-static void
-subscribe(struct mqtt_conn *c, const char *filter, unsigned options)
-{
-	put_subscribe(&in, c->version, 1, filter, options);
-	feed(c);
-	ignore_out(c);
-}
-
 static size_t
 got(struct mqtt_conn *c)
 {

@@ -9,14 +9,6 @@
 #include "support_mqtt.h"
 #include "support_session.h"
 
-static void
-subscribe(struct mqtt_conn *c, const char *filter, unsigned options)
-{
-	put_subscribe(&in, c->version, 1, filter, options);
-	feed(c);
-	ignore_out(c);
-}
-
 /* A 5.0 CONNECT with these properties. */
 static struct mqtt_conn *
 connected_with(const char *id, const char *props, size_t len)

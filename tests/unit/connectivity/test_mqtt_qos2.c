@@ -7,14 +7,6 @@
 #include "support_mqtt.h"
 #include "support_session.h"
 
-static void
-subscribe(struct mqtt_conn *c, const char *filter, unsigned options)
-{
-	put_subscribe(&in, c->version, 1, filter, options);
-	feed(c);
-	ignore_out(c);
-}
-
 /* MQTT-4.3.3-8 to 4.3.3-13: passed on once, however often it comes before its PUBREL. */
 START_TEST(a_message_is_passed_on_once)
 {
@@ -165,9 +157,7 @@ START_TEST(ids_end_with_a_session_that_is_not_kept)
 {
 	struct mqtt_conn *s = connected(4, 1, "s"), *p;
 
-	put_subscribe(&in, 4, 1, "a", 0);
-	feed(s);
-	ignore_out(s);
+	subscribe(s, "a", 0);
 	for (unsigned time = 0; time < 2; time++) {
 		p = resumed(0, "p");
 		ck_assert_uint_eq(p->io.out->data[2], 0); /* no session present: MQTT-3.2.2-3 */

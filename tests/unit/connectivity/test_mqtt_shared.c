@@ -9,29 +9,6 @@
 #include "support_mqtt.h"
 #include "support_session.h"
 
-static void
-begin(void)
-{
-	copy_reset();
-	b.ops.change = copy_change;
-	b.config.sessions_max = 10;
-}
-
-static void
-write_all(void)
-{
-	mqtt_broker_written(&b, copy_write(UINT64_MAX));
-}
-
-static struct mqtt_conn *
-kept(unsigned version, const char *id)
-{
-	struct mqtt_conn *c = version == 5 ? resumed(100, id) : connected(4, 0, id);
-
-	ignore_out(c);
-	return c;
-}
-
 /* The process dies: everything but the copy is gone. */
 static void
 die(void)
@@ -51,14 +28,14 @@ START_TEST(answers_wait_for_writes)
 {
 	struct mqtt_conn *p = connected(5, 1, "p"), *s;
 
-	begin();
+	copy_begin(&b);
 	s = kept(5, "s");
 	put_subscribe(&in, 5, 1, "a", 2);
 	buf_add(&in, "\xc0\0", 2);
 	ck_assert_uint_eq(feed(s), in.len + 9); /* the ping waits behind SUBSCRIBE */
 	CHECK_OUT(s, "");
 	ck_assert_uint_eq(s->io.paused, MQTT_PAUSED_SHARED);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(s, "\x90\4\0\1\0\2");
 	ck_assert_uint_eq(s->io.paused, 0);
 	put_publish(&in, 5, 2, 1, "a", "x");
@@ -69,7 +46,7 @@ START_TEST(answers_wait_for_writes)
 	CHECK_OUT(
 	    s, "\x32\7\0\1a\0\1\0x"); /* QoS 1 is sent at once, QoS 2 not before it is written */
 	ck_assert_uint_eq(copy_deliveries("s"), 0);
-	write_all();
+	copy_write_all(&b);
 	ck_assert_uint_eq(copy_deliveries("s"), 2);
 	CHECK_OUT(p, "\x40\2\0\1\x50\2\0\2\x40\3\0\3\x10");
 	CHECK_OUT(s, "\x34\7\0\1a\0\2\0y");
@@ -77,12 +54,12 @@ START_TEST(answers_wait_for_writes)
 	put_ack(MQTT_PUBREC, 2);
 	put_ack(MQTT_PUBCOMP, 2);
 	feed(s);
-	write_all();
+	copy_write_all(&b);
 	ck_assert_uint_eq(copy_deliveries("s"), 0);
 	put_unsubscribe(&in, 5, 2, "a");
 	feed(s);
 	ignore_out(s);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(s, "\xb0\4\0\2\0\0");
 	ck_assert_uint_eq(copy_subs("s"), 0);
 	gone(s);
@@ -94,19 +71,19 @@ START_TEST(a_release_waits_for_its_write)
 {
 	struct mqtt_conn *p;
 
-	begin();
+	copy_begin(&b);
 	p = kept(4, "p");
 	put_publish(&in, 4, 4, 7, "a", "x");
 	put_publish(&in, 4, 4 | 8, 7, "a", "x");
 	feed(p);
 	CHECK_OUT(p, "");
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x50\2\0\7\x50\2\0\7");
 	ck_assert_uint_eq(copy_received("p"), 1);
 	put_ack(MQTT_PUBREL, 7);
 	feed(p);
 	CHECK_OUT(p, "");
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x70\2\0\7");
 	ck_assert_uint_eq(copy_received("p"), 0);
 	/* Sent again on the next connection, before the first time is written. */
@@ -117,7 +94,7 @@ START_TEST(a_release_waits_for_its_write)
 	put_publish(&in, 4, 4 | 8, 8, "a", "x");
 	feed(p);
 	CHECK_OUT(p, "");
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x50\2\0\x08");
 	gone(p);
 }
@@ -130,16 +107,16 @@ START_TEST(a_release_is_owed_once)
 	struct mqtt_conn *s;
 	uint32_t waiting;
 
-	begin();
+	copy_begin(&b);
 	s = kept(4, "s");
 	put_subscribe(&in, 4, 1, "a", 2);
 	feed(s);
-	write_all();
+	copy_write_all(&b);
 	ignore_out(s);
 	for (unsigned i = 1; i <= 2; i++)
 		put_publish(&in, 4, 4, i, "a", "x");
 	feed(s);
-	write_all();
+	copy_write_all(&b);
 	ignore_out(s);
 	put_ack(MQTT_PUBREC, 1);
 	feed(s);
@@ -157,7 +134,7 @@ START_TEST(a_release_is_owed_once)
 		CHECK_OUT(s, "");
 	}
 	ck_assert_uint_eq(b.writes.tail - b.writes.head, waiting);
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(s, "\x62\2\0\1\x3c\6\0\1a\0\2x");
 	gone(s);
 }
@@ -167,12 +144,12 @@ START_TEST(readings_do_not_wait_for_writes)
 {
 	struct mqtt_conn *p, *s;
 
-	begin();
+	copy_begin(&b);
 	p = kept(4, "p");
 	s = kept(4, "s");
 	put_subscribe(&in, 4, 1, "#", 1);
 	feed(s);
-	write_all();
+	copy_write_all(&b);
 	ignore_out(s);
 	put_publish(&in, 4, 2, 1, "roost/d/telemetry", "{}");
 	put_publish(&in, 4, 4, 2, "roost/d/telemetry", "{}");
@@ -189,16 +166,16 @@ START_TEST(retained_messages_are_told)
 {
 	struct mqtt_conn *p = connected(4, 1, "p");
 
-	begin();
+	copy_begin(&b);
 	put_publish(&in, 4, 2 | 1, 1, "a", "x");
 	feed(p);
 	CHECK_OUT(p, "");
-	write_all();
+	copy_write_all(&b);
 	CHECK_OUT(p, "\x40\2\0\1");
 	ck_assert_uint_eq(copy_retained(), 1);
 	put_publish(&in, 4, 2 | 1, 2, "a", "");
 	feed(p);
-	write_all();
+	copy_write_all(&b);
 	ck_assert_uint_eq(copy_retained(), 0);
 	gone(p);
 }
@@ -209,7 +186,7 @@ START_TEST(what_is_not_kept_is_not_told)
 {
 	struct mqtt_conn *p, *s;
 
-	begin();
+	copy_begin(&b);
 	p = connected(4, 1, "p");
 	s = connected(4, 1, "s");
 	put_subscribe(&in, 4, 1, "#", 2);
@@ -230,7 +207,7 @@ START_TEST(claims)
 	struct mqtt_conn *c, *other;
 	size_t need;
 
-	begin();
+	copy_begin(&b);
 	b.ops.claim = copy_claim;
 	c = mqtt_conn_new(&b, true);
 	put_connect(&in, 4, 0, 60, "c");
@@ -276,11 +253,11 @@ START_TEST(fenced)
 {
 	struct mqtt_conn *c;
 
-	begin();
+	copy_begin(&b);
 	c = kept(5, "c");
 	put_subscribe(&in, 5, 1, "a", 2);
 	feed(c);
-	write_all();
+	copy_write_all(&b);
 	ignore_out(c);
 	mqtt_broker_fenced(&b, bytes_of_str("c"));
 	CHECK_OUT(c, "\xe0\1\x8e");
@@ -587,7 +564,7 @@ START_TEST(exactly_once)
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		seed = round + 1;
-		begin();
+		copy_begin(&b);
 		b.ops.claim = copy_claim;
 		b.ops.release = NULL;
 		b.config.queue_bytes_max = b.config.offline_bytes_max = 1000000;

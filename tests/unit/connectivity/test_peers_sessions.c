@@ -58,9 +58,7 @@ START_TEST(qos_2_sent_again_is_kept_once)
 	struct mqtt_conn *reader = connected(4, 1, "r"), *c = connected(4, 1, "c");
 	size_t settled = 0, heard = 0;
 
-	put_subscribe(&in, 4, 1, "t", 0);
-	feed(reader);
-	ignore_out(reader);
+	subscribe(reader, "t", 0);
 	for (int round = 0; round < 20000; round++) {
 		put_publish(&in, 4, 4 | (round ? 8 : 0), 7, "t", "once");
 		feed(c);
