@@ -307,6 +307,14 @@ add_part(struct http_request *r, const struct telemetry_reading *reading)
 }
 
 static bool
+may_report(const struct http_request *r, struct bytes device)
+{
+	const struct http_ops *ops = &r->server->ops;
+
+	return ops->may_report(ops->arg, r->grant, r->own, device);
+}
+
+static bool
 look_through(struct http_request *r)
 {
 	struct telemetry_cursor c = r->cursor;
@@ -315,7 +323,7 @@ look_through(struct http_request *r)
 	int err;
 
 	while ((err = telemetry_next(r->server->telemetry, &c, &reading, &p)) == 0) {
-		if (!auth_speaks_for(r->grant, r->own, reading.device)) {
+		if (!may_report(r, reading.device)) {
 			const struct http_problem foreign = { .status = 403,
 				.dialect = r->route->dialect,
 				.detail = "these credentials may not send readings of this device",
@@ -404,10 +412,12 @@ begin(struct http_request *r, struct bytes body)
 		return;
 	}
 	r->part_count = r->samples = 1;
-	if (r->options.device.len)
-		begin_work(r, body);
-	else
+	if (r->options.device.len == 0)
 		problem(r, 403, "these credentials are not those of a device", 0);
+	else if (!may_report(r, r->options.device))
+		problem(r, 403, "this device may not send readings", 0);
+	else
+		begin_work(r, body);
 }
 
 void

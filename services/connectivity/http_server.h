@@ -24,6 +24,8 @@ struct http_ops {
 	/* auth_check(), auth_forget() */
 	enum auth_verdict (*check)(void *arg, const struct auth_request *q, auth_done_fn done, void *done_arg, struct auth_answer *ret);
 	void (*forget)(void *arg, const void *done_arg);
+	/* access_may_report() */
+	bool (*may_report)(void *arg, const struct auth_grant *grant, struct bytes own, struct bytes device);
 	void *arg;
 };
 

@@ -12,6 +12,7 @@
 struct http_service {
 	struct loop *loop;
 	struct auth *auth;
+	const struct access *access;
 	struct ingest *ingest;
 	struct http_server *server;
 	struct listener *listener;
@@ -57,6 +58,14 @@ forget(void *arg, const void *done_arg)
 	struct http_service *h = arg;
 
 	auth_forget(h->auth, done_arg);
+}
+
+static bool
+may_report(void *arg, const struct auth_grant *grant, struct bytes own, struct bytes device)
+{
+	const struct http_service *h = arg;
+
+	return access_may_report(h->access, grant, own, device);
 }
 
 static void
@@ -123,8 +132,8 @@ is_wanted(const struct transport_doors *doors)
 }
 
 struct http_service *
-http_service_new(
-    struct worker *w, const struct transport_doors *doors, struct auth *auth, struct ingest *ingest)
+http_service_new(struct worker *w, const struct transport_doors *doors, struct auth *auth,
+    const struct access *access, struct ingest *ingest)
 {
 	const struct http_config config = http_config_of(w->settings);
 	struct http_service *h;
@@ -134,12 +143,14 @@ http_service_new(
 	h = xcalloc(1, sizeof(*h));
 	h->loop = w->loop;
 	h->auth = auth;
+	h->access = access;
 	h->ingest = ingest;
 	h->server = http_server_new(&config, &(struct http_ops){ .offer_points = offer_points,
 						 .offer = offer,
 						 .stamp = stamp,
 						 .check = check,
 						 .forget = forget,
+						 .may_report = may_report,
 						 .arg = h });
 	tell_now(h, loop_now_us(w->loop));
 	h->listener = listener_new(w,

@@ -4,6 +4,7 @@
 #ifndef ROOST_HTTP_SERVICE_H
 #define ROOST_HTTP_SERVICE_H
 
+#include "access.h"
 #include "auth.h"
 #include "ingest.h"
 #include "transport.h"
@@ -11,7 +12,8 @@
 
 struct http_service;
 
-struct http_service *http_service_new(struct worker *w, const struct transport_doors *doors, struct auth *auth, struct ingest *ingest);
+struct http_service *http_service_new(struct worker *w, const struct transport_doors *doors, struct auth *auth, const struct access *access,
+    struct ingest *ingest);
 void http_service_free(struct http_service **h);
 /* What ingest answers to a token of INGEST_OF_HTTP. */
 void http_service_answer(struct http_service *h, uint64_t token, uint32_t verdict);

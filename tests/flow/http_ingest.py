@@ -212,6 +212,10 @@ def test_credentials_and_tls():
                          "https://localhost:%d/v1/telemetry" % r.port_of("https")])
         assert out.stdout == '{"stored":1}\n', out
         r.wait_for(lambda: values(r, "gh-1", "t") == [1.0, 2.0, 5.0, 6.0] and values(r, "gh-2", "t") == [3.0, 4.0], 10, "all of it")
+        assert r.cli("user", "add", "collector", "--role", "operator", "--password-file", f.name).returncode == 0
+        collector = ("-u", "collector:secret:of two")
+        assert Curl(r, "/v1/telemetry", *kind, *collector, data='{"device":"gh-3","t":7}').status == 200
+        Curl(r, "/v1/telemetry", *kind, *collector, data='{"t":7}').problem(400)
         with socket.create_connection(("127.0.0.1", r.port_of("http"))) as c:
             def answer():
                 c.sendall(("POST /v1/telemetry HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Length: 7\r\n\r\n"

@@ -85,6 +85,13 @@ forget(void *arg, const void *done_arg)
 	x.done = NULL;
 }
 
+static bool
+may_report(void *arg, const struct auth_grant *grant, struct bytes own, struct bytes device)
+{
+	(void)arg;
+	return auth_speaks_for(grant, own, device);
+}
+
 static void
 let_in(void)
 {
@@ -190,7 +197,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.offer = offer,
 		.stamp = stamp,
 		.check = check,
-		.forget = forget };
+		.forget = forget,
+		.may_report = may_report };
 	struct input in = input_of(data, size), how;
 	size_t each = input_u8(&in) + 1u;
 	struct bytes mine = input_bytes(&in, input_u8(&in) % 64);

@@ -94,6 +94,13 @@ forget(void *arg, const void *done_arg)
 	http_x.forgotten++;
 }
 
+static bool
+may_report(void *arg, const struct auth_grant *grant, struct bytes own, struct bytes device)
+{
+	(void)arg;
+	return auth_speaks_for(grant, own, device);
+}
+
 void
 http_now(int64_t after_us)
 {
@@ -123,7 +130,8 @@ http_setup(void)
 						.offer = offer,
 						.stamp = stamp,
 						.check = check,
-						.forget = forget });
+						.forget = forget,
+						.may_report = may_report });
 	http_now(5000000);
 }
 
