@@ -373,6 +373,18 @@ identify(struct mqtt_conn *c, const struct mqtt_connect *q)
 	return MQTT_TAKEN;
 }
 
+/* One that has proven to be somebody else is connected by this client id: whoever knows that does not end its connection by it
+ * (3.1.4: further restrictions). What waits for a client that is away is looked at by the rights of who resumes its session. */
+static bool
+is_anothers(const struct mqtt_conn *c, struct bytes id)
+{
+	const struct mqtt_session *s = mqtt_store_find(c->broker, id);
+	const struct auth_grant *had = s && s->conn ? s->conn->grant : NULL;
+
+	return had && had->kind && c->grant->kind &&
+	       !bytes_equal(had->identity, c->grant->identity);
+}
+
 /* Its session may have been waited for since it was let in. */
 static bool
 is_still_allowed(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes id)
@@ -382,6 +394,8 @@ is_still_allowed(struct mqtt_conn *c, const struct mqtt_connect *q, struct bytes
 
 	if (c->grant->cut)
 		why = "what let this client in is not valid any more";
+	else if (is_anothers(c, id))
+		why = "somebody else is connected by this client id";
 	else if (q->has_will && c->grant->guest)
 		why = "who may do nothing but enrol has no will";
 	else if (q->has_will && c->grant->kind)

@@ -290,6 +290,32 @@ START_TEST(who_is_cut_is_told_and_gone)
 }
 END_TEST
 
+START_TEST(a_client_id_is_not_taken_from_others)
+{
+	struct auth_grant *one = grant_new("gh-1", true, ""), *other = grant_new("gh-2", true, "");
+	struct mqtt_conn *c = granted(4, "id", one), *thief = mqtt_conn_new(&b, false), *again;
+
+	begin(AUTH_GRANTED);
+	door.answer.grant = auth_grant_ref(other);
+	put_connect_as(4, "id", "user", "p");
+	feed(thief);
+	check_code(thief, 4, 0x87, 5);
+	ck_assert_int_eq(c->state, MQTT_UP);
+	again = granted(4, "id", one);
+	ck_assert_int_eq(c->state, MQTT_ENDED);
+	mqtt_conn_free(&c);
+	mqtt_conn_free(&again);
+	/* Who is on this machine may. */
+	c = granted(4, "id", one);
+	again = granted(4, "id", auth_anyone());
+	ck_assert_int_eq(c->state, MQTT_ENDED);
+	mqtt_conn_free(&c);
+	mqtt_conn_free(&again);
+	auth_grant_unref(&one);
+	auth_grant_unref(&other);
+}
+END_TEST
+
 /* --- enrolment --- */
 
 static struct {
@@ -359,6 +385,7 @@ main(void)
 		a_connection_that_ends_meanwhile_is_forgotten,
 		who_may_speak_for_whom,
 		who_is_cut_is_told_and_gone,
+		a_client_id_is_not_taken_from_others,
 		a_guest_may_enrol_and_nothing_else,
 	};
 
