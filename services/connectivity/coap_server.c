@@ -163,7 +163,8 @@ add_socket(struct coap_server *s, const struct worker_listener *l)
 }
 
 struct coap_server *
-coap_server_new(struct worker *w, struct auth *auth, struct ingest *ingest)
+coap_server_new(
+    struct worker *w, struct auth *auth, const struct access *access, struct ingest *ingest)
 {
 	const struct settings *st = w->settings;
 	struct coap_server *s = xcalloc(1, sizeof(*s));
@@ -182,7 +183,7 @@ coap_server_new(struct worker *w, struct auth *auth, struct ingest *ingest)
 		.arg = s,
 	};
 
-	*s = (struct coap_server){ .w = w, .auth = auth, .ingest = ingest };
+	*s = (struct coap_server){ .w = w, .auth = auth, .access = access, .ingest = ingest };
 	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
 		config.seed = (uint64_t)clock_wall_us() * 0x9e3779b97f4a7c15u;
 	for (size_t i = 0; i < w->listener_count; i++)

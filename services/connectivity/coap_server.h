@@ -6,6 +6,7 @@
 #ifndef ROOST_COAP_SERVER_H
 #define ROOST_COAP_SERVER_H
 
+#include "access.h"
 #include "auth.h"
 #include "ingest.h"
 #include "worker.h"
@@ -13,7 +14,7 @@
 struct coap_server;
 
 /* NULL: the worker has no such socket. */
-struct coap_server *coap_server_new(struct worker *w, struct auth *auth, struct ingest *ingest);
+struct coap_server *coap_server_new(struct worker *w, struct auth *auth, const struct access *access, struct ingest *ingest);
 void coap_server_free(struct coap_server **s);
 /* All of these take NULL. */
 /* The answer to what was offered, without its owner's bits. */

@@ -28,6 +28,7 @@ struct coap_socket {
 struct coap_server {
 	struct worker *w;
 	struct auth *auth;
+	const struct access *access;
 	struct ingest *ingest;
 	struct coap coap;
 	struct coap_socket sockets[COAP_SOCKETS_MAX];

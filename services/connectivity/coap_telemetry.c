@@ -54,7 +54,7 @@ look_through(struct coap_server *s, const struct coap_telemetry *t, struct telem
 
 	while ((err = telemetry_next(s->telemetry, &c, &r, &p)) == 0) {
 		count += r.result.count > 0;
-		if (!auth_speaks_for(t->grant, t->own, r.device)) {
+		if (!access_may_report(s->access, t->grant, t->own, r.device)) {
 			buf_addf(why, "byte %zu: not a device of these credentials", r.offset);
 			return COAP_FORBIDDEN;
 		}

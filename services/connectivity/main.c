@@ -432,7 +432,7 @@ connectivity_start(struct worker *w)
 		return ERR_CONFIG;
 	if (s->doors.tls)
 		tls_set_psk(s->doors.tls, psk, s->auth);
-	s->coap = coap_server_new(w, s->auth, s->ingest);
+	s->coap = coap_server_new(w, s->auth, s->access, s->ingest);
 	s->mqtt_listener = listener_new(w, &mqtt, &s->doors, &s->mqtt.set);
 	s->http = http_service_new(w, &s->doors, s->auth, s->access, s->ingest);
 	for (size_t i = 0; i < w->listener_count; i++)

@@ -2,6 +2,8 @@
 import os
 import signal
 import tempfile
+import urllib.error
+import urllib.request
 
 import mqtt
 import roost
@@ -62,6 +64,17 @@ class Client(mqtt.Client):
         return got
 
 
+def posted(r, token, device):
+    """The status of a reading of that device over HTTP."""
+    q = urllib.request.Request("http://127.0.0.1:%d/v1/telemetry" % r.port_of("http"), b'{"device":"%s","values":{"t":1}}' % device.encode(),
+                               {"Authorization": "Bearer " + token, "Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(q, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as e:
+        return e.code
+
+
 def test_roles():
     with tempfile.TemporaryDirectory(prefix="roost-acl-") as folder:
         path = os.path.join(folder, "acl.yaml")
@@ -92,6 +105,9 @@ def test_roles():
                 assert g.may("roost/s-7/telemetry") and not g.may("roost/gh-1/telemetry")
                 with Client(r.port, "bot", reporter) as b:
                     assert b.may("roost/gh-2/telemetry") and not b.may("roost/gh-2/attributes")
+                # HTTP asks the same.
+                assert [posted(r, t, "gh-2") for t in (reporter, app, gh1, gw)] == [200, 403, 403, 403]
+                assert posted(r, gw, "s-7") == 200
                 assert sorted(a.topics()) == ["roost/gh-1/telemetry", "roost/gh-2/telemetry", "roost/s-7/telemetry"]
                 # A role more, on a live connection.
                 done(r, "set", "gh-1", "--role", "chat")
