@@ -449,6 +449,7 @@ START_TEST(test_facts_of_who_showed_a_certificate)
 		check_facts(true);
 		ck_assert(twice(NULL, versions[v]));
 		check_facts(false);
+		client_end();
 		tls_free(&x.tls);
 		set("tls.client_certificate", "required");
 		ck_assert_int_eq(start(), 0);
