@@ -277,7 +277,8 @@ def test_killed_amid_posts_each_is_there_once():
             p.start()
         for n in range(kills):
             before = list(posted)
-            os.kill(r.pid_of(("connectivity-0", "connectivity-1", "storage-0")[n % 3]), signal.SIGKILL)
+            name = ("connectivity-0", "connectivity-1", "storage-0")[n % 3]
+            os.kill(r.wait_for(lambda w=name: r.pid_of(w), 35, "a process of %s, back-off included" % name), signal.SIGKILL)
             r.wait_for(lambda b=before: all(n > was for n, was in zip(posted, b)), 20, "posts of all after a kill")
         over.set()
         for p in posters:
