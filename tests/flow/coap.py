@@ -209,7 +209,7 @@ def test_dtls_with_a_pre_shared_key():
         assert points(r, "gh-1", "temperature", 1) == ["21.5"]
         foreign = coap.tool(*mine, "-m", "post", "-t", "50", "-e", '{"device":"gh-2","a":1}', at + "/v1/telemetry", tls=True)
         assert "4.03" in foreign, foreign
-        out = coap.tool("-u", "plc-1", "-k", "another key", "-m", "get", at + "/.well-known/core", tls=True)
+        out = coap.tool("-B", "2", "-u", "plc-1", "-k", "another key", "-m", "get", at + "/.well-known/core", tls=True)
         assert "</v1/telemetry>" not in out, out
         with coap.Client(r.port_of("coap")) as c:
             token = json.loads(devices.done(r, "rotate", "gh-1", "--json").stdout)["token"]
