@@ -52,6 +52,7 @@ struct coap_telemetry {
 	uint16_t id;
 	bool dup;	 /* it may have come before: not all of that time is remembered */
 	uint32_t format; /* enum coap_format */
+	bool attributes; /* of the device itself, not readings */
 	uint64_t ticket;
 };
 

@@ -5,7 +5,8 @@
 #include "err.h"
 #include "mem.h"
 
-static const char links[] = "</v1/telemetry>;rt=\"roost.telemetry\";ct=\"50 60 110 112\"";
+static const char links[] = "</v1/telemetry>;rt=\"roost.telemetry\";ct=\"50 60 110 112\","
+			    "</v1/attributes>;rt=\"roost.attributes\";ct=50";
 
 static bool
 is_known_format(uint32_t format)
@@ -61,7 +62,7 @@ offer(struct coap *c, struct coap_incoming *in, struct coap_telemetry *t, struct
 }
 
 static void
-post_telemetry(struct coap *c, struct coap_incoming *in, const char *path, struct bytes credential)
+post(struct coap *c, struct coap_incoming *in, const char *path, struct bytes credential)
 {
 	uint8_t client[CLIENT_MAX];
 	struct coap_telemetry t = {
@@ -72,6 +73,7 @@ post_telemetry(struct coap *c, struct coap_incoming *in, const char *path, struc
 		.id = in->message.id,
 		.dup = coap_may_be_repeat(c),
 		.format = in->request.format,
+		.attributes = strstr(path, "attributes") != NULL,
 	};
 	struct coap_body *body;
 	int code;
@@ -130,7 +132,13 @@ coap_serve(struct coap *c, struct coap_incoming *in)
 	    coap_path_is(r, "api/v1/{}/telemetry", &credential)) {
 		allowed = COAP_POST;
 		if (in->message.code == allowed)
-			post_telemetry(c, in, credential.data ? "api/v1/telemetry" : "v1/telemetry",
+			post(c, in, credential.data ? "api/v1/telemetry" : "v1/telemetry",
+			    credential);
+	} else if (coap_path_is(r, "v1/attributes", &credential) ||
+		   coap_path_is(r, "api/v1/{}/attributes", &credential)) {
+		allowed = COAP_POST;
+		if (in->message.code == allowed)
+			post(c, in, credential.data ? "api/v1/attributes" : "v1/attributes",
 			    credential);
 	} else if (coap_path_is(r, ".well-known/core", &credential)) {
 		allowed = COAP_GET;

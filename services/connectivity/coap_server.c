@@ -197,6 +197,7 @@ coap_server_new(
 	}
 	s->io = coap_io_new();
 	s->telemetry = telemetry_new();
+	s->attributes = attributes_new(ingest);
 	coap_init(&s->coap, &config, &ops);
 	return s;
 }
@@ -223,6 +224,7 @@ coap_server_free(struct coap_server **p_s)
 	coap_dtls_free(&s->dtls);
 	coap_io_free(&s->io);
 	telemetry_free(&s->telemetry);
+	attributes_free(&s->attributes);
 	free(s);
 }
 

@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include "attributes.h"
 #include "coap.h"
 #include "coap_dtls.h"
 #include "coap_server.h"
@@ -37,6 +38,7 @@ struct coap_server {
 	int64_t timer_at_us;
 	struct coap_io *io;
 	struct telemetry *telemetry;
+	struct attributes *attributes;
 	struct coap_dtls *dtls; /* NULL: no socket asks for it */
 };
 

@@ -94,6 +94,38 @@ offer(struct coap_server *s, const struct coap_telemetry *t, const struct teleme
 	    (uint64_t)INGEST_OF_COAP << INGEST_OWNER_SHIFT | t->ticket, NULL);
 }
 
+/* The client attributes of its device. */
+static int
+post_attributes(struct coap_server *s, const struct coap_telemetry *t, struct coap_taken *ret_taken,
+    struct buf *why)
+{
+	struct bytes device = auth_device(t->grant, t->own);
+	const char *fault = device_id_fault(device);
+
+	if (fault) {
+		buf_add_str(why, device.len ? fault : "it is not said which device: ?device=ID");
+		return COAP_BAD_REQUEST;
+	}
+	if (t->format != COAP_FORMAT_JSON && t->format != COAP_FORMAT_TEXT &&
+	    t->format != COAP_FORMAT_NONE) {
+		buf_add_str(why, "attributes are JSON (50)");
+		return COAP_UNSUPPORTED_FORMAT;
+	}
+	ret_taken->parts = 1;
+	switch (attributes_post(s->attributes, device, PAYLOAD_JSON, t->payload,
+	    (uint64_t)INGEST_OF_COAP << INGEST_OWNER_SHIFT | t->ticket, why)) {
+	case 0:
+		return 0;
+	case ERR_AGAIN:
+		buf_add_str(why, "the journal takes no more now");
+		return COAP_UNAVAILABLE;
+	case ERR_TOO_BIG:
+		return COAP_TOO_LARGE;
+	default:
+		return COAP_BAD_REQUEST;
+	}
+}
+
 int
 coap_server_telemetry(
     void *arg, const struct coap_telemetry *t, struct coap_taken *ret_taken, struct buf *why)
@@ -112,6 +144,8 @@ coap_server_telemetry(
 	uint32_t part = 0;
 	int err;
 
+	if (t->attributes)
+		return post_attributes(s, t, ret_taken, why);
 	telemetry_latest(s->telemetry, ingest_latest(s->ingest));
 	if ((err = look_through(s, t, c, why)) != 0)
 		return err;

@@ -4,7 +4,7 @@
  * closed when it is ripe, or at the end of a turn while fewer than ROUNDS_AHEAD are under way: what the open batches of a
  * shard's lanes hold goes out together, in a round, and a busy shard's lanes gather until a round has come back. Each
  * batch costs every process on the way a wake-up, so that many small ones make all of them late. Batches go to the limiter; HELLO, and all answers, are between us and the shard. */
-#include "ingest.h"
+#include "ingest_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,43 +25,6 @@
 #define ROUND_WAIT_US 5000 /* no lane is held up longer by others, whose limiter may be away */
 #define BYTES_MAX ((size_t)64 << 20) /* of records in all lanes */
 #define CLOCK_CREEP_US 1000000 /* server times may run this far ahead of the clock to differ */
-
-struct lane {
-	uint32_t partition;
-	struct stream_tx tx;
-	struct stream_batch *open; /* NULL or with at least one record */
-	struct stream_batch *
-	    releases; /* NULL or with at least one PUBREL; in no order with open: see ingest_release() */
-	struct bus_link *shard;
-	struct bus_link *limiter;
-	int64_t open_us; /* the open batch's first turn */
-	bool blocked;	 /* ERR_AGAIN was said, room is owed */
-};
-
-struct ingest {
-	struct worker *w;
-	ingest_answer_fn answer;
-	ingest_room_fn room;
-	void *arg;
-	struct lane *lanes;
-	uint32_t partitions;
-	struct bus_link **shards;
-	struct ingest_rounds *rounds; /* of each shard */
-	uint32_t shard_count;
-	struct bus_link **limiters;
-	uint32_t limiter_count;
-	struct ingest_pool pool;
-	struct ingest_releases releases;
-	struct payload_decoder *decoder;
-	struct loop_timer timer;
-	int64_t timer_at_us;
-	size_t bytes;	      /* of records, open and under way */
-	size_t messages;      /* to be answered */
-	bool blocked;	      /* some lane is */
-	int64_t wall_turn_us; /* loop time at which wall_us was read */
-	int64_t wall_us;
-	int64_t stamp_us; /* last server time given */
-};
 
 /* --- construction --- */
 
@@ -175,8 +138,8 @@ lane_push(struct ingest *in, struct lane *lane, struct stream_batch **batch)
 	lane->open_us = 0;
 }
 
-static void
-lane_close(struct ingest *in, struct lane *lane, struct stream_batch **batch)
+void
+ingest_lane_close(struct ingest *in, struct lane *lane, struct stream_batch **batch)
 {
 	lane_push(in, lane, batch);
 	lane_send(lane, loop_now_us(in->w->loop));
@@ -199,8 +162,8 @@ lane_has_room(const struct ingest *in, const struct lane *lane)
 	       lane->tx.queued_bytes <= STREAM_WINDOW_BYTES * 3 / 4;
 }
 
-static struct lane *
-lane_for(struct ingest *in, uint32_t partition)
+struct lane *
+ingest_lane_for(struct ingest *in, uint32_t partition)
 {
 	struct lane *lane = &in->lanes[partition];
 
@@ -246,14 +209,14 @@ lane_added(struct ingest *in, struct lane *lane, size_t start, uint64_t token)
 		struct stream_batch *next = ingest_batch_new(&in->pool, ENTRY_READINGS);
 
 		ingest_batch_split(lane->open, start, next);
-		lane_close(in, lane, &lane->open);
+		ingest_lane_close(in, lane, &lane->open);
 		lane->open = next;
 	}
 	ingest_batch_token(lane->open, token);
 	in->bytes += len;
 	in->messages++;
 	if (ingest_batch_is_ripe(lane->open))
-		lane_close(in, lane, &lane->open);
+		ingest_lane_close(in, lane, &lane->open);
 	return 0;
 }
 
@@ -300,7 +263,7 @@ offer_points(struct ingest *in, struct lane *lane, const struct ingest_message *
 static int
 offer(struct ingest *in, const struct ingest_message *m, uint64_t token, struct buf *reason)
 {
-	struct lane *lane = lane_for(in, (uint32_t)(m->origin->device % in->partitions));
+	struct lane *lane = ingest_lane_for(in, (uint32_t)(m->origin->device % in->partitions));
 	struct payload_result r;
 	int64_t time;
 	int err;
@@ -338,7 +301,7 @@ ingest_offer_points(struct ingest *in, const struct ingest_message *m,
 {
 	struct ingest_origin origin;
 	struct ingest_message known = ingest_message_known(m, &origin);
-	struct lane *lane = lane_for(in, (uint32_t)(known.origin->device % in->partitions));
+	struct lane *lane = ingest_lane_for(in, (uint32_t)(known.origin->device % in->partitions));
 	int err;
 
 	if (!lane)
@@ -374,7 +337,7 @@ ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token)
 
 	if (err || c.at != record.len)
 		return err ? err : ERR_MALFORMED;
-	lane = lane_for(in, partition_of(r.device, in->partitions));
+	lane = ingest_lane_for(in, partition_of(r.device, in->partitions));
 	if (!lane)
 		return ERR_AGAIN;
 	out = lane_open(in, lane);
@@ -382,62 +345,6 @@ ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token)
 	buf_add(out, record.data, record.len);
 	record_set_verdict(out->data, start, VERDICT_ACCEPTED);
 	return lane_added(in, lane, start, token);
-}
-
-/* --- PUBREL --- */
-
-int32_t
-ingest_partition(const struct ingest *in, struct bytes device)
-{
-	return (int32_t)partition_of(device, in->partitions);
-}
-
-static void
-lane_release(struct ingest *in, struct lane *lane, struct pubrel r, uint32_t number)
-{
-	if (!lane->releases)
-		lane->releases = ingest_batch_new(&in->pool, ENTRY_PUBREL);
-	pubrel_put(&lane->releases->records, r);
-	ingest_batch_token(lane->releases, number);
-	in->bytes += PUBREL_SIZE;
-	in->messages++;
-	if (ingest_batch_is_ripe(lane->releases))
-		lane_close(in, lane, &lane->releases);
-}
-
-/* Releases stand in no order with readings: a client sends PUBREL after the PUBLISH was committed, and uses the packet id again
- * after the PUBREL was. Partition p < shards belongs to shard p: one of each. */
-int
-ingest_release(struct ingest *in, struct bytes client_id, uint16_t packet_id, int32_t partition,
-    uint64_t token)
-{
-	struct pubrel r = { .client = ingest_client_of(client_id), .packet_id = packet_id };
-	uint32_t first = 0,
-		 end = in->shard_count < in->partitions ? in->shard_count : in->partitions;
-	uint32_t number;
-
-	if (partition >= 0 && (uint32_t)partition < in->partitions) {
-		first = (uint32_t)partition;
-		end = first + 1;
-	}
-	for (uint32_t p = first; p < end; p++)
-		if (!lane_for(in, p))
-			return ERR_AGAIN;
-	number = ingest_releases_add(&in->releases, token, end - first);
-	for (uint32_t p = first; p < end; p++)
-		lane_release(in, &in->lanes[p], r, number);
-	return 0;
-}
-
-static void
-answer_releases(struct ingest *in, const struct stream_batch *b)
-{
-	uint64_t token;
-
-	for (uint32_t i = 0; i < b->record_count; i++)
-		if (ingest_releases_part(
-			&in->releases, (uint32_t)ingest_batch_token_at(b, i), &token))
-			in->answer(in->arg, token, VERDICT_ACCEPTED, NULL);
 }
 
 /* --- answers --- */
@@ -487,8 +394,8 @@ answer_all(struct ingest *in, struct stream_batch *committed, struct bytes verdi
 		struct stream_batch *b = committed;
 
 		committed = b->next;
-		if (b->kind == ENTRY_PUBREL)
-			answer_releases(in, b);
+		if (b->kind == ENTRY_PUBREL || b->kind == ENTRY_CONTEXT)
+			ingest_answer_parts(in, b);
 		else
 			answer_batch(in, b, verdicts, &at);
 		ingest_batch_recycle(&in->pool, &b);

@@ -79,6 +79,10 @@ int ingest_reoffer(struct ingest *in, struct bytes record, uint64_t token);
  * whether there was one: then every shard is told. ERR_AGAIN as above. token 0: nobody waits. */
 int ingest_release(struct ingest *in, struct bytes client_id, uint16_t packet_id, int32_t partition,
     uint64_t token);
+/* Entries of kind CONTEXT about a device, at most INGEST_CONTEXT_MAX; answered (VERDICT_ACCEPTED) when all are durable. ERR_AGAIN as above. */
+#define INGEST_CONTEXT_MAX 64
+int ingest_context(struct ingest *in, struct bytes device, const struct bytes *bodies, uint32_t count,
+    uint64_t token);
 int32_t ingest_partition(const struct ingest *in, struct bytes device);
 
 /* Sends what was gathered; from the worker's turn. */

@@ -72,8 +72,9 @@ on_batch(struct worker *w, struct bus_msg *m)
 	struct admit_counts counts = { 0 };
 
 	if (batch->partition >= l->partitions || batch->stream == 0 ||
-	    (batch->kind != ENTRY_READINGS && batch->kind != ENTRY_PUBREL)) {
-		reject(m, "no batch of readings or releases of our partitions");
+	    (batch->kind != ENTRY_READINGS && batch->kind != ENTRY_PUBREL &&
+		batch->kind != ENTRY_CONTEXT)) {
+		reject(m, "no batch of readings, releases or context of our partitions");
 		return;
 	}
 	if (charged_advance(l->charged, batch->stream, batch->seq) && !batch->retry &&

@@ -221,6 +221,14 @@ def test_dtls_with_a_pre_shared_key():
             assert c.post("v1/telemetry", cbor, [(coap.FORMAT, coap.uint(coap.CBOR))]).code == "2.04"
             senml = '[{"bn":"gh-6/","n":"temperature","u":"Cel","v":23.5}]'
             assert c.post("v1/telemetry", senml, [(coap.FORMAT, coap.uint(coap.SENML_JSON))]).code == "2.04"
+            assert c.post("api/v1/%s/attributes" % token, '{"firmware":"1.2","net":{"rssi":-70}}').code == "2.04"
+            assert c.post("api/v1/%s/attributes" % token, '{"firmware":"1.3"}').code == "2.04"
+            assert c.post("v1/attributes", '{"a":').code == "4.00"
+            assert c.get("v1/attributes").code == "4.05"
+
+        def attributes():
+            return {a["name"]: a["value"] for a in devices.shown(r, "gh-1").get("attributes", []) if a["scope"] == "client"}
+        r.wait_for(lambda: attributes() == {"firmware": "1.3", "net.rssi": -70}, 5, "what the device said of itself")
         assert points(r, "gh-1", "b", 1) == ["1"]
         for device, metric_name, want in (("gh-3", "a", "1"), ("gh-4", "a", "2"), ("gh-5", "a", "42"), ("gh-6", "temperature", "23.5")):
             assert points(r, device, metric_name, 1) == [want], device

@@ -2,11 +2,13 @@
 #include <stdlib.h>
 
 #include "../unit.h"
+#include "attributes.h"
 #include "entry.h"
 #include "err.h"
 #include "ingest_record.h"
 #include "ingest_releases.h"
 #include "mem.h"
+#include "registry_change.h"
 #include "support_ingest.h"
 
 static struct bytes
@@ -134,5 +136,45 @@ START_TEST(no_room)
 }
 END_TEST
 
-UNIT_MAIN_IN(
-    "ingest_release", no_setup, no_setup, numbers, answered_by_commit, every_shard_is_told, no_room)
+/* What a device says of itself: an entry an attribute, one answer for all of them. */
+START_TEST(attributes_are_context)
+{
+	struct bytes device = bytes_of_str("gh-1");
+	struct buf why = { 0 };
+	struct attributes *a;
+	struct registry_object o;
+
+	fixture_setup();
+	a = attributes_new(x.in);
+	ck_assert_int_eq(attributes_post(a, device, PAYLOAD_JSON, bytes_of_str("{\"a\":"), 7, &why),
+	    ERR_MALFORMED);
+	ck_assert_uint_gt(why.len, 0);
+	ck_assert_int_eq(
+	    attributes_post(a, device, PAYLOAD_JSON, bytes_of_str("{}"), 7, &why), ERR_MALFORMED);
+	ck_assert_int_eq(attributes_post(a, device, PAYLOAD_JSON,
+			     bytes_of_str("{\"fw\":\"1.2\",\"net\":{\"rssi\":-70}}"), 7, &why),
+	    0);
+	wait_for(&x.seen_count, 2);
+	ck_assert_uint_eq(x.seen[0].kind, ENTRY_CONTEXT);
+	ck_assert_int_eq(registry_decode(buf_bytes(&x.seen[0].bytes), &o, NULL), 0);
+	ck_assert(o.type == MSG_ATTRIBUTE && o.any.attribute.scope == ATTRIBUTE_CLIENT);
+	ck_assert(bytes_equal_str(o.any.attribute.name, "fw"));
+	ck_assert(bytes_equal_str(o.any.attribute.value, "\"1.2\""));
+	ck_assert_int_eq(registry_decode(buf_bytes(&x.seen[1].bytes), &o, NULL), 0);
+	ck_assert(bytes_equal_str(o.any.attribute.name, "net.rssi"));
+	ck_assert(bytes_equal_str(o.any.attribute.value, "-70"));
+	commit(1, (struct bytes){ 0 });
+	turn(1000);
+	ck_assert_int_eq(x.answers, 0);
+	commit(2, (struct bytes){ 0 });
+	wait_for(&x.answers, 1);
+	ck_assert_uint_eq(x.tokens[0], 7);
+	ck_assert(ingest_idle(x.in));
+	attributes_free(&a);
+	buf_fini(&why);
+	fixture_teardown();
+}
+END_TEST
+
+UNIT_MAIN_IN("ingest_release", no_setup, no_setup, numbers, answered_by_commit, every_shard_is_told,
+    no_room, attributes_are_context)
