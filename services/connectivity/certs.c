@@ -206,16 +206,15 @@ make(const struct wanted *w, const struct issuer *ca, X509 **ret, EVP_PKEY **ret
 		       X509_time_adj_ex(X509_getm_notAfter(x), w->days, 0, NULL));
 	if (rc == 0)
 		rc = add_extensions(x, ca ? ca->certificate : x, w, err);
-	if (rc == 0)
+	if (rc == 0) {
 		ASSERT(X509_sign(x, ca ? ca->key : key, EVP_sha256()) > 0);
-	if (rc != 0) {
-		X509_free(x);
-		EVP_PKEY_free(key);
-		return rc;
+		*ret = x;
+		*ret_key = key;
+		return 0;
 	}
-	*ret = x;
-	*ret_key = key;
-	return 0;
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return rc;
 }
 
 /* base.crt, followed by chain if there is one, and base.key. */

@@ -380,6 +380,7 @@ seal_frame(struct transport *t, struct bytes out)
 	if (len + n == 0)
 		return 0;
 	memcpy(chunk, head.data, len);
+	/* cppcheck-suppress knownConditionTrueFalse ; there may be a head alone */
 	if (n)
 		memcpy(chunk + len, out.data, n);
 	tls_conn_seal(t->tls, bytes_of(chunk, len + n));
