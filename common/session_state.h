@@ -120,7 +120,7 @@ struct session_state_events {
 	void (*refused)(void *arg, uint64_t token, const struct session_state_refusal *r);
 	/* err 0, or ERR_CLOSED (lost). retained_seq: of the unit's retained message, 0 if there is none. */
 	void (*done)(void *arg, uint64_t token, int err, uint64_t retained_seq);
-	/* err 0; ERR_CLOSED: Redis went away; ERR_FULL, ERR_REFUSED: it said no. */
+	/* err 0; ERR_CLOSED: Redis went away; ERR_FULL, ERR_REFUSED: it said no; ERR_NOT_FOUND: session_state_claim_from(). */
 	void (*claimed)(void *arg, uint64_t token, int err, const struct session_state_claim *claim);
 	/* Of loads and lists: items, then end, err as in claimed. Items of loads and lists come at least once each: one that is
 	 * written or removed meanwhile may be told twice or not at all. */
@@ -151,6 +151,9 @@ void session_state_flush(struct session_state *ss);
 /* Makes client id's session this worker's, connected, with this expiry; clean: without what it held. A will that waited at its
  * previous owner is forgotten. CONNACK may leave after `claimed` (and the load, if there is something). */
 int session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s, int64_t now_ms, uint64_t token);
+/* The same for a session that a list told of, of that worker: `claimed` with ERR_NOT_FOUND if another one has claimed it since. */
+int session_state_claim_from(struct session_state *ss, struct bytes id, const char *worker, uint32_t expiry_s, int64_t now_ms,
+    uint64_t token);
 /* All of a session that is claimed. Messages that cannot be read, or are larger than message_max by more than
  * SESSION_STATE_VALUE_EXTRA, are removed and counted; of lists they are passed over. */
 int session_state_load(struct session_state *ss, struct bytes id, uint64_t token);

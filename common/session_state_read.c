@@ -143,7 +143,9 @@ on_claim(void *arg, int err, const struct redis_view *reply)
 	uint64_t token = rd->token;
 
 	err = session_answer(ss, err, reply);
-	if (err == 0 && claim_of(reply, &claim) != 0) {
+	if (err == 0 && uint_at(reply, 0, 0, &claim.epoch)) {
+		err = ERR_NOT_FOUND;
+	} else if (err == 0 && claim_of(reply, &claim) != 0) {
 		metric_add(M_SESSION_STATE_UNREADABLE, 1);
 		err = ERR_REFUSED;
 	}
@@ -153,8 +155,9 @@ on_claim(void *arg, int err, const struct redis_view *reply)
 	ss->events->claimed(ss->arg, token, err, &claim);
 }
 
-int
-session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s,
+/* from: "", or the only one from whom it may be taken. */
+static int
+claim(struct session_state *ss, struct bytes id, bool clean, const char *from, uint32_t expiry_s,
     int64_t now_ms, uint64_t token)
 {
 	int err;
@@ -171,10 +174,25 @@ session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint3
 	redis_arg_str(ss->redis, clean ? "1" : "0");
 	redis_arg_uint(ss->redis, expiry_s);
 	redis_arg_int(ss->redis, now_ms);
+	redis_arg_str(ss->redis, from);
 	err = redis_send(ss->redis, REDIS_ONCE, on_claim, rd);
 	if (err != 0)
 		read_free(rd);
 	return err;
+}
+
+int
+session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s,
+    int64_t now_ms, uint64_t token)
+{
+	return claim(ss, id, clean, "", expiry_s, now_ms, token);
+}
+
+int
+session_state_claim_from(struct session_state *ss, struct bytes id, const char *worker,
+    uint32_t expiry_s, int64_t now_ms, uint64_t token)
+{
+	return claim(ss, id, false, worker, expiry_s, now_ms, token);
 }
 
 /* --- pages --- */

@@ -145,6 +145,7 @@ static const char claim_script[] = LUA_LOG LUA_FENCE
 	/* What is no session (another type) is none. */
 	"local h = redis.pcall('HMGET', key, 'e', 'o', 'l', 'x', 'a', 's') "
 	"if h.err then h = {} end "
+	"if ARGV[7] ~= '' and h[2] ~= ARGV[7] then return {0} end "
 	"local present = h[1] and ARGV[4] == '0' and h[4] ~= '0' "
 	"if present and h[5] ~= '0' and h[4] ~= '4294967295' then "
 	"present = now <= (tonumber(h[5]) or 0) + 1000 * (tonumber(h[4]) or 0) end "

@@ -357,6 +357,7 @@ copy_new(struct connectivity *s, struct worker *w)
 		.queue_max = (size_t)settings_int(st, SET_MQTT_REDIS_QUEUE_MIB) * MIB,
 		.hooks = mqtt_cluster_hooks(s->cluster),
 		.alone = !s->cluster,
+		.workers = (unsigned)settings_int(st, SET_CONNECTIVITY_REPLICAS),
 		.wait_us = settings_ms(st, SET_MQTT_REDIS_WAIT) * 1000,
 		.will_grace_us = settings_ms(st, SET_MQTT_WILL_GRACE) * 1000,
 		.fenced = on_newer_life,

@@ -173,7 +173,7 @@ on_end(void *arg, uint64_t token, int err)
 {
 	struct mqtt_copy *k = arg;
 
-	if (token >= COPY_PEERS && token < COPY_LISTS)
+	if (token >= COPY_PEERS && token < COPY_ADOPTED)
 		copy_on_peer_end(k, (unsigned)(token - COPY_PEERS), err);
 	else if (token < COPY_LISTS)
 		copy_on_list_end(k, (enum copy_list)token, err);

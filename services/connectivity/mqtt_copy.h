@@ -60,6 +60,7 @@ struct mqtt_copy_options {
 	size_t packet_max;
 	size_t queue_max;	/* bytes of writes that wait for Redis */
 	const struct mqtt_copy_hooks *hooks;	/* NULL: it is alone */
+	unsigned workers;	/* how many there are, this one included */
 	bool alone;		/* no other worker has clients: who is not kept needs no claim */
 	int64_t wait_us;	/* a client that is to be kept waits this long for Redis */
 	int64_t will_grace_us;

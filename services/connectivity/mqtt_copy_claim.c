@@ -113,18 +113,15 @@ ask(struct mqtt_copy *k, struct copy_client *c)
 	const struct copy_request *r = c->requests;
 	bool anew = c->todo_link && !c->owned && !r;
 	bool clean = anew || (r && r->clean);
-	uint32_t expiry = SESSION_STATE_EXPIRY_NEVER;
+	uint32_t expiry = r && !r->keep ? 0 : SESSION_STATE_EXPIRY_NEVER;
 
-	if (r && !r->keep)
-		expiry = 0;
-	else if (c->owned)
-		expiry = c->expiry_s;
 	if (r && !r->clean && check(k, c))
 		return;
 	/* What was told before is behind us. */
 	copy_unit_end(k);
-	if (session_state_claim(
-		k->ss, copy_id(c), clean, expiry, copy_wall_ms(), (uint64_t)(uintptr_t)c) != 0)
+	if (c->owned && !r ? copy_claim_owned(k, c) != 0
+			   : session_state_claim(k->ss, copy_id(c), clean, expiry, copy_wall_ms(),
+				 (uint64_t)(uintptr_t)c) != 0)
 		return;
 	c->asked = true;
 	c->anew = anew;
@@ -211,6 +208,12 @@ claim_failed(struct mqtt_copy *k, struct copy_client *c, int err)
 {
 	if (err == ERR_CLOSED)
 		return;
+	/* Its client has gone to another worker, which has it. */
+	if (err == ERR_NOT_FOUND) {
+		copy_todo_done(k, c);
+		copy_will_drop(k, copy_id(c));
+		return;
+	}
 	log_error("mqtt.claim", LB("client", copy_id(c)), LS("why", err_name(err)));
 	if (c->requests)
 		answer(k, c,

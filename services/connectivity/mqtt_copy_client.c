@@ -233,6 +233,7 @@ copy_todo_done(struct mqtt_copy *k, struct copy_client *c)
 	if (c->owned)
 		k->to_load--;
 	c->owned = false;
+	c->adopted = 0;
 }
 
 static void

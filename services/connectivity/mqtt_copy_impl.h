@@ -54,6 +54,7 @@ struct copy_client {
 	struct copy_client **away_link;	/* NULL: it is not one of them */
 	int64_t away_us;   /* since then */
 	bool owned;	   /* to be loaded: on that list; else, if on one, to be written anew */
+	uint8_t adopted;   /* owned: the worker + 1 that had it, and is no more; 0: it was ours */
 	int64_t since_ms;  /* owned: away since; 0: it was connected */
 	uint32_t expiry_s; /* owned */
 	uint16_t id_len;
@@ -87,7 +88,9 @@ enum copy_list {
 	COPY_FORWARDS,
 	COPY_SWEEP,
 	COPY_PEERS,	/* and up: what the worker of that number owns */
-	COPY_LISTS = COPY_PEERS + 64
+	COPY_ADOPTED = COPY_PEERS + 64,	/* and up: sessions of the worker of that number, which is no more */
+	COPY_ADOPTED_WILLS = COPY_ADOPTED + 64,
+	COPY_LISTS = COPY_ADOPTED_WILLS + 64
 };
 
 /* A retained message that has no number yet. */
@@ -198,6 +201,7 @@ void copy_aways_write(struct mqtt_copy *k, int64_t until_us);	/* of those that w
 
 /* mqtt_copy_load.c */
 void copy_list(struct mqtt_copy *k);
+struct copy_client *copy_add_owned(struct mqtt_copy *k, const struct session_state_item *item);	/* NULL: it is known */
 void copy_on_item(void *arg, uint64_t token, const struct session_state_item *item);
 void copy_on_list_end(struct mqtt_copy *k, enum copy_list list, int err);
 void copy_on_peer_end(struct mqtt_copy *k, unsigned peer, int err);
@@ -205,9 +209,15 @@ void copy_load_begin(struct copy_client *c, const struct session_state_claim *cl
 void copy_load_end(struct mqtt_copy *k, struct copy_client *c);	/* into the broker */
 void copy_load_free(struct copy_client *c);
 
+/* mqtt_copy_adopt.c: what workers had that are no more */
+void copy_adopt_list(struct mqtt_copy *k);
+void copy_adopt_item(struct mqtt_copy *k, unsigned token, const struct session_state_item *item);
+int copy_claim_owned(struct mqtt_copy *k, struct copy_client *c);	/* from whom the list said; as session_state_claim_from() */
+
 /* mqtt_copy_wills.c */
 void copy_will_add(struct mqtt_copy *k, const struct session_state_item *item);
 struct copy_will *copy_will_take(struct mqtt_copy *k, struct bytes id);	/* NULL: there is none; the caller frees it */
+void copy_will_drop(struct mqtt_copy *k, struct bytes id);	/* if there is one: it is another worker's */
 void copy_will_forget(struct mqtt_copy *k, struct bytes id);	/* the client is back */
 void copy_wills_tick(struct mqtt_copy *k);
 void copy_wills_fini(struct mqtt_copy *k);

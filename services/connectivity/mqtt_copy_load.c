@@ -256,8 +256,8 @@ copy_load_end(struct mqtt_copy *k, struct copy_client *c)
 
 /* --- lists --- */
 
-static void
-add_owned(struct mqtt_copy *k, const struct session_state_item *item)
+struct copy_client *
+copy_add_owned(struct mqtt_copy *k, const struct session_state_item *item)
 {
 	const struct mqtt_session *s = mqtt_store_find(k->broker, item->key);
 	struct copy_client *c = copy_find(k, item->key);
@@ -265,12 +265,12 @@ add_owned(struct mqtt_copy *k, const struct session_state_item *item)
 	/* One whose client came first is waited for too, until it is loaded. */
 	if (c && (c->owned || c->todo_link || (c->epoch && !c->load) ||
 		     ((c->asked || c->requests) && s)))
-		return;
+		return NULL;
 	if (s) {
 		/* Its client came first, and wants nothing of it. */
 		if (!s->shared && copy_unit(k))
 			session_state_ended(k->ss, item->key, item->epoch);
-		return;
+		return NULL;
 	}
 	c = copy_get(k, item->key);
 	c->owned = true;
@@ -278,6 +278,7 @@ add_owned(struct mqtt_copy *k, const struct session_state_item *item)
 	c->since_ms = item->since_ms;
 	c->expiry_s = item->expiry_s;
 	k->to_load++;
+	return c;
 }
 
 /* Later only what expired, or is not retained any more though Redis was not told, is of interest. */
@@ -310,12 +311,14 @@ copy_on_item(void *arg, uint64_t token, const struct session_state_item *item)
 	k->broker->now_us = loop_now_us(k->loop);
 	if (token >= COPY_LISTS)
 		add_to_load(k, (struct copy_client *)(uintptr_t)token, item);
+	else if (token >= COPY_ADOPTED)
+		copy_adopt_item(k, (unsigned)token, item);
 	else if (token >= COPY_PEERS)
 		k->peers_own |= 1ull << (token - COPY_PEERS);
 	else if (item->kind == SESSION_STATE_WILL)
 		copy_will_add(k, item);
 	else if (item->kind == SESSION_STATE_OWNED)
-		add_owned(k, item);
+		(void)copy_add_owned(k, item);
 	else if (item->kind == SESSION_STATE_RETAINED)
 		add_retained(k, item, token == COPY_RETAINED);
 	else if (item->kind == SESSION_STATE_FORWARD && k->options.hooks)
@@ -331,6 +334,7 @@ copy_list(struct mqtt_copy *k)
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_WILL, k->worker, COPY_WILLS) == 0;
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_RETAINED, "", COPY_RETAINED) == 0;
 	k->lists_left += session_state_list(k->ss, SESSION_STATE_OWNED, k->worker, COPY_OWNED) == 0;
+	copy_adopt_list(k);
 	if (!k->options.hooks)
 		return;
 	k->lists_left +=

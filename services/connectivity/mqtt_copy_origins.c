@@ -46,6 +46,8 @@ mqtt_copy_overtaken(struct mqtt_copy *k, struct bytes client, uint64_t epoch)
 {
 	struct copy_client *c = copy_find(k, client);
 
+	/* The client of a life before is back, elsewhere. */
+	copy_will_drop(k, client);
 	if (c && epoch > c->overtaken)
 		c->overtaken = epoch;
 }

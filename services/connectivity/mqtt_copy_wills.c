@@ -124,6 +124,15 @@ copy_will_take(struct mqtt_copy *k, struct bytes id)
 }
 
 void
+copy_will_drop(struct mqtt_copy *k, struct bytes id)
+{
+	struct copy_will *w = copy_will_take(k, id);
+
+	if (w)
+		will_free(w);
+}
+
+void
 copy_wills_fini(struct mqtt_copy *k)
 {
 	struct copy_will *all = take_due(&k->wills, INT64_MAX), *next;

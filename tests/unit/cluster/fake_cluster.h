@@ -392,6 +392,7 @@ fake_start(unsigned i)
 	options.life = life;
 	options.hooks = mqtt_cluster_hooks(f->cluster);
 	options.alone = !f->cluster;
+	options.workers = fake_worker_count;
 	options.fenced = fake_on_fenced;
 	options.arg = f;
 	bad = mqtt_copy_new(&options, &f->copy);

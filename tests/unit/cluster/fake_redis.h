@@ -16,6 +16,7 @@ struct fake_request {
 	size_t unit_count;
 	struct buf id; /* client id, or worker */
 	bool clean;
+	char from[BUS_NAME_MAX];
 	uint32_t expiry_s;
 	enum session_state_kind kind;
 	struct session_state_claim claim;
@@ -133,6 +134,8 @@ fake_do_claim(const struct session_state *ss, struct fake_request *r)
 	struct bytes id = buf_bytes(&r->id);
 	struct fake_session *s = fake_session(id);
 
+	if (r->from[0] && (!s || strcmp(s->owner, r->from) != 0))
+		return;
 	r->claim.present = s && !r->clean && s->expiry_s != 0;
 	if (s) {
 		memcpy(r->owner, s->owner, sizeof(r->owner));
@@ -319,7 +322,8 @@ fake_tell(struct session_state *ss, struct fake_request *r)
 		break;
 	case FAKE_CLAIM:
 		r->claim.owner = bytes_of_str(r->owner);
-		ss->events->claimed(ss->arg, r->token, 0, &r->claim);
+		ss->events->claimed(
+		    ss->arg, r->token, r->claim.epoch ? 0 : ERR_NOT_FOUND, &r->claim);
 		break;
 	case FAKE_LOAD:
 	case FAKE_LIST:

@@ -95,20 +95,36 @@ fake_write(struct session_state *ss, struct fake_op op, struct bytes id, struct 
 #define FAKE_WRITE(ss, id, a, ...) fake_write((ss), (struct fake_op){ __VA_ARGS__ }, (id), (a))
 #define FAKE_NOTHING ((struct bytes){ 0 })
 
-int
-session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s,
-    int64_t now_ms, uint64_t token)
+static inline int
+fake_claim_from(struct session_state *ss, struct bytes id, bool clean, const char *from,
+    uint32_t expiry_s, uint64_t token)
 {
 	struct fake_request *r;
 
-	(void)now_ms;
 	if (!ss->up)
 		return ERR_CLOSED;
 	r = fake_request(ss, FAKE_CLAIM, token);
 	r->id = fake_copy(id);
 	r->clean = clean;
+	snprintf(r->from, sizeof(r->from), "%s", from);
 	r->expiry_s = expiry_s;
 	return 0;
+}
+
+int
+session_state_claim(struct session_state *ss, struct bytes id, bool clean, uint32_t expiry_s,
+    int64_t now_ms, uint64_t token)
+{
+	(void)now_ms;
+	return fake_claim_from(ss, id, clean, "", expiry_s, token);
+}
+
+int
+session_state_claim_from(struct session_state *ss, struct bytes id, const char *worker,
+    uint32_t expiry_s, int64_t now_ms, uint64_t token)
+{
+	(void)now_ms;
+	return fake_claim_from(ss, id, false, worker, expiry_s, token);
 }
 
 int

@@ -557,13 +557,45 @@ ROUNDS(members_leave, 10, .workers = 2, .subscribers = 2, .subscriber_ms = 20, .
 ROUNDS(members_die, 10, .workers = 2, .subscribers = 2, .kill_ms = 200, .shared = true,
     .pace_us = 2000, .still_percent = 1)
 
+/* Three workers, then two: what the third had is another one's. */
+START_TEST(workers_are_fewer)
+{
+	struct client *p, *s;
+
+	begin(3, 1);
+	p = client_new("p", 0, NULL, 0);
+	s = client_new("s", 2, "t/#", 2);
+	RUN_UNTIL(20, all_up());
+	p->sent = 10;
+	RUN_UNTIL(20, all_acked());
+	s->turn_us = INT64_MAX;
+	leave(s);
+	run(FAKE_SECOND / 10);
+	for (unsigned i = 0; i < 3; i++)
+		die(i);
+	fake_worker_count = 2;
+	RUN_UNTIL(20, p->up);
+	p->sent = 50;
+	RUN_UNTIL(20, all_acked());
+	move(s, 1);
+	s->turn_us = 0;
+	RUN_UNTIL(20, all_up());
+	run(FAKE_SECOND);
+	ck_assert_uint_eq(published, 60);
+	check_got(s, 1);
+	fake_worker_count = 3;
+	end();
+}
+END_TEST
+
 int
 main(void)
 {
 	const char *only = getenv("ONLY");
 	const TTest *const tests[] = { nothing_happens, publishers_move, subscribers_move, all_move,
 		all_move_between_three, workers_die, subscribers_hurry, subscribers_scurry,
-		all_hurry_between_three, all_hurry_and_die, members_leave, members_die };
+		all_hurry_between_three, all_hurry_and_die, members_leave, members_die,
+		workers_are_fewer };
 
 	if (only)
 		return unit_run("mqtt_cluster", NULL, NULL, &tests[atoi(only)], 1);

@@ -527,6 +527,24 @@ START_TEST(test_a_key_of_another_type_costs_one_write)
 }
 END_TEST
 
+START_TEST(test_a_claim_from_somebody)
+{
+	begin();
+	client_claim(&a, "x", true, 60, 0);
+	ck_assert_int_eq(session_state_claim_from(a.ss, s("x"), "connectivity-9", 60, 0, 1), 0);
+	UNTIL(loop, a.claims == 2);
+	ck_assert_int_eq(a.claim_err, ERR_NOT_FOUND);
+	ck_assert_int_eq(session_state_claim_from(a.ss, s("y"), "connectivity-9", 60, 0, 1), 0);
+	UNTIL(loop, a.claims == 3);
+	ck_assert_int_eq(a.claim_err, ERR_NOT_FOUND);
+	ck_assert_int_eq(session_state_claim_from(a.ss, s("x"), A, 60, 0, 1), 0);
+	UNTIL(loop, a.claims == 4);
+	ck_assert_int_eq(a.claim_err, 0);
+	ck_assert(a.claim.present);
+	finish();
+}
+END_TEST
+
 START_TEST(test_any_bytes_are_an_id)
 {
 	static const char raw[] = "\r\n$5\0*\xff {}:x";
@@ -557,4 +575,5 @@ UNIT_MAIN("session_state", test_claims, test_what_was_written_is_loaded, test_li
     test_retained_messages_are_numbered, test_an_older_epoch_is_refused,
     test_a_newer_life_fences_the_older, test_time_to_live, test_time_to_live_of_what_there_is,
     test_what_cannot_be_read_is_passed_over, test_what_is_too_large_by_now_is_passed_over,
-    test_a_key_of_another_type_costs_one_write, test_any_bytes_are_an_id)
+    test_a_key_of_another_type_costs_one_write, test_a_claim_from_somebody,
+    test_any_bytes_are_an_id)
