@@ -100,11 +100,12 @@ mqtt_cluster_forward(
 	return elsewhere;
 }
 
-/* What comes for our sessions may be taken. */
+/* What comes for our sessions may be taken; not before the others have loaded those that clients took there from our life before,
+ * for until then they need what is on its way to us. */
 static void
 open_up(struct mqtt_cluster *k)
 {
-	if (!k->peers.open && mqtt_copy_has_loaded(k->copy))
+	if (!k->peers.open && mqtt_copy_has_loaded(k->copy) && cluster_may_open(k))
 		mqtt_peers_open(&k->peers);
 }
 
@@ -117,6 +118,9 @@ on_begun(void *arg, unsigned peer)
 	k->idle &= ~(1ull << peer);
 	mqtt_interest_doubt(&k->interest, peer);
 	cluster_tell_all(k, peer);
+	/* A session that its life before had may be among those that are being loaded here: until it is, nobody has it. */
+	if (mqtt_copy_is_marked(k->copy))
+		mqtt_broker_loading(k->broker, true);
 }
 
 static int
@@ -236,6 +240,10 @@ take(void *arg, unsigned peer, const struct msg_forward *f)
 			return 0;
 		mqtt_interest_settle(&k->interest, peer);
 		log_info("mqtt.peer_known", LU("worker", peer), LU("wanted", k->interest.count));
+		return 0;
+	case MQTT_PEER_CLEAR:
+		if (f->number == k->peers.life)
+			k->clear |= 1ull << peer;
 		return 0;
 	case MQTT_PEER_MESSAGE:
 		on_message(k, f);

@@ -86,10 +86,12 @@ struct mqtt_cluster {
 	int64_t started_us;
 	int64_t asked_us; /* what those own of whom nothing was heard */
 	uint64_t untold;  /* bits: peers to which KNOWN is to be said */
+	uint64_t clear;	  /* bits: peers that have loaded what clients took there from our life before */
 	uint64_t idle;	  /* bits: peers that own nothing, of whom nothing was heard */
 	uint64_t missed;  /* bits: peers whose absence was logged */
 	bool holds;	  /* a session is being loaded: what is not wanted any more may be wanted again by it ... */
 	struct buf held;  /* ... keys of that, each with its length, 2 bytes, before it */
+	unsigned late_of; /* what is LATE is for sessions of this worker + 1; 0: of any */
 	uint32_t turn; /* of shared subscriptions */
 	struct cluster_arrival *arrivals;
 	struct cluster_custody *custody; /* oldest first */
@@ -192,6 +194,7 @@ void cluster_origin_tick(struct mqtt_cluster *k);
 void cluster_origin_fini(struct mqtt_cluster *k);
 
 /* mqtt_cluster_ready.c */
+bool cluster_may_open(const struct mqtt_cluster *k);	/* all that are there have said what they want, or do not in time */
 bool cluster_is_full(const struct mqtt_cluster *k);	/* no more is taken from clients */
 bool cluster_is_ready(void *arg);	/* of hooks, as the next */
 void cluster_on_owns(void *arg, unsigned peer, bool some);

@@ -248,7 +248,9 @@ cluster_on_late(struct mqtt_cluster *k, const struct msg_forward *f)
 
 	if (!cluster_message_of(k, f, &a))
 		return;
+	k->late_of = (unsigned)f->custody;
 	mqtt_route_arriving(k->broker, &a);
+	k->late_of = 0;
 	mqtt_arrival_fini(&a);
 }
 
@@ -265,6 +267,7 @@ cluster_on_arrived(struct mqtt_cluster *k, unsigned peer, const struct msg_forwa
 		if (late.kind != MQTT_PEER_MESSAGE)
 			continue;
 		late.kind = MQTT_PEER_LATE;
+		late.custody = f->number + 1;
 		mqtt_peers_push(&k->peers, peer, &late, 0);
 	}
 }
@@ -309,6 +312,9 @@ mqtt_cluster_is_new(void *arg, const struct mqtt_session *s, uint64_t route)
 	struct mqtt_cluster *k = arg;
 	struct cluster_arrival *a = s->arriving ? arrival_of(k, mqtt_session_id(s)) : NULL;
 
+	/* One that came from somewhere else had it there, or not. */
+	if (k->late_of && a && a->owner + 1 != k->late_of)
+		return false;
 	if (k->broker->origin && cluster_origin_had(k, k->broker->origin, s))
 		return false;
 	if (!a || route == 0 || route == UINT64_MAX)

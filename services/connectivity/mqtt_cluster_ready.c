@@ -29,8 +29,21 @@ cluster_is_ready(void *arg)
 		return false;
 	if (!mqtt_copy_is_up(k->copy) && loop_now_us(k->w->loop) - k->started_us >= READY_WAIT_US)
 		return true;
+	if (k->untold && mqtt_copy_is_marked(k->copy))
+		return false;
 	for (unsigned i = 0; i < k->peers.count; i++)
 		if (is_missed(k, i))
+			return false;
+	return true;
+}
+
+bool
+cluster_may_open(const struct mqtt_cluster *k)
+{
+	if (loop_now_us(k->w->loop) - k->started_us >= READY_WAIT_US)
+		return true;
+	for (unsigned i = 0; i < k->peers.count; i++)
+		if (i != k->peers.self && k->peers.peer[i].up && !(k->clear >> i & 1))
 			return false;
 	return true;
 }

@@ -92,6 +92,9 @@ say_known(struct mqtt_cluster *k, unsigned peer)
 	mqtt_peers_push(&k->peers, peer,
 	    &(struct msg_forward){ .kind = MQTT_PEER_KNOWN, .number = k->peers.peer[peer].life },
 	    0);
+	/* That one stands behind what the peer's life before did not take, and this one takes that only then. */
+	mqtt_peers_aside(&k->peers, peer,
+	    &(struct msg_forward){ .kind = MQTT_PEER_CLEAR, .number = k->peers.peer[peer].life });
 }
 
 void

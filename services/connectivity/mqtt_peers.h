@@ -32,9 +32,10 @@ enum mqtt_peer_kind {
 	MQTT_PEER_TAKEOVER,	/* key: client that is here now, number: its epoch; repeat: its session there has ended */
 	MQTT_PEER_DIRECT,	/* key: client; message, delivery: what is for it; number: its route; custody: whose it is */
 	MQTT_PEER_ARRIVED,	/* a session is here that worker `number` had, which may be dead */
-	MQTT_PEER_LATE,		/* MESSAGE that such a worker has not taken: for sessions that arrived from it */
+	MQTT_PEER_LATE,		/* MESSAGE that such a worker (custody: its number + 1) has not taken: for sessions that arrived from it */
 	MQTT_PEER_PLACED,	/* number: custody; what was DIRECT is in the session's queue */
 	MQTT_PEER_NOBODY,	/* number: seq of a SHARED of the life `epoch`: there are no members */
+	MQTT_PEER_CLEAR,	/* as KNOWN, but out of turn: what was being loaded when the receiver's life `number` was heard is loaded */
 };
 
 struct mqtt_peer_item {

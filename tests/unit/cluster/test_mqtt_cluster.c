@@ -435,6 +435,7 @@ struct trouble {
 	uint32_t lasts_ms; /* all of this; 0: a second */
 	uint32_t redis_us; /* how long Redis takes, one way; 0: as usual */
 	uint32_t pace_us;  /* a publisher has a message to send about so often; 0: all at once */
+	bool flee;	   /* clients of a worker that dies go to the next one */
 	bool shared; /* subscribers are a group: the first stays, the others end when they move */
 	uint32_t still_percent;
 	uint64_t first; /* seed; 0: 1 */
@@ -497,6 +498,9 @@ one_round(const struct trouble *t, uint64_t seed)
 
 			if (fake_workers[i].alive)
 				die(i);
+			for (size_t c = 0; t->flee && c < client_count; c++)
+				if (clients[c]->worker == i)
+					move(clients[c], (i + 1) % t->workers);
 		}
 	}
 	still_percent = 0;
@@ -551,6 +555,8 @@ ROUNDS(all_hurry_between_three, 10, .workers = 3, .subscribers = 2, .publisher_m
 ROUNDS(all_hurry_and_die, 10, .workers = 3, .subscribers = 2, .publisher_ms = 50,
     .subscriber_ms = 50, .kill_ms = 200, .redis_us = 5000, .pace_us = 2000, .still_percent = 1)
 
+ROUNDS(workers_die_and_clients_flee, 20, .workers = 2, .subscribers = 1, .kill_ms = 150,
+    .flee = true, .pace_us = 1000, .still_percent = 1)
 /* Messages are QoS 1, or no member ends. */
 ROUNDS(members_leave, 10, .workers = 2, .subscribers = 2, .subscriber_ms = 20, .shared = true,
     .lasts_ms = 500, .pace_us = 600)
@@ -595,7 +601,7 @@ main(void)
 	const TTest *const tests[] = { nothing_happens, publishers_move, subscribers_move, all_move,
 		all_move_between_three, workers_die, subscribers_hurry, subscribers_scurry,
 		all_hurry_between_three, all_hurry_and_die, members_leave, members_die,
-		workers_are_fewer };
+		workers_are_fewer, workers_die_and_clients_flee };
 
 	if (only)
 		return unit_run("mqtt_cluster", NULL, NULL, &tests[atoi(only)], 1);

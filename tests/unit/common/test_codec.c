@@ -375,6 +375,7 @@ static const struct {
 	{ "tests/vectors/forward-direct-2.hex", MSG_FORWARD },
 	{ "tests/vectors/forward-placed.hex", MSG_FORWARD },
 	{ "tests/vectors/forward-nobody.hex", MSG_FORWARD },
+	{ "tests/vectors/forward-clear.hex", MSG_FORWARD },
 	{ "tests/vectors/forward-arrived.hex", MSG_FORWARD },
 	{ "tests/vectors/forward-late.hex", MSG_FORWARD },
 	{ "tests/vectors/forwarded-1.hex", MSG_FORWARDED },
