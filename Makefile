@@ -47,7 +47,7 @@ LDFLAGS  := $(OPT) $(LDHARDEN)
 # libzmq and libczmq from their archives, without what common/bus_without.c stands for. libstdc++ too, where no other C++
 # library needs the shared one.
 LIBS_BUS := -Wl,-Bstatic -lczmq -lzmq -lsodium -luuid -lbsd -lmd -Wl,-Bdynamic $(B)/lib/common.a
-LIBS_COMMON := $(LIBS_BUS) -lmsgpackc -lhiredis -lyaml -lxxhash -lssl -lcrypto -largon2
+LIBS_COMMON := -largon2 $(LIBS_BUS) -lmsgpackc -lhiredis -lyaml -lxxhash -lssl -lcrypto
 STATIC_CXX := -l:libstdc++.a -static-libgcc -lm
 LIBS_connectivity := $(LIBS_COMMON) -lsimdjson -lstdc++ -lwslay -l:libz.a -l:libzstd.a -lm
 LIBS_limiter := $(LIBS_COMMON) $(STATIC_CXX)
