@@ -288,7 +288,7 @@ payload_flat_first(
 	struct scan s = { .at = f->text + 1, .flat = f, .build = b };
 	size_t len = text.len < PAYLOAD_FLAT_MAX ? text.len : PAYLOAD_FLAT_MAX;
 
-	if (len == 0 || text.data[0] != '{')
+	if (text.len == 0 || text.data[0] != '{')
 		return false;
 	memcpy(f->text, text.data, len);
 	memset(f->text + len, 0, PAYLOAD_FLAT_PAD);

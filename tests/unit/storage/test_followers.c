@@ -112,7 +112,7 @@ START_TEST(test_who_may_stands_back)
 		.number = SUBSCRIBE_NUMBER,
 		.stand_back = 10000 };
 	uint64_t id = hello("connectivity-0", 5, 0), upto = 0, seqs[SENT_MAX], seq = 0;
-	unsigned back = 0;
+	unsigned back;
 
 	shard_on_subscribe(sh, "sink-history", &m);
 	subscribe("rules-0", "other", false, 1, UINT64_MAX, 8u << 20);
