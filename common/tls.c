@@ -69,8 +69,8 @@ tls_make(const struct settings *s, const char *run_dir, bool datagrams, struct t
 		credential_random(t->cookie_key, sizeof(t->cookie_key));
 	} else {
 		if (run_dir)
-			snprintf(t->ticket_path, sizeof(t->ticket_path), "%s/tls-tickets.key",
-			    run_dir);
+			snprintf(
+			    t->ticket_path, sizeof(t->ticket_path), "%s/tls-tickets.key", run_dir);
 		tls_tickets_look(t);
 	}
 	/* Before they are read: what changes meanwhile is read again. */

@@ -40,7 +40,8 @@ static const char usage[] =
     "  version           of Roost\n"
     "  help              this text\n"
     "  device, user      what devices, applications and people there are, and what lets them in\n"
-    "  certs             a CA of your own, certificates for the server and devices; what is wrong with those in use\n"
+    "  certs             a CA of your own, certificates for the server and devices; what is wrong "
+    "with those in use\n"
     "  query, sim, ...   roost-COMMAND beside this program; each has its own --help\n"
     "\n"
     "Settings come from FILE, then ROOST_<KEY>, then --set. No FILE: the built-in defaults.\n";

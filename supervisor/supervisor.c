@@ -40,14 +40,26 @@ on_stage_timer(void *arg)
 	on_change(arg);
 }
 
-static const char *
-scheme_of(const char *kind)
+/* What it speaks, and how its address is written. */
+static void
+print_listener(const struct listener *l)
 {
-	if (strcmp(kind, "mqtts") == 0)
-		return "mqtts://";
-	if (strcmp(kind, "mqtt-wss") == 0)
-		return "wss://";
-	return strcmp(kind, "mqtt-ws") == 0 ? "ws://" : "";
+	static const struct {
+		const char *kind, *name, *scheme;
+	} spoken[] = {
+		{ "mqtt", "MQTT", "" },
+		{ "mqtts", "MQTT", "mqtts://" },
+		{ "mqtt-ws", "MQTT", "ws://" },
+		{ "mqtt-wss", "MQTT", "wss://" },
+		{ "http", "HTTP", "http://" },
+		{ "https", "HTTP", "https://" },
+		{ "coap", "CoAP", "coap://" },
+		{ "coaps", "CoAP", "coaps://" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(spoken); i++)
+		if (strcmp(l->kind, spoken[i].kind) == 0)
+			printf("  %-8s %s%s\n", spoken[i].name, spoken[i].scheme, l->address);
 }
 
 static void
@@ -63,10 +75,7 @@ print_banner(const struct supervisor *sup)
 
 		if (!listener_is_of(l, 0))
 			continue;
-		if (strncmp(l->kind, "coap", 4) == 0)
-			printf("  %-8s %s://%s\n", "CoAP", l->kind, l->address);
-		else
-			printf("  %-8s %s%s\n", "MQTT", scheme_of(l->kind), l->address);
+		print_listener(l);
 		if (plain && !*mqtt)
 			mqtt = l->address;
 	}

@@ -49,26 +49,42 @@ key_of(const struct auth *a, const struct registry_object *o)
 	return h;
 }
 
+static struct auth_seen *
+seen_ways(const struct auth *a, uint64_t key)
+{
+	return &a->seen[key % (AUTH_SEEN / AUTH_SEEN_WAYS) * AUTH_SEEN_WAYS];
+}
+
 static void
 saw(struct auth *a, const struct registry_object *o)
 {
 	uint64_t key = key_of(a, o), version = registry_version(o);
-	struct auth_seen *s;
+	struct auth_seen *ways, *to;
 
 	if (!a->seen)
 		a->seen = xcalloc(AUTH_SEEN, sizeof(a->seen[0]));
-	s = &a->seen[key % AUTH_SEEN];
-	if (s->key != key || version > s->version)
-		*s = (struct auth_seen){ key, version, registry_is_gone(o) };
+	to = ways = seen_ways(a, key);
+	for (size_t i = 0; i < AUTH_SEEN_WAYS; i++) {
+		if (ways[i].key == key) {
+			to = &ways[i];
+			break;
+		}
+		if ((int32_t)(ways[i].order - to->order) < 0)
+			to = &ways[i];
+	}
+	if (to->key != key || version > to->version)
+		*to = (struct auth_seen){ key, version, ++a->seen_count, registry_is_gone(o) };
 }
 
 static const struct auth_seen *
 seen_of(const struct auth *a, const struct registry_object *o)
 {
 	uint64_t key = key_of(a, o);
-	const struct auth_seen *s = a->seen ? &a->seen[key % AUTH_SEEN] : NULL;
 
-	return s && s->key == key ? s : NULL;
+	for (size_t i = 0; a->seen && i < AUTH_SEEN_WAYS; i++)
+		if (seen_ways(a, key)[i].key == key)
+			return &seen_ways(a, key)[i];
+	return NULL;
 }
 
 static bool

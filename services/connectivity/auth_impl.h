@@ -13,7 +13,8 @@
 #define AUTH_PENDING_MAX 16384	/* questions without an answer; more are told that we are busy */
 #define AUTH_LOOKUP_US 1000000	/* as long as Redis is waited for ... */
 #define AUTH_LOOKUP_ANYONE_US 250000	/* ... for who may do without a credential */
-#define AUTH_SEEN 16384		/* objects whose last version in the journal is remembered */
+#define AUTH_SEEN 16384		/* objects whose last version in the journal is remembered, ... */
+#define AUTH_SEEN_WAYS 8	/* ... each in one of so many places: the one heard of longest ago makes room */
 #define AUTH_ABSENT 256		/* PSK identities that were not found lately */
 #define AUTH_CANDIDATES_MAX 5
 #define AUTH_TRY_PLACES 1024
@@ -59,6 +60,7 @@ struct auth_try {
 struct auth_seen {
 	uint64_t key;
 	uint64_t version;
+	uint32_t order;			/* as auth.seen_count was */
 	bool gone;
 };
 
@@ -84,6 +86,7 @@ struct auth {
 	size_t want_count;
 	struct loop_timer want_timer, tick_timer, tell_timer;
 	struct auth_seen *seen;		/* NULL: nothing has changed yet */
+	uint32_t seen_count;
 	struct auth_absent absent[AUTH_ABSENT];
 	size_t swept;			/* places of the cache looked at for what is to be asked again */
 	/* auth.c */

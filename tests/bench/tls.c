@@ -185,6 +185,8 @@ publish(struct client *c, struct tally *t, double end)
 	uint8_t *all = malloc((size_t)o.window * 128), *at = all;
 	struct link l;
 
+	if (!all)
+		fail("memory");
 	for (int i = 1; i <= o.window; i++) {
 		size_t topic_len = sizeof(topic) - 1, payload_len = sizeof(payload) - 1;
 
@@ -216,6 +218,8 @@ idle(void)
 	struct link *links = calloc((size_t)o.connections, sizeof(*links));
 	char id[24], byte;
 
+	if (!links)
+		fail("memory");
 	client_init(&c, 0);
 	for (int i = 0; i < o.connections; i++) {
 		snprintf(id, sizeof(id), "idle-%d", i);

@@ -65,10 +65,10 @@ def test_what_a_worker_is_given():
         assert given["pgid_is_pid"] == given["no_new_privs"] == "1" and given["sigterm_blocked"] == "0", given
         assert given["death_signal"] == str(int(signal.SIGKILL)), given
         fds = sorted(int(k[2:]) for k in given if re.fullmatch(r"fd\d+", k))
-        listener = int(re.search(r"mqtt=(\d+)", "mqtt=" + given["listen"].split("mqtt=")[-1]).group(1)) \
-            if "mqtt=" in given["listen"] else None
-        # Nothing but stdin, stdout, stderr, the control channel, the settings and the listener.
-        assert len(fds) == 6 and listener in fds, given
+        listeners = dict(re.findall(r"(\w+)=(\d+)=", given["listen"]))
+        assert set(listeners) == {"mqtt", "http"}, given
+        # Nothing but stdin, stdout, stderr, the control channel, the settings and the listeners.
+        assert len(fds) == 5 + len(listeners) and {int(n) for n in listeners.values()} <= set(fds), given
         assert given["fd0"] == "/dev/null" and given["fd1"] == given["fd2"], given
         assert len([k for k in r.given("limiter-0")[0] if re.fullmatch(r"fd\d+", k)]) == 5, r.given("limiter-0")
 
